@@ -1,0 +1,90 @@
+"""Candidate lists: what the first-stage ranker hands to the reranker."""
+
+import bm25s
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from corpus.tables import Collection, check_table
+
+
+def bm25_scores(texts: pa.ChunkedArray, documents: pa.Table) -> NDArray[np.float64]:
+    """BM25 scores (the library's defaults) of every document for every text.
+
+    Returns:
+        float64 of shape (texts, documents).
+    """
+    index, query_tokens = _index(texts, documents)
+    return np.stack([index.get_scores(tokens) for tokens in query_tokens]).astype(np.float64)
+
+
+def bm25_candidates(collection: Collection, depth: int) -> pa.Table:
+    """The `depth` best documents by BM25 for each query, its judged documents among them.
+
+    Judged documents that BM25 does not find come after those it does, so that every list can be
+    evaluated; the list keeps at most `depth` documents, the best-graded of the judged ones first.
+    Documents that share no word with the query are left out unless they are judged; a query with
+    no candidate at all gets no row.
+
+    Returns:
+        The table `candidates`.
+    """
+    queries, documents = collection.queries, collection.documents
+    index, query_tokens = _index(queries["text"], documents)
+    doc_ids = documents["doc_id"].to_numpy()
+    row_of = {doc_id: row for row, doc_id in enumerate(doc_ids)}
+    judged = collection.judgments.to_pandas().sort_values("grade", ascending=False, kind="stable")
+    judged_rows = judged.groupby("query_id", sort=False)["doc_id"].agg(list).to_dict()
+    parts = []
+    for query_id, tokens in zip(queries["query_id"].to_pylist(), query_tokens, strict=True):
+        scores = index.get_scores(tokens)
+        kept = [row_of[doc_id] for doc_id in judged_rows.get(query_id, [])][:depth]
+        best = np.argsort(-scores, kind="stable")[:depth]
+        found = [row for row in best[scores[best] > 0] if row not in set(kept)]
+        rows = np.array(kept + found[: depth - len(kept)], dtype=np.int64)
+        rows = rows[np.argsort(-scores[rows], kind="stable")]
+        parts.append(
+            pd.DataFrame(
+                {
+                    "query_id": query_id,
+                    "doc_id": doc_ids[rows],
+                    "rank": np.arange(1, len(rows) + 1),
+                    "score": scores[rows].astype(np.float64),
+                }
+            )
+        )
+    table = pa.Table.from_pandas(pd.concat(parts), preserve_index=False)
+    return check_table(table, "candidates", "BM25 candidates")
+
+
+def shown_candidates(sessions: pa.Table) -> pa.Table:
+    """The documents that the log shows for each query, by their mean position.
+
+    Returns:
+        The table `candidates`; the score is the negative mean position, from 1.
+    """
+    shown = sessions.select(["query_id", "doc_ids"]).to_pandas()
+    shown["position"] = [np.arange(1, len(doc_ids) + 1) for doc_ids in shown["doc_ids"]]
+    flat = shown.explode(["doc_ids", "position"]).rename(columns={"doc_ids": "doc_id"})
+    mean = flat.groupby(["query_id", "doc_id"])["position"].mean().astype(float).reset_index()
+    mean = mean.sort_values(["query_id", "position", "doc_id"], kind="stable")
+    mean["rank"] = mean.groupby("query_id").cumcount() + 1
+    mean["score"] = -mean["position"]
+    table = pa.Table.from_pandas(mean.drop(columns="position"), preserve_index=False)
+    return check_table(table, "candidates", "documents shown in sessions")
+
+
+def document_text(documents: pa.Table) -> list[str]:
+    """Title and body of each document as one text."""
+    return pc.binary_join_element_wise(documents["title"], documents["body"], " ").to_pylist()
+
+
+def _index(texts: pa.ChunkedArray, documents: pa.Table) -> tuple[bm25s.BM25, list[list[str]]]:
+    index = bm25s.BM25()
+    index.index(
+        bm25s.tokenize(document_text(documents), show_progress=False, return_ids=False),
+        show_progress=False,
+    )
+    return index, bm25s.tokenize(texts.to_pylist(), show_progress=False, return_ids=False)

@@ -1,0 +1,48 @@
+"""How often a query is searched, and the bucket (high, medium, low) that follows from it."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+BUCKETS = ("high", "medium", "low")
+
+
+def count_frequency(query_ids: pa.ChunkedArray, sessions: pa.Table) -> pa.Array:
+    """Counts the sessions of each query: int64, aligned with `query_ids`, 0 where none."""
+    counts = pc.value_counts(sessions["query_id"])
+    position = pc.index_in(query_ids, value_set=counts.field("values"))
+    return pc.fill_null(pc.take(counts.field("counts"), position), 0)
+
+
+def frequency_buckets(
+    frequency: NDArray[np.int64], cuts: tuple[int, int] = (3, 7)
+) -> NDArray[np.str_]:
+    """Sorts queries into high, medium and low frequency by decile.
+
+    Queries are ordered by descending frequency and cut into ten deciles, 0 (head) to 9 (tail).
+    The default cuts are those of Baidu-ULTR (Zou et al., NeurIPS 2022): deciles 0-2 are high,
+    3-6 medium, 7-9 low. Queries of equal frequency share their mean rank and so their bucket.
+
+    Args:
+        frequency: searches of each query, shape (queries,).
+        cuts: the first decile of medium and the first decile of low.
+
+    Returns:
+        "high", "medium" or "low" for each query, shape (queries,).
+
+    Raises:
+        ValueError: the cuts are not 0 <= medium <= low <= 10.
+
+    >>> frequency_buckets(np.array([900, 1, 30, 25, 2, 500, 20, 3, 10, 200]))[:4].tolist()
+    ['high', 'low', 'medium', 'medium']
+    """
+    medium, low = cuts
+    if not 0 <= medium <= low <= 10:
+        raise ValueError(f"bucket cuts must be 0 <= medium <= low <= 10, not {medium}, {low}")
+    if len(frequency) == 0:
+        return np.array([], dtype=np.str_)
+    rank = rankdata(-np.asarray(frequency), method="average")
+    decile = np.floor(10 * (rank - 0.5) / len(frequency))
+    return np.select([decile < medium, decile < low], ["high", "medium"], "low")

@@ -1,0 +1,74 @@
+"""The rule for every job's output folder: new, or resumed with the same settings, or refused."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from corpus.errors import InputError
+
+RECORD = "job.json"
+
+
+def begin_output(folder: str | Path, job: str, settings: dict[str, Any], resume: bool) -> bool:
+    """Claims `folder` for `job` and records the settings there, in `job.json`.
+
+    Args:
+        folder: made if it is not there.
+        job: the job's name.
+        settings: what decides the result, as JSON can hold it.
+        resume: go on in a folder that the same job, with the same settings, has begun.
+
+    Returns:
+        Whether there is work left: False if the job has already finished here.
+
+    Raises:
+        InputError: the folder holds something and `resume` is off; or it was begun by another
+            job or with other settings.
+    """
+    folder = Path(folder)
+    record_path = folder / RECORD
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; the output of {job} is a folder")
+    wanted = json.loads(json.dumps(settings, default=str))
+    if record_path.exists():
+        record = json.loads(record_path.read_text())
+        if not resume:
+            state = "finished" if record["complete"] else "unfinished"
+            raise InputError(
+                f"{folder}: holds the {state} output of {record['job']}; "
+                "give --resume to go on with it, or another --output"
+            )
+        _refuse_other_work(folder, job, wanted, record)
+        return not record["complete"]
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder}: is not empty and no job's output; give another --output")
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_record(record_path, {"job": job, "settings": wanted, "complete": False})
+    return True
+
+
+def finish_output(folder: str | Path) -> None:
+    """Records that the job of `folder` has finished."""
+    record_path = Path(folder) / RECORD
+    _write_record(record_path, json.loads(record_path.read_text()) | {"complete": True})
+
+
+def _refuse_other_work(
+    folder: Path, job: str, wanted: dict[str, Any], record: dict[str, Any]
+) -> None:
+    if record["job"] != job:
+        raise InputError(f"{folder}: was begun by {record['job']}, not {job}")
+    for name in wanted.keys() | record["settings"].keys():
+        before, now = record["settings"].get(name), wanted.get(name)
+        if before != now:
+            raise InputError(
+                f"{folder}: was begun with {name} = {before!r}, and is now asked for {now!r}; "
+                "resume with the same settings, or give another --output"
+            )
+
+
+def _write_record(path: Path, record: dict[str, Any]) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(record, indent=2) + "\n")
+    os.replace(partial, path)
