@@ -86,7 +86,7 @@ class TablesFolder(Source):
     path: Path
     candidates_per_query: int = 16
 
-    def read(self, seed: int) -> Collection:
+    def read(self, seed: int) -> Collection:  # noqa: ARG002 - nothing random here
         collection = read_collection(self.path)
         queries, sessions = collection.queries, collection.sessions
         if not pc.any(pc.greater(queries["frequency"], 0)).as_py():
@@ -121,7 +121,7 @@ def prepare(
     Raises:
         InputError: the source is missing, empty or broken, or `output` is in use.
     """
-    settings = {"source": type(source).__name__, **asdict(source), "seed": seed}
+    settings = {"source": type(source).__name__, **vars(source), "seed": seed}
     if not begin_output(output, "prepare", settings, resume):
         Console().print(f"{output}: already prepared")
         return

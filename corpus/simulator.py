@@ -53,7 +53,7 @@ def zipf_frequencies(queries: int, searches: int, rng: np.random.Generator) -> N
 
 def examination_probability(positions: int) -> NDArray[np.float64]:
     """The probability that the user examines positions 1 to `positions`, shape (positions,)."""
-    return np.arange(1, positions + 1, dtype=np.float64) ** -POSITION_BIAS
+    return 1 / np.arange(1, positions + 1, dtype=np.float64) ** POSITION_BIAS
 
 
 def attraction_probability(grade: NDArray[np.int64], highest_grade: int) -> NDArray[np.float64]:
@@ -102,7 +102,7 @@ def simulate_sessions(collection: Collection, sessions: int, seed: int) -> Colle
         doc_ids = candidates["doc_id"].to_numpy(dtype=object)
         pages.extend(doc_ids[shown].tolist())
         clicks.extend((rng.random(shown.shape) < click_probability).tolist())
-        query_ids.extend([query_id] * int(frequency))
+        query_ids.extend([str(query_id)] * int(frequency))
     return _with_sessions(collection, query_ids, pages, clicks, rng)
 
 

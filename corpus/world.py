@@ -187,10 +187,8 @@ def _write_documents(
     for row in range(len(share)):
         # An author uses some of a facet's words only, so that queries and documents can miss
         # each other's words and meaning has to be learned.
-        words = {
-            facet: rng.permutation(vocabulary.words[facet])[:6]
-            for facet in np.flatnonzero(share[row])
-        }
+        facets = np.flatnonzero(share[row])
+        words = {facet: rng.permutation(vocabulary.words[facet])[:6] for facet in facets}
         counts = np.rint(share[row] * 5).astype(int)
         about = rng.permutation(np.repeat(np.arange(len(counts)), counts))
         sentences = [_write_sentence(vocabulary.sentences, words[facet], rng) for facet in about]
