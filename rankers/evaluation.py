@@ -1,0 +1,81 @@
+"""Measures of rankings, by frequency bucket, with ir-measures."""
+
+from pathlib import Path
+
+import ir_measures
+import pandas as pd
+import pyarrow as pa
+from ir_measures import AP, RR, nDCG
+
+from corpus.frequency import BUCKETS, frequency_buckets
+
+MEASURES = [nDCG @ 1, nDCG @ 3, nDCG @ 5, nDCG @ 10, RR, AP]
+MAIN_MEASURE = "nDCG@10"
+
+
+def measure_run(run: pd.DataFrame, judgments: pa.Table) -> pd.DataFrame:
+    """Measures a ranking of each query against human grades.
+
+    nDCG takes the grade as gain (trec_eval's definition: Jarvelin & Kekalainen, TOIS 2002); RR
+    and AP count grades of 1 and more as relevant. Unjudged documents count as irrelevant, and
+    queries without a relevant judged document are left out, since no ranking can be told from
+    another there.
+
+    Args:
+        run: query_id, doc_id, score.
+        judgments: the table `judgments`.
+
+    Returns:
+        query_id, measure ("nDCG@10", "RR", "AP", ...), value in [0, 1].
+    """
+    qrels = judgments.select(["query_id", "doc_id", "grade"]).to_pandas()
+    qrels = qrels[qrels["query_id"].isin(run["query_id"])]
+    answerable = qrels["query_id"][qrels["grade"] > 0].unique()
+    qrels = qrels[qrels["query_id"].isin(answerable)].rename(columns={"grade": "relevance"})
+    ranked = run[run["query_id"].isin(answerable)][["query_id", "doc_id", "score"]]
+    if qrels.empty:
+        return pd.DataFrame({"query_id": [], "measure": [], "value": []})
+    values = ir_measures.iter_calc(MEASURES, qrels, ranked)
+    rows = [(value.query_id, str(value.measure), value.value) for value in values]
+    return pd.DataFrame(rows, columns=["query_id", "measure", "value"])
+
+
+def query_buckets(queries: pa.Table, cuts: tuple[int, int]) -> "pd.Series[str]":
+    """The frequency bucket of each query, indexed by query_id; see `frequency_buckets`."""
+    buckets = frequency_buckets(queries["frequency"].to_numpy(), cuts)
+    return pd.Series(buckets, index=queries["query_id"].to_numpy(), name="bucket")
+
+
+def mean_by_bucket(values: pd.DataFrame, buckets: "pd.Series[str]") -> pd.DataFrame:
+    """Averages measures over the queries of each bucket, and over all.
+
+    Args:
+        values: from `measure_run`.
+        buckets: from `query_buckets`.
+
+    Returns:
+        measure, bucket (high, medium, low, all), value, queries (how many were averaged).
+    """
+    bucketed = values.assign(bucket=values["query_id"].map(buckets))
+    both = pd.concat([bucketed, bucketed.assign(bucket="all")])
+    means = both.groupby(["measure", "bucket"])["value"].agg(["mean", "count"]).reset_index()
+    means["bucket"] = pd.Categorical(means["bucket"], [*BUCKETS, "all"])
+    means = means.rename(columns={"mean": "value", "count": "queries"})
+    return means.sort_values(["measure", "bucket"]).reset_index(drop=True)
+
+
+def write_trec_run(run: pd.DataFrame, path: Path, tag: str) -> None:
+    """Writes a ranking as a TREC run file: query Q0 document rank score tag."""
+    ranked = run.sort_values(["query_id", "score"], ascending=[True, False], kind="stable")
+    rank = ranked.groupby("query_id").cumcount() + 1
+    lines = pd.DataFrame(
+        {
+            "query_id": ranked["query_id"],
+            "q0": "Q0",
+            "doc_id": ranked["doc_id"],
+            "rank": rank,
+            "score": ranked["score"],
+            "tag": tag,
+        }
+    )
+    lines.to_csv(path, sep=" ", header=False, index=False)

@@ -1,0 +1,181 @@
+"""Supervised lists: each query with its candidates and what both signals say of them."""
+
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from corpus.candidates import document_text
+from corpus.errors import InputError
+from corpus.tables import Collection
+
+AnnotationLabel = Literal["grade", "expected_grade"]
+# Tokenizer outputs that a model needs; the attention mask is padding's business.
+MODEL_INPUTS = ("input_ids", "token_type_ids")
+
+
+def candidate_lists(collection: Collection, split: str | None) -> pa.Table:
+    """The candidate list of each query of a split, with its texts.
+
+    Args:
+        collection: with candidates.
+        split: train, validation or test; None for every query.
+
+    Returns:
+        query_id, text, frequency, doc_ids and documents (lists of strings, by rank), in the order
+        of `collection.queries`. Queries without candidates have no row.
+
+    Raises:
+        InputError: no query of the split has candidates.
+    """
+    pairs = collection.candidates.to_pandas().sort_values(["query_id", "rank"], kind="stable")
+    texts = dict(
+        zip(
+            collection.documents["doc_id"].to_pylist(),
+            document_text(collection.documents),
+            strict=True,
+        )
+    )
+    grouped = pairs.groupby("query_id", sort=False)["doc_id"].agg(list)
+    queries = collection.queries.select(["query_id", "text", "frequency"]).to_pandas()
+    if split is not None:
+        splits = collection.splits.to_pandas()
+        queries = queries[queries["query_id"].isin(splits["query_id"][splits["split"] == split])]
+    queries = queries[queries["query_id"].isin(grouped.index)]
+    if queries.empty:
+        raise InputError(f"no query of the split {split or 'all'!r} has candidates to rank")
+    doc_ids = [grouped[query_id] for query_id in queries["query_id"]]
+    lists = pa.Table.from_pandas(queries, preserve_index=False)
+    lists = lists.append_column("doc_ids", pa.array(doc_ids))
+    documents = pa.array([[texts[doc_id] for doc_id in ids] for ids in doc_ids])
+    return lists.append_column("documents", documents)
+
+
+def add_labels(
+    lists: pa.Table,
+    click_labels: pa.Table | None,
+    annotations: pa.Table | None,
+    annotation_label: AnnotationLabel,
+) -> pa.Table:
+    """Adds what clicks and annotations say of each document of each list.
+
+    Args:
+        lists: from `candidate_lists`.
+        click_labels: the table `click_labels`; None where clicks are not used.
+        annotations: the table `annotations`, of one annotator, strategy and prompt; None where
+            annotations are not used. Rows with an error count as missing.
+        annotation_label: the column to learn from.
+
+    Returns:
+        `lists` with click_label and annotation_label, lists of doubles aligned with doc_ids, null
+        where the signal says nothing.
+
+    Raises:
+        InputError: a pair has two labels of one kind, as when annotators are mixed.
+    """
+    labels = {"click_label": pd.Series(dtype=float), "annotation_label": pd.Series(dtype=float)}
+    if click_labels is not None:
+        labels["click_label"] = _label_by_pair(click_labels, "relevance", "click_labels")
+    if annotations is not None:
+        labels["annotation_label"] = _label_by_pair(annotations, annotation_label, "annotations")
+    query_ids = np.repeat(
+        lists["query_id"].to_numpy(), [len(ids) for ids in lists["doc_ids"].to_pylist()]
+    )
+    doc_ids = lists["doc_ids"].combine_chunks()
+    pairs = pd.MultiIndex.from_arrays([query_ids, doc_ids.flatten().to_numpy(False)])
+    for name, label in labels.items():
+        values = label.reindex(pairs).to_numpy() if len(label) else np.full(len(pairs), np.nan)
+        column = pa.array(values, type=pa.float64(), from_pandas=True)
+        lists = lists.append_column(name, pa.ListArray.from_arrays(doc_ids.offsets, column))
+    return lists
+
+
+def tokenize_lists(
+    batch: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> pa.Table:
+    """Adds the token ids of every query-document pair to a batch of lists.
+
+    Pairs longer than `max_length` tokens lose tokens from the longer of the two texts, as
+    sentence-transformers' CrossEncoder has it.
+
+    Returns:
+        `batch` without documents, with a column of lists of token ids for each model input.
+    """
+    documents = batch["documents"].to_pylist()
+    queries = [
+        text
+        for text, listed in zip(batch["text"].to_pylist(), documents, strict=True)
+        for _ in listed
+    ]
+    encoded = tokenizer(
+        queries,
+        [document for listed in documents for document in listed],
+        truncation=True,
+        max_length=max_length,
+    )
+    offsets = np.concatenate([[0], np.cumsum([len(listed) for listed in documents])])
+    result = batch.drop_columns(["documents"])
+    for name in MODEL_INPUTS:
+        if name in encoded:
+            ids = pa.array(encoded[name], type=pa.list_(pa.int32()))
+            column = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), ids)
+            result = result.append_column(name, column)
+    return result
+
+
+def pad_lists(batch: pa.Table, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Turns tokenized lists into tensors.
+
+    Returns:
+        "inputs": the model's inputs, int64 of shape (pairs, tokens), real pairs only;
+        "where": which places of the lists hold a document, bool (lists, documents);
+        "frequency": int64 (lists,); and, where the batch has them, "click_label" and
+        "annotation_label": float32 (lists, documents), NaN where the signal says nothing.
+    """
+    flat = {
+        name: [ids for listed in batch[name].to_pylist() for ids in listed]
+        for name in MODEL_INPUTS
+        if name in batch.column_names
+    }
+    lengths = torch.tensor([len(ids) for ids in batch["doc_ids"].to_pylist()])
+    where = torch.arange(int(lengths.max()))[None, :] < lengths[:, None]
+    tensors: dict[str, Any] = {
+        "inputs": dict(tokenizer.pad(flat, return_tensors="pt")),
+        "where": where,
+        "frequency": torch.tensor(batch["frequency"].to_pylist()),
+    }
+    for name in ("click_label", "annotation_label"):
+        if name in batch.column_names:
+            values = batch[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            tensors[name] = scatter(torch.tensor(values, dtype=torch.float32), where, torch.nan)
+    return tensors
+
+
+def scatter(values: Tensor, where: Tensor, fill: float) -> Tensor:
+    """Spreads values (pairs,) over the places where `where` (lists, documents) is True.
+
+    >>> scatter(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[True, False], [True, True]]), 0.0)
+    tensor([[1., 0.],
+            [2., 3.]])
+    """
+    return (
+        torch.full(where.shape, fill, dtype=values.dtype)
+        .to(values.device)
+        .masked_scatter(where.to(values.device), values)
+    )
+
+
+def _label_by_pair(table: pa.Table, column: str, name: str) -> "pd.Series[float]":
+    frame = table.select(["query_id", "doc_id", column]).to_pandas().dropna()
+    label = frame.set_index(["query_id", "doc_id"])[column].astype(float)
+    if label.index.has_duplicates:
+        pair = label.index[label.index.duplicated()][0]
+        raise InputError(
+            f"{name}: query {pair[0]!r} and document {pair[1]!r} have more than one label; keep "
+            "the rows of one annotator and prompt, or of one click model"
+        )
+    return label

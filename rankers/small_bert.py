@@ -1,0 +1,108 @@
+"""A small BERT of one's own, for collections without a pretrained backbone at hand."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from scipy.sparse.linalg import svds
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+from corpus.candidates import document_text
+from corpus.tables import Collection
+
+SPECIAL_TOKENS = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+VOCABULARY_SIZE = 8_000
+HIDDEN_SIZE = 128
+LAYERS = 2
+MAX_TOKENS = 512
+
+
+def build_small_bert(collection: Collection, folder: Path, seed: int) -> None:
+    """Builds a two-layer BERT with a WordPiece vocabulary from the collection's own text.
+
+    Its token embeddings start from the singular vectors of the positive pointwise mutual
+    information of tokens that share a document (Levy & Goldberg, "Neural word embedding as
+    implicit matrix factorization", NeurIPS 2014), so that related words start close to each
+    other; the rest is random. No label of any kind is used.
+
+    Args:
+        collection: its documents and queries.
+        folder: where the Hugging Face checkpoint goes; its scoring head is untrained.
+        seed: of the random weights.
+    """
+    texts = document_text(collection.documents)
+    tokenizer = _train_tokenizer(texts + collection.queries["text"].to_pylist())
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=HIDDEN_SIZE,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=4,
+        intermediate_size=4 * HIDDEN_SIZE,
+        max_position_embeddings=MAX_TOKENS,
+        num_labels=1,  # type: ignore[call-arg]
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = BertForSequenceClassification(config)
+    embeddings = model.bert.embeddings.word_embeddings.weight
+    with torch.no_grad():
+        start = _cooccurrence_embeddings(tokenizer, texts)
+        embeddings[:, : start.shape[1]] = torch.from_numpy(start)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = list(SPECIAL_TOKENS.values())
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=VOCABULARY_SIZE, special_tokens=special, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", special.index("[CLS]")), ("[SEP]", special.index("[SEP]"))],
+    )
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        model_max_length=MAX_TOKENS,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        **SPECIAL_TOKENS,
+    )
+
+
+def _cooccurrence_embeddings(
+    tokenizer: PreTrainedTokenizerFast, texts: list[str]
+) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """Embeddings of shape (tokens, at most HIDDEN_SIZE), scaled as BERT's initial ones are."""
+    encoded = tokenizer(texts, add_special_tokens=False, truncation=True)["input_ids"]
+    present = [np.unique(ids) for ids in encoded]
+    rows = np.repeat(np.arange(len(present)), [len(ids) for ids in present])
+    columns = np.concatenate(present).astype(np.int64)
+    ones = np.ones(len(columns), dtype=np.float64)
+    in_document = csr_matrix((ones, (rows, columns)), shape=(len(texts), len(tokenizer)))
+    together = (in_document.T @ in_document).tocoo()
+    in_documents = np.asarray(in_document.sum(0)).ravel()
+    information = np.log(
+        together.data * len(texts) / (in_documents[together.row] * in_documents[together.col])
+    )
+    keep = (information > 0) & (together.row != together.col)
+    positive = csr_matrix(
+        (information[keep], (together.row[keep], together.col[keep])), shape=together.shape
+    )
+    rank = min(HIDDEN_SIZE, len(tokenizer) - 1)
+    vectors, values, _ = svds(positive, k=rank, v0=np.ones(len(tokenizer)))
+    embeddings = vectors * np.sqrt(values)
+    scale = 0.05 / max(float(embeddings.std()), 1e-12)
+    return np.asarray(embeddings * scale, dtype=np.float32)

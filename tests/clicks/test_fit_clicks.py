@@ -1,0 +1,85 @@
+"""The job from a collection's sessions to click labels."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from clicks import PositionBasedModel, fit_clicks
+from corpus.errors import InputError
+from corpus.tables import SCHEMAS, Collection, empty_table, read_table, write_collection
+
+
+def write_log(folder: Path, sessions: pa.Table) -> Path:
+    collection = Collection(
+        queries=pa.table([["q"], ["tandem"], [4]], schema=SCHEMAS["queries"]),
+        documents=pa.table([["a", "b"], ["A", "B"], ["", ""]], schema=SCHEMAS["documents"]),
+        candidates=empty_table("candidates"),
+        sessions=sessions,
+        judgments=empty_table("judgments"),
+        splits=empty_table("splits"),
+    )
+    write_collection(collection, folder)
+    return folder
+
+
+SESSIONS = pa.table(
+    [
+        ["1", "2", "3", "4"],
+        ["q"] * 4,
+        [["a", "b"], ["a", "b"], ["b", "a"], ["a"]],
+        [[True, False], [True, True], [False, True], [False]],
+    ],
+    schema=SCHEMAS["sessions"],
+)
+
+
+def test_writes_labels_and_propensities_and_says_what_it_saw(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "clicks"
+    fit_clicks(write_log(tmp_path / "collection", SESSIONS), output)
+
+    labels = read_table(output, "click_labels").to_pylist()
+    assert [(row["doc_id"], row["impressions"], row["clicks"]) for row in labels] == [
+        ("a", 4, 3),
+        ("b", 3, 1),
+    ]
+    model = PositionBasedModel().fit(SESSIONS)
+    second = model.examination_[1]
+    assert [row["relevance"] for row in labels] == pytest.approx(
+        [(1 + 1 + 1 / second) / 4, (1 / second) / 3]
+    )
+    assert pq.read_table(output / "propensities.parquet").to_pylist() == [
+        {"position": 1, "propensity": 1.0, "impressions": 4, "clicks": 2},
+        {"position": 2, "propensity": second, "impressions": 3, "clicks": 2},
+    ]
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "4 sessions on 3 distinct pages (1.3 to a page), 2 click labels" in printed
+    assert f"{len(model.objective_)} iterations" in printed
+    assert f"perplexity {model.perplexity(SESSIONS):.4f}" in printed
+
+
+def test_a_finished_output_is_refused_or_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collection, output = write_log(tmp_path / "collection", SESSIONS), tmp_path / "clicks"
+    fit_clicks(collection, output)
+    with pytest.raises(InputError, match="--resume"):
+        fit_clicks(collection, output)
+    written = (output / "click_labels.parquet").stat().st_mtime_ns
+    fit_clicks(collection, output, resume=True)
+    assert "already finished" in " ".join(capsys.readouterr().out.split())
+    assert (output / "click_labels.parquet").stat().st_mtime_ns == written
+    with pytest.raises(InputError, match="max_weight"):
+        fit_clicks(collection, output, max_weight=5.0, resume=True)
+
+
+def test_a_collection_without_sessions_is_refused_before_the_output_is_claimed(
+    tmp_path: Path,
+) -> None:
+    collection = write_log(tmp_path / "collection", empty_table("sessions"))
+    with pytest.raises(InputError, match="no sessions to learn from"):
+        fit_clicks(collection, tmp_path / "clicks")
+    assert not (tmp_path / "clicks").exists()

@@ -1,0 +1,79 @@
+"""What a search found: the table of trials and the plot of what mattered."""
+
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+import pyarrow as pa
+from matplotlib.figure import Figure
+from ray.tune import ResultGrid
+from rich.console import Console
+from rich.table import Table
+
+from corpus.tables import write_parquet
+from rankers.train_loop import VALIDATION_MEASURE
+
+PARAMETERS = ("kind", "click_weight", "switch", "first", "midpoint", "steepness")
+LOGARITHMIC = ("midpoint", "steepness")
+
+
+def write_analysis(results: ResultGrid, output: Path) -> pd.DataFrame:
+    """Writes `trials.parquet` and `trials.svg`.
+
+    Args:
+        results: of the search.
+        output: where to write.
+
+    Returns:
+        One row a trial that finished an epoch: its parameters, epochs and best validation nDCG@10,
+        best trial first.
+    """
+    rows = []
+    for result in results:
+        history = result.metrics_dataframe
+        if history is None or VALIDATION_MEASURE not in history:
+            continue
+        rows.append(
+            dict.fromkeys(PARAMETERS)
+            | result.config
+            | {"epochs": len(history), VALIDATION_MEASURE: history[VALIDATION_MEASURE].max()}
+        )
+    columns = [*PARAMETERS, "epochs", VALIDATION_MEASURE]
+    table = pd.DataFrame(rows, columns=columns)
+    table = table.sort_values(VALIDATION_MEASURE, ascending=False, kind="stable")
+    table = table.reset_index(drop=True)
+    write_parquet(pa.Table.from_pandas(table, preserve_index=False), output / "trials.parquet")
+    plot_trials(table).savefig(output / "trials.svg")
+    return table
+
+
+def plot_trials(table: pd.DataFrame) -> Figure:
+    """Plots validation nDCG@10 against each parameter, one panel each; colour is the kind."""
+    shown = [name for name in PARAMETERS if table[name].notna().any()]
+    colours = dict(zip(sorted(table["kind"].unique()), matplotlib.colormaps["Set2"].colors))
+    figure = Figure(figsize=(2.6 * len(shown), 3), layout="constrained")
+    panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    for panel, name in zip(panels, shown, strict=True):
+        for kind, trials in table[table[name].notna()].groupby("kind"):
+            values = trials[name].astype(str) if name in ("kind", "first") else trials[name]
+            panel.scatter(values, trials[VALIDATION_MEASURE], color=colours[kind], label=kind)
+        if name in LOGARITHMIC:
+            panel.set_xscale("log")
+        panel.tick_params(axis="x", labelrotation=30)
+        panel.set_xlabel(name)
+    panels[0].set_ylabel("validation nDCG@10")
+    return figure
+
+
+def print_trials(table: pd.DataFrame) -> None:
+    """Prints the trials, best first."""
+    shown = Table(title="trials, by nDCG@10 on validation queries")
+    for name in table.columns:
+        shown.add_column(name, justify="left" if name in ("kind", "first") else "right")
+    for _, row in table.iterrows():
+        shown.add_row(*("" if pd.isna(value) else _shorten(value) for value in row))
+    Console().print(shown)
+
+
+def _shorten(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,150 @@
+"""The job `tune`: Ray Tune searches the mix; every trial is a Ray Train run."""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from ray import tune as ray_tune
+from ray.tune.integration.ray_train import TuneReportCallback
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+from rich.console import Console
+
+from corpus.errors import InputError
+from corpus.output_folder import begin_output, finish_output
+from rankers.mixing import Mix
+from rankers.train_loop import VALIDATION_MEASURE, TrainingSettings
+from rankers.training import SupervisedLists, fit_ranker, read_supervised_lists
+from tuning.analysis import print_trials, write_analysis
+from tuning.search_space import mix_as_config, mix_of, suggest_mix
+
+EXPERIMENT = "trials"
+
+
+def tune(
+    collection: Path,
+    click_labels: Path,
+    annotations: Path,
+    output: Path,
+    training: TrainingSettings = TrainingSettings(workers=1),  # noqa: B008 - read only
+    trials: int = 8,
+    concurrent_trials: int = 2,
+    grace_epochs: int = 2,
+    seed: int = 0,
+    resume: bool = False,
+) -> None:
+    """Searches the mix: its kind and that kind's parameters, by nDCG@10 on validation queries.
+
+    Optuna's tree-structured Parzen estimator proposes mixes and ASHA stops trials that fall
+    behind. Writes `trials.parquet`, `trials.svg`, the plot of what mattered, and `best.yaml`, which
+    `train.py --config` takes as it is.
+
+    Args:
+        collection: folder of the collection, with candidates and splits.
+        click_labels: folder with click_labels.parquet.
+        annotations: folder with annotations.parquet.
+        output: folder for the trials and their analysis.
+        training: backbone, loss, optimizer and workers of each trial.
+        trials: number of mixes to try.
+        concurrent_trials: trials that run at the same time.
+        grace_epochs: epochs before ASHA may stop a trial.
+        seed: of the search.
+        resume: go on with the trials that were cut short in `output`.
+
+    Raises:
+        InputError: an input is missing or broken, or `output` is in use.
+    """
+    if trials < 1 or concurrent_trials < 1:
+        raise InputError("trials and concurrent_trials must be at least 1")
+    settings = {
+        "collection": str(collection),
+        "click_labels": str(click_labels),
+        "annotations": str(annotations),
+        "training": asdict(training),
+        "trials": trials,
+        "grace_epochs": grace_epochs,
+        "seed": seed,
+    }
+    lists = read_supervised_lists(collection, click_labels, annotations, None, training)
+    if not begin_output(output, "tune", settings, resume):
+        print_trials(pd.read_parquet(output / "trials.parquet"))
+        return
+    results = _search(
+        lists, output.absolute(), training, trials, concurrent_trials, grace_epochs, seed
+    )
+    table = write_analysis(results, output)
+    if table.empty:
+        raise InputError(f"{output}: no trial finished an epoch; see the errors in {EXPERIMENT}/")
+    best = table.iloc[0].dropna().to_dict()
+    config = {
+        "collection": str(collection),
+        "click_labels": str(click_labels),
+        "annotations": str(annotations),
+        "output": str(output / "ranker"),
+        "mix": mix_as_config(mix_of(best)),
+        "training": asdict(training),
+    }
+    (output / "best.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    finish_output(output)
+    print_trials(table)
+
+
+def best_mix(output: Path) -> Mix:
+    """The mix of the best trial of a finished search."""
+    table = pd.read_parquet(output / "trials.parquet")
+    return mix_of(table.iloc[0].dropna().to_dict())
+
+
+def _search(
+    lists: SupervisedLists,
+    output: Path,
+    training: TrainingSettings,
+    trials: int,
+    concurrent_trials: int,
+    grace_epochs: int,
+    seed: int,
+) -> ray_tune.ResultGrid:
+    trainable = ray_tune.with_resources(
+        ray_tune.with_parameters(_run_trial, lists=lists, training=training), {"CPU": 0}
+    )
+    experiment = output / EXPERIMENT
+    if ray_tune.Tuner.can_restore(str(experiment)):
+        tuner = ray_tune.Tuner.restore(
+            str(experiment), trainable, resume_unfinished=True, resume_errored=True
+        )
+        return tuner.fit()
+    frequency = lists.training["frequency"].to_numpy()
+    search = OptunaSearch(
+        partial(suggest_mix, frequency=frequency),
+        metric=VALIDATION_MEASURE,
+        mode="max",
+        seed=seed,
+    )
+    tuner = ray_tune.Tuner(
+        trainable,
+        tune_config=ray_tune.TuneConfig(
+            metric=VALIDATION_MEASURE,
+            mode="max",
+            num_samples=trials,
+            max_concurrent_trials=concurrent_trials,
+            search_alg=search,
+            scheduler=ASHAScheduler(
+                time_attr="epoch",
+                max_t=training.epochs,
+                grace_period=min(grace_epochs, training.epochs),
+            ),
+        ),
+        run_config=ray_tune.RunConfig(name=EXPERIMENT, storage_path=str(output), verbose=1),
+    )
+    return tuner.fit()
+
+
+def _run_trial(
+    parameters: dict[str, Any], lists: SupervisedLists, training: TrainingSettings
+) -> None:
+    """One trial; the seed is the same in all, so that they differ by the mix alone."""
+    folder = Path(ray_tune.get_context().get_trial_dir())
+    fit_ranker(lists, folder, mix_of(parameters), training, [TuneReportCallback()])
