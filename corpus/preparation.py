@@ -86,7 +86,7 @@ class TablesFolder(Source):
     path: Path
     candidates_per_query: int = 16
 
-    def read(self, seed: int) -> Collection:  # noqa: ARG002 - nothing random here
+    def read(self, seed: int) -> Collection:
         collection = read_collection(self.path)
         queries, sessions = collection.queries, collection.sessions
         if not pc.any(pc.greater(queries["frequency"], 0)).as_py():

@@ -53,7 +53,7 @@ def zipf_frequencies(queries: int, searches: int, rng: np.random.Generator) -> N
 
 def examination_probability(positions: int) -> NDArray[np.float64]:
     """The probability that the user examines positions 1 to `positions`, shape (positions,)."""
-    return 1 / np.arange(1, positions + 1, dtype=np.float64) ** POSITION_BIAS
+    return np.power(np.arange(1, positions + 1, dtype=np.float64), -POSITION_BIAS)
 
 
 def attraction_probability(grade: NDArray[np.int64], highest_grade: int) -> NDArray[np.float64]:

@@ -30,7 +30,8 @@ from corpus.tables import Collection, check_table, empty_table
 
 VOCABULARY_PATH = Path(__file__).with_name("world_vocabulary.yaml")
 HIGHEST_GRADE = 3
-QUALITY_SENTENCES = 3
+SENTENCES = 4
+QUALITY_SENTENCES = 2
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,10 @@ def topical_grade(share: NDArray[np.float64], shares_topic: NDArray[np.bool_]) -
         shares_topic: whether any of the document is about the query's topic; same shape.
 
     Returns:
-        3 from three quarters on, 2 from two fifths on, 1 for less or for the topic alone, else 0.
+        3 from three quarters on, 2 from one half on, 1 for less or for the topic alone, else 0.
     """
     on_topic = shares_topic | (share > 0)
-    return np.select([share >= 0.75, share >= 0.4, on_topic], [3, 2, 1], 0).astype(np.int64)
+    return np.select([share >= 0.75, share >= 0.5, on_topic], [3, 2, 1], 0).astype(np.int64)
 
 
 def human_grade(topical: NDArray[np.int64], quality: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -171,7 +172,7 @@ def _draw_documents(
         main = int(rng.integers(facets))
         same_topic = vocabulary.topic_of_facet == vocabulary.topic_of_facet[main]
         pool = np.flatnonzero(same_topic) if rng.random() < 0.5 else np.arange(facets)
-        main_share = rng.choice([1.0, 0.8, 0.6, 0.5])
+        main_share = rng.choice([1.0, 0.75, 0.5])
         share[row, main] = main_share
         share[row, rng.choice(pool[pool != main])] = 1 - main_share
     return share, rng.random(documents)
@@ -189,7 +190,7 @@ def _write_documents(
         # each other's words and meaning has to be learned.
         facets = np.flatnonzero(share[row])
         words = {facet: rng.permutation(vocabulary.words[facet])[:6] for facet in facets}
-        counts = np.rint(share[row] * 5).astype(int)
+        counts = np.rint(share[row] * SENTENCES).astype(int)
         about = rng.permutation(np.repeat(np.arange(len(counts)), counts))
         sentences = [_write_sentence(vocabulary.sentences, words[facet], rng) for facet in about]
         sentences += _quality_sentences(quality[row], vocabulary, rng)

@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import ray.data
 import torch
-from torch import nn
 from rich.console import Console
+from torch import nn
 
 from corpus.output_folder import begin_output, finish_output
 from corpus.tables import read_collection, write_parquet

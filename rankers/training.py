@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 import ray.train
-from ray.train import CheckpointConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train import CheckpointConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchTrainer
 from rich.console import Console
 
@@ -191,6 +191,7 @@ def fit_ranker(
             name="checkpoints",
             storage_path=str(output),
             callbacks=list(callbacks),
+            logging_config=LoggingConfig(log_level="WARNING"),
             checkpoint_config=CheckpointConfig(
                 num_to_keep=1, checkpoint_score_attribute=VALIDATION_MEASURE
             ),
@@ -209,6 +210,7 @@ def _as_dataset(table: pa.Table, tokenize: Any, training: TrainingSettings) -> r
     tokenized = blocks.map_batches(
         tokenize, batch_format="pyarrow", batch_size=256, num_cpus=training.cpus_per_worker
     )
+    tokenized.context.enable_progress_bars = False
     return tokenized.materialize()
 
 

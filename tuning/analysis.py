@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import matplotlib
 import pandas as pd
 import pyarrow as pa
+from matplotlib.colors import TABLEAU_COLORS
 from matplotlib.figure import Figure
 from ray.tune import ResultGrid
 from rich.console import Console
@@ -50,7 +50,7 @@ def write_analysis(results: ResultGrid, output: Path) -> pd.DataFrame:
 def plot_trials(table: pd.DataFrame) -> Figure:
     """Plots validation nDCG@10 against each parameter, one panel each; colour is the kind."""
     shown = [name for name in PARAMETERS if table[name].notna().any()]
-    colours = dict(zip(sorted(table["kind"].unique()), matplotlib.colormaps["Set2"].colors))
+    colours = dict(zip(sorted(table["kind"].unique()), TABLEAU_COLORS, strict=False))
     figure = Figure(figsize=(2.6 * len(shown), 3), layout="constrained")
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for panel, name in zip(panels, shown, strict=True):

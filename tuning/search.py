@@ -11,7 +11,6 @@ from ray import tune as ray_tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
-from rich.console import Console
 
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
@@ -78,13 +77,12 @@ def tune(
     table = write_analysis(results, output)
     if table.empty:
         raise InputError(f"{output}: no trial finished an epoch; see the errors in {EXPERIMENT}/")
-    best = table.iloc[0].dropna().to_dict()
     config = {
         "collection": str(collection),
         "click_labels": str(click_labels),
         "annotations": str(annotations),
         "output": str(output / "ranker"),
-        "mix": mix_as_config(mix_of(best)),
+        "mix": mix_as_config(best_mix(output)),
         "training": asdict(training),
     }
     (output / "best.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -95,7 +93,7 @@ def tune(
 def best_mix(output: Path) -> Mix:
     """The mix of the best trial of a finished search."""
     table = pd.read_parquet(output / "trials.parquet")
-    return mix_of(table.iloc[0].dropna().to_dict())
+    return mix_of({str(name): value for name, value in table.iloc[0].dropna().items()})
 
 
 def _search(

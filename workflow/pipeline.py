@@ -1,0 +1,100 @@
+"""The whole way, from data to a comparison: every job in its order, in one output folder."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from annotation.annotate import annotate
+from clicks import fit_clicks
+from corpus.errors import InputError
+from corpus.output_folder import begin_output, finish_output
+from corpus.preparation import prepare
+from rankers.comparison import evaluate
+from rankers.mixing import Constant, FrequencySigmoid, Mix, Staged
+from rankers.training import train
+from tuning.search import best_mix, tune
+from workflow.report import write_report
+
+# The jobs of the pipeline, in order, and their arguments that the pipeline itself fills in.
+STAGES: dict[str, tuple[Callable[..., None], set[str]]] = {
+    "prepare": (prepare, {"output", "resume"}),
+    "annotate": (annotate, {"collection", "output", "resume"}),
+    "fit_clicks": (fit_clicks, {"collection", "output", "resume"}),
+    "train": (
+        train,
+        {"collection", "click_labels", "annotations", "output", "mix", "resume"},
+    ),
+    "tune": (tune, {"collection", "click_labels", "annotations", "output", "resume"}),
+    "evaluate": (evaluate, {"collection", "rankers", "output", "resume"}),
+}
+TUNED = "tuned"
+
+
+def default_arms() -> dict[str, Mix]:
+    """Each signal alone, data scheduling, and FAMOL."""
+    return {
+        "click": Constant(1.0),
+        "annotation": Constant(0.0),
+        "schedule": Staged(),
+        "famol": FrequencySigmoid(),
+    }
+
+
+def run_pipeline(
+    output: Path,
+    arms: dict[str, Mix] | None = None,
+    *,
+    stages: dict[str, dict[str, Any]],
+    resume: bool = False,
+) -> None:
+    """Runs every job in its order and writes a report.
+
+    Prepares a collection, annotates it, fits clicks, trains a ranker for each arm, tunes the mix,
+    trains a ranker with the best mix found, and measures them all on the test queries.
+
+    Args:
+        output: folder for everything: collection/, annotations/, click_labels/, rankers/,
+            tuning/, evaluation/ and report.html.
+        arms: the mix of each ranker to train, by name; by default click, annotation, schedule and
+            famol. The arm `tuned` is added.
+        stages: further arguments of each job, by the job's name.
+        resume: go on where an earlier run, with the same settings, has stopped.
+
+    Raises:
+        InputError: an input is missing or broken, or `output` is in use.
+    """
+    arms = default_arms() if arms is None else arms
+    if TUNED in arms:
+        raise InputError(f"the arm {TUNED!r} is made by the pipeline; give yours another name")
+    begin_output(
+        output, "pipeline", {"arms": {name: str(mix) for name, mix in arms.items()}}, resume
+    )
+    start = time.perf_counter()
+    collection, tuning = output / "collection", output / "tuning"
+    labels = {"annotations": output / "annotations", "click_labels": output / "click_labels"}
+
+    def stage(name: str, title: str, **wired: Any) -> None:
+        minutes, seconds = divmod(int(time.perf_counter() - start), 60)
+        Console().rule(f"{minutes:02d}:{seconds:02d}  {title}", align="left")
+        STAGES[name][0](**stages.get(name, {}), **wired, resume=resume)
+
+    stage("prepare", "prepare the collection", output=collection)
+    stage("fit_clicks", "fit the clicks", collection=collection, output=labels["click_labels"])
+    stage("annotate", "annotate", collection=collection, output=labels["annotations"])
+    rankers = {name: output / "rankers" / name for name in (*arms, TUNED)}
+    for name, mix in arms.items():
+        wired = {"collection": collection, **labels, "mix": mix, "output": rankers[name]}
+        stage("train", f"train the arm {name}: {mix}", **wired)
+    stage("tune", "tune the mix", collection=collection, **labels, output=tuning)
+    mix = best_mix(tuning)
+    wired = {"collection": collection, **labels, "mix": mix, "output": rankers[TUNED]}
+    stage("train", f"train the arm {TUNED}: {mix}", **wired)
+    evaluation = output / "evaluation"
+    stage("evaluate", "evaluate", collection=collection, rankers=rankers, output=evaluation)
+    report = write_report(output, list(rankers))
+    finish_output(output)
+    minutes, seconds = divmod(int(time.perf_counter() - start), 60)
+    Console().print(f"done in {minutes} min {seconds} s; report: {report}", soft_wrap=True)
