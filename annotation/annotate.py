@@ -70,7 +70,8 @@ def annotate(
     Raises:
         InputError: a setting or the collection cannot be used; nothing has been started then.
     """
-    for name, count in (("batch_size", batch_size), ("engines", engines)):
+    counts = {"batch_size": batch_size, "engines": engines, "cpus_per_engine": cpus_per_engine}
+    for name, count in counts.items():
         if count < 1:
             raise InputError(f"{name} must be at least 1, not {count}")
     tables = read_collection(collection)
@@ -81,7 +82,7 @@ def annotate(
     judge.encoder()  # a tokenizer that will not do is refused before any engine starts
     settings = {
         "collection": str(collection),
-        "pairs": _digest(pairs),
+        "pairs_hash": _hash(pairs),
         "model": model,
         "prompt": prompt,
         "prompt_id": judge.prompt.prompt_id,
@@ -211,7 +212,7 @@ def _context_length(model: str) -> int:
     return int(getattr(config, "max_position_embeddings", sys.maxsize))
 
 
-def _digest(pairs: pa.Table) -> str:
+def _hash(pairs: pa.Table) -> str:
     columns = np.stack([pairs["query_row"].to_numpy(), pairs["doc_row"].to_numpy()])
     return hashlib.sha256(columns.astype(np.int64).tobytes()).hexdigest()[:12]
 

@@ -16,6 +16,7 @@ from annotation.pointwise import (
 )
 from annotation.prompts import Prompt
 from annotation.vllm_engine import VllmEngine
+from corpus.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,12 @@ class Judge:
         """Loads the tokenizer.
 
         Raises:
-            InputError: see `PointwiseEncoder`.
+            InputError: the model has no tokenizer; and see `PointwiseEncoder`.
         """
-        tokenizer = AutoTokenizer.from_pretrained(self.model)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.model)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.model}: its tokenizer cannot be read: {error}") from error
         return PointwiseEncoder(tokenizer, self.prompt, longest=self.max_model_len - 1)
 
 

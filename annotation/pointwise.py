@@ -137,9 +137,12 @@ class PointwiseEncoder:
         head = self._tokenize([prompt])[0]
         for space in [""] if prompt[-1].isspace() else [" ", ""]:
             answered = self._tokenize([f"{prompt}{space}{grade}" for grade in GRADES])
-            tokens = [token_ids[-1] for token_ids in answered]
-            alone = all(token_ids[:-1] == head for token_ids in answered)
-            if alone and len(set(tokens)) == len(GRADES):
+            keep_head = all(token_ids[: len(head)] == head for token_ids in answered)
+            tails = [token_ids[len(head) :] for token_ids in answered]
+            tokens = [token for tail in tails for token in tail]
+            one_each = [len(tail) for tail in tails] == [1] * len(GRADES)
+            known = self._tokenizer.unk_token_id not in tokens
+            if keep_head and one_each and known and len(set(tokens)) == len(GRADES):
                 return tokens
         raise InputError(
             f"{self._tokenizer.name_or_path}: its tokenizer does not write each of the grades "

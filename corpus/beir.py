@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,8 +24,9 @@ def read_beir(folder: str | Path) -> tuple[Collection, dict[str, int]]:
         aside, by reason.
 
     Raises:
-        InputError: a file is missing; a line is not JSON, or lacks a field; a qrels row has not
-            three columns or a grade that is no whole number. The message names file and line.
+        InputError: a file is missing; a line is not JSON, or lacks a field; a qrels file has no
+            header, or a row without three columns or whose grade is no whole number. The message
+            names file and line.
     """
     folder = Path(folder)
     corpus_path, queries_path = folder / "corpus.jsonl", folder / "queries.jsonl"
@@ -60,18 +61,18 @@ def read_beir(folder: str | Path) -> tuple[Collection, dict[str, int]]:
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         raise InputError(f"{path}: there is no such file; a BEIR folder holds it")
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, text in enumerate(file, start=1):
             if not text.strip():
                 continue
             try:
                 line = json.loads(text)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path}: line {number} is not JSON: {error}") from error
+            except ValueError as error:
+                raise InputError(f"{path}: line {number} is not JSON in UTF-8: {error}") from error
             if not isinstance(line, dict):
                 raise InputError(f"{path}: line {number} is not a JSON object")
             for field in ("_id", "text"):
-                if field not in line:
+                if line.get(field) is None:
                     raise InputError(f"{path}: line {number} has no field {field!r}")
             yield line
 
@@ -85,21 +86,28 @@ def _read_qrels(folder: Path) -> pa.Table:
 
 
 def _read_qrels_file(path: Path) -> pa.Table:
-    names = ["query_id", "doc_id", "grade"]
+    rows = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        row = _read_judgment(line)
+        if number == 1 and row:
+            raise InputError(f"{path}: line 1 is a judgment; qrels begin with a header line")
+        if number > 1 and line.strip():
+            if not row:
+                shown = line.decode(errors="replace")
+                raise InputError(
+                    f"{path}: line {number} is {shown!r}, not query-id, corpus-id and a whole "
+                    "grade with tabs between them"
+                )
+            rows.append(row)
+    return _to_table(rows, "judgments", path)
+
+
+def _read_judgment(line: bytes) -> dict[str, Any] | None:
     try:
-        rows = pd.read_csv(path, sep="\t", header=0, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is no tab-separated table with a header: {error}") from error
-    if rows.shape[1] != len(names):
-        raise InputError(f"{path}: has {rows.shape[1]} columns; qrels have {', '.join(names)}")
-    rows.columns = pd.Index(names)
-    whole = rows["grade"].str.fullmatch(r"-?\d+")
-    if not whole.all():
-        row = int(whole.to_numpy().argmin())
-        raise InputError(
-            f"{path}: line {row + 2} has the grade {rows['grade'][row]!r}, no whole number"
-        )
-    return pa.Table.from_pandas(rows.astype({"grade": "int64"}), preserve_index=False)
+        query_id, doc_id, grade = line.decode().split("\t")
+        return {"query_id": query_id, "doc_id": doc_id, "grade": np.int64(grade)}
+    except (ValueError, OverflowError):
+        return None
 
 
 def _to_table(rows: list[dict[str, Any]], name: str, path: Path) -> pa.Table:
@@ -107,4 +115,6 @@ def _to_table(rows: list[dict[str, Any]], name: str, path: Path) -> pa.Table:
         table = pa.Table.from_pylist(rows) if rows else empty_table(name)
     except pa.ArrowException as error:
         raise InputError(f"{path}: a field is not text: {error}") from error
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path}: a field is not text: {error.object!r:.60}") from error
     return check_table(table, name, path)

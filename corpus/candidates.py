@@ -1,5 +1,7 @@
 """Candidate lists: what the first-stage ranker hands to the reranker."""
 
+from collections.abc import Iterator
+
 import bm25s
 import numpy as np
 import pandas as pd
@@ -16,8 +18,7 @@ def bm25_scores(texts: pa.ChunkedArray, documents: pa.Table) -> NDArray[np.float
     Returns:
         float64 of shape (texts, documents).
     """
-    index, query_tokens = _index(texts, documents)
-    return np.stack([index.get_scores(tokens) for tokens in query_tokens]).astype(np.float64)
+    return np.stack(list(_score_each(texts, documents)))
 
 
 def bm25_candidates(collection: Collection, depth: int) -> pa.Table:
@@ -32,14 +33,13 @@ def bm25_candidates(collection: Collection, depth: int) -> pa.Table:
         The table `candidates`.
     """
     queries, documents = collection.queries, collection.documents
-    index, query_tokens = _index(queries["text"], documents)
     doc_ids = documents["doc_id"].to_numpy()
     row_of = {doc_id: row for row, doc_id in enumerate(doc_ids)}
     judged = collection.judgments.to_pandas().sort_values("grade", ascending=False, kind="stable")
     judged_rows = judged.groupby("query_id", sort=False)["doc_id"].agg(list).to_dict()
     parts = []
-    for query_id, tokens in zip(queries["query_id"].to_pylist(), query_tokens, strict=True):
-        scores = index.get_scores(tokens)
+    all_scores = _score_each(queries["text"], documents)
+    for query_id, scores in zip(queries["query_id"].to_pylist(), all_scores, strict=True):
         kept = [row_of[doc_id] for doc_id in judged_rows.get(query_id, [])][:depth]
         best = np.argsort(-scores, kind="stable")[:depth]
         found = [row for row in best[scores[best] > 0] if row not in set(kept)]
@@ -51,7 +51,7 @@ def bm25_candidates(collection: Collection, depth: int) -> pa.Table:
                     "query_id": query_id,
                     "doc_id": doc_ids[rows],
                     "rank": np.arange(1, len(rows) + 1),
-                    "score": scores[rows].astype(np.float64),
+                    "score": scores[rows],
                 }
             )
         )
@@ -81,10 +81,18 @@ def document_text(documents: pa.Table) -> list[str]:
     return pc.binary_join_element_wise(documents["title"], documents["body"], " ").to_pylist()
 
 
-def _index(texts: pa.ChunkedArray, documents: pa.Table) -> tuple[bm25s.BM25, list[list[str]]]:
+def _score_each(texts: pa.ChunkedArray, documents: pa.Table) -> Iterator[NDArray[np.float64]]:
+    searched = _words(document_text(documents))
     index = bm25s.BM25()
-    index.index(
-        bm25s.tokenize(document_text(documents), show_progress=False, return_ids=False),
-        show_progress=False,
-    )
-    return index, bm25s.tokenize(texts.to_pylist(), show_progress=False, return_ids=False)
+    if any(searched):
+        index.index(searched, show_progress=False)
+    for words in _words(texts.to_pylist()):
+        # The library fails on a text without words, such as one of emoji or of stop words alone.
+        if words and any(searched):
+            yield index.get_scores(words).astype(np.float64)
+        else:
+            yield np.zeros(documents.num_rows)
+
+
+def _words(texts: list[str]) -> list[list[str]]:
+    return bm25s.tokenize(texts, show_progress=False, return_ids=False)

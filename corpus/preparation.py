@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pyarrow.compute as pc
-from rich.console import Console
 
 from corpus.beir import read_beir
 from corpus.candidates import bm25_candidates, shown_candidates
@@ -63,7 +62,7 @@ class BeirFolder(Source):
         collection, set_aside = read_beir(self.path)
         for reason, count in set_aside.items():
             if count:
-                Console().print(f"set aside: {count:,} {reason}")
+                print(f"set aside: {count:,} {reason}")
         check_collection(collection, self.path)
         candidates = bm25_candidates(collection, self.candidates_per_query)
         collection = replace(collection, candidates=candidates)
@@ -123,7 +122,7 @@ def prepare(
     """
     settings = {"source": type(source).__name__, **vars(source), "seed": seed}
     if not begin_output(output, "prepare", settings, resume):
-        Console().print(f"{output}: already prepared")
+        print(f"{output}: already prepared")
         return
     collection = source.read(seed)
     if collection.splits.num_rows == 0:
@@ -131,7 +130,7 @@ def prepare(
     write_collection(collection, output)
     finish_output(output)
     without = collection.queries.num_rows - len(pc.unique(collection.candidates["query_id"]))
-    Console().print(
+    print(
         f"{output}: {collection.queries.num_rows:,} queries, "
         f"{collection.documents.num_rows:,} documents, "
         f"{collection.candidates.num_rows:,} candidate pairs, "

@@ -62,7 +62,7 @@ def attraction_probability(grade: NDArray[np.int64], highest_grade: int) -> NDAr
     >>> attraction_probability(np.array([0, 3]), highest_grade=3).tolist()
     [0.1, 1.0]
     """
-    gain = (2.0**grade - 1) / (2.0**highest_grade - 1)
+    gain = (np.exp2(grade) - 1) / (2.0**highest_grade - 1)
     return CLICK_NOISE + (1 - CLICK_NOISE) * gain
 
 

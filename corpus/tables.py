@@ -6,8 +6,9 @@ schema are kept, so a team's own columns travel along.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -161,8 +162,9 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 def check_table(table: pa.Table, name: str, source: str | Path) -> pa.Table:
     """Returns `table` with the columns of schema `name` first, in order and type.
 
-    Integers may be narrower or wider than the schema's, strings large or dictionary-coded;
-    anything that a safe cast cannot bring to the schema's type is refused.
+    Integers may be narrower or wider than the schema's, strings large or dictionary-coded, and
+    clicks the numbers 0 and 1; anything that a safe cast cannot bring to the schema's type is
+    refused.
 
     Raises:
         TableError: a missing column, a wrong type, a null in a column that must be filled, a
@@ -183,10 +185,12 @@ def check_table(table: pa.Table, name: str, source: str | Path) -> pa.Table:
         except pa.ArrowException as error:
             raise TableError(
                 f"{source}: column {field.name!r} is {column.type}, which cannot be read as "
-                f"{field.type} ({error}); {_show_rows(table, range(FIRST_ROWS))}"
+                f"{field.type} ({error}); {_show_rows(table, _uncastable(column, field.type))}"
             ) from error
         if field.name not in NULLABLE.get(name, set()):
             _refuse(table, pc.is_null(checked[field.name]), source, field.name, "is null")
+    if name == "sessions":
+        _check_clicks(table, source)
     result = pa.table(checked)
     _check_keys(result, KEYS[name], source)
     _check_values(result, name, source)
@@ -217,14 +221,18 @@ def read_collection(folder: str | Path) -> Collection:
 
 
 def write_collection(collection: Collection, folder: str | Path) -> None:
-    """Checks a collection and writes its tables into `folder`.
+    """Checks a collection and then writes its tables into `folder`.
 
     Raises:
         TableError: see `check_table` and `check_collection`.
     """
-    check_collection(collection, folder)
-    for field in fields(Collection):
-        write_table(getattr(collection, field.name), folder, field.name)
+    names = [field.name for field in fields(Collection)]
+    checked = Collection(
+        **{n: check_table(getattr(collection, n), n, table_path(folder, n)) for n in names}
+    )
+    check_collection(checked, folder)
+    for name in names:
+        write_parquet(getattr(checked, name), table_path(folder, name))
 
 
 def check_collection(collection: Collection, folder: str | Path) -> None:
@@ -254,6 +262,26 @@ def check_collection(collection: Collection, folder: str | Path) -> None:
         "doc_ids",
         "names a document that documents.parquet lacks",
     )
+
+
+def _uncastable(column: pa.ChunkedArray, wanted: pa.DataType) -> Iterator[int]:
+    for row, value in enumerate(column):
+        try:
+            value.cast(wanted)
+        except pa.ArrowException:
+            yield row
+
+
+def _check_clicks(table: pa.Table, source: str | Path) -> None:
+    # Arrow takes every number but 0 for true: a count of clicks or a rating would pass for a click.
+    lists = table["clicks"].combine_chunks()
+    if not pa.types.is_nested(lists.type):
+        return
+    values = lists.flatten()
+    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        other = pc.not_equal(values, values.cast(pa.bool_()).cast(values.type))
+        rows = pc.unique(pc.list_parent_indices(lists).filter(other)).to_pylist()
+        _refuse_rows(table, rows, source, "clicks", "holds a number other than 0 and 1")
 
 
 def _check_keys(table: pa.Table, key: Sequence[str], source: str | Path) -> None:
@@ -310,7 +338,7 @@ def _not_in(values: pa.ChunkedArray, known: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _show_rows(table: pa.Table, rows: Iterable[int]) -> str:
     shown = []
-    for row in [row for row in rows if row < table.num_rows][:FIRST_ROWS]:
+    for row in islice(rows, FIRST_ROWS):
         cells = {
             name: str(table[name][row].as_py())[:60]
             for name in table.column_names

@@ -1,12 +1,13 @@
 """A small BERT of one's own, for collections without a pretrained backbone at hand."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
-from scipy.sparse.linalg import svds
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from sklearn.utils.extmath import randomized_svd
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from corpus.candidates import document_text
@@ -61,14 +62,24 @@ def build_small_bert(collection: Collection, folder: Path, seed: int) -> None:
 
 
 def _train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    """A WordPiece tokenizer of the most frequent words, and characters to spell the others with.
+
+    The library's own trainer gives other vocabularies from run to run on the same text.
+    """
+    normalizer = normalizers.BertNormalizer(lowercase=True)
+    pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    counts: Counter[str] = Counter()
+    for text in texts:
+        found = pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))
+        counts.update(word for word, _ in found)
     special = list(SPECIAL_TOKENS.values())
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=VOCABULARY_SIZE, special_tokens=special, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
+    characters = sorted({character for word in counts for character in word})
+    words = sorted(counts.keys() - set(characters), key=lambda word: (-counts[word], word))
+    pieces = [*special, *characters, *(f"##{character}" for character in characters), *words]
+    vocabulary = {piece: row for row, piece in enumerate(pieces[:VOCABULARY_SIZE])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -102,7 +113,7 @@ def _cooccurrence_embeddings(
         (information[keep], (together.row[keep], together.col[keep])), shape=together.shape
     )
     rank = min(HIDDEN_SIZE, len(tokenizer) - 1)
-    vectors, values, _ = svds(positive, k=rank, v0=np.ones(len(tokenizer)))
+    vectors, values, _ = randomized_svd(positive, rank, random_state=0)
     embeddings = vectors * np.sqrt(values)
     scale = 0.05 / max(float(embeddings.std()), 1e-12)
     return np.asarray(embeddings * scale, dtype=np.float32)

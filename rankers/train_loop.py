@@ -1,6 +1,7 @@
 """The train loop: what Ray Train runs on every worker."""
 
 import json
+import logging
 import math
 import tempfile
 import time
@@ -100,7 +101,8 @@ def train_worker(config: dict[str, WorkerTask]) -> None:
     the state of optimizer and schedule, and the history so far. It goes on from the last one where
     Ray Train hands it a checkpoint.
     """
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.getLogger().setLevel(logging.WARNING)
     task = config["task"]
     settings = task.settings
     torch.manual_seed(settings.seed)
@@ -163,7 +165,7 @@ def _train_epoch(
         nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
         optimizer.step()
         schedule.step()
-        sums = [value.loss, value.click_loss, value.annotation_loss, weight.sum()]
+        sums = [value.loss.detach(), value.click_loss, value.annotation_loss, weight.sum()]
         totals += torch.tensor([*map(float, sums), len(weight)], dtype=torch.float64)
     totals = _sum_over_workers(totals)
     means = (totals[:4] / totals[4]).tolist()

@@ -1,6 +1,8 @@
 """The job `train`: a hybrid reranker from a collection, click labels and annotations."""
 
 import shutil
+import signal
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -201,8 +203,25 @@ def fit_ranker(
             "validation": _as_dataset(lists.validation, tokenize, training),
         },
     )
-    best = trainer.fit().get_best_checkpoint(VALIDATION_MEASURE, "max")
+    best = _fit(trainer).get_best_checkpoint(VALIDATION_MEASURE, "max")
     return Path(best.path)
+
+
+def _fit(trainer: TorchTrainer) -> ray.train.Result:
+    """Runs the trainer so that Ctrl-C raises KeyboardInterrupt, during the run and after it.
+
+    Ray Train's own handler of SIGINT ends the process with status 0, and stays in force after the
+    run.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return trainer.fit()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        return trainer.fit()
+    except SystemExit as stopped:
+        raise KeyboardInterrupt from stopped
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _as_dataset(table: pa.Table, tokenize: Any, training: TrainingSettings) -> ray.data.Dataset:

@@ -21,7 +21,8 @@ WORKER_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # otherwise every progress line comes twice
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "RAY_DATA_LOG_LEVEL": "WARNING",
+    "PYTHONWARNINGS": "ignore::DeprecationWarning",
+    "RAY_DATA_LOG_LEVEL": "ERROR",
 }
 
 
@@ -101,7 +102,7 @@ def connect() -> None:
         ray.init(address="auto", **options)
     except ConnectionError:
         cpus = max(os.cpu_count() or 1, LEAST_LOGICAL_CPUS)
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
+        ray.init(address="local", num_cpus=cpus, **options)
     ray.data.DataContext.get_current().enable_progress_bars = False
 
 

@@ -1,0 +1,91 @@
+"""The job without an engine: what is annotated, and what is refused before anything starts."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from annotation.annotate import annotate, pairs_to_annotate
+from corpus.errors import InputError
+from corpus.tables import SCHEMAS, Collection, empty_table, write_table
+
+
+@pytest.fixture
+def tables() -> Collection:
+    queries = pa.table([["q1", "q2"], ["one", "two"], [3, 1]], schema=SCHEMAS["queries"])
+    documents = pa.table([["a", "b", "c"], [""] * 3, ["x"] * 3], schema=SCHEMAS["documents"])
+    candidates = pa.table(
+        [["q2", "q1", "q2"], ["a", "b", "c"], [2, 1, 1], [0.1, 0.2, 0.3]],
+        schema=SCHEMAS["candidates"],
+    )
+    sessions = pa.table(
+        [
+            ["s1", "s2", "s3"],
+            ["q2", "q1", "q2"],
+            [["c", "a"], [], ["a", "b"]],
+            [[True, False], [], [False, False]],
+        ],
+        schema=SCHEMAS["sessions"],
+    )
+    others = {name: empty_table(name) for name in ("judgments", "splits")}
+    return Collection(
+        queries=queries, documents=documents, candidates=candidates, sessions=sessions, **others
+    )
+
+
+def test_the_pairs_are_the_candidates_by_query_and_rank(tables: Collection) -> None:
+    pairs = pairs_to_annotate(tables, "c")
+    assert pairs.to_pydict() == {"query_row": [0, 1, 1], "doc_row": [1, 2, 0]}
+
+
+def test_without_candidates_the_pairs_are_those_shown_each_once(tables: Collection) -> None:
+    pairs = pairs_to_annotate(replace(tables, candidates=empty_table("candidates")), "c")
+    assert pairs.to_pydict() == {"query_row": [1, 1, 1], "doc_row": [0, 1, 2]}
+
+
+def test_a_collection_that_shows_nothing_is_refused(tables: Collection) -> None:
+    bare = replace(tables, candidates=empty_table("candidates"), sessions=empty_table("sessions"))
+    with pytest.raises(InputError, match="neither candidates nor sessions"):
+        pairs_to_annotate(bare, "c")
+
+
+def test_an_empty_collection_is_refused(tmp_path: Path) -> None:
+    for name in ("queries", "documents"):
+        write_table(empty_table(name), tmp_path, name)
+    with pytest.raises(InputError, match=r"queries.parquet.*empty"):
+        annotate(tmp_path, tmp_path / "out", model="any")
+
+
+def test_a_model_path_that_does_not_exist_is_named(collection_folder: Path, tmp_path: Path) -> None:
+    model = str(tmp_path / "no" / "such" / "model")
+    with pytest.raises(InputError, match=model):
+        annotate(collection_folder, tmp_path / "out", model=model)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_a_tokenizer_is_refused(
+    collection_folder: Path, random_model: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    shutil.copy(random_model / "config.json", model)
+    with pytest.raises(InputError, match=str(model)):
+        annotate(collection_folder, tmp_path / "out", model=str(model))
+
+
+def test_an_output_folder_with_something_in_it_is_refused(
+    collection_folder: Path, random_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="not empty"):
+        annotate(collection_folder, tmp_path, model=str(random_model))
+
+
+@pytest.mark.parametrize("setting", ["batch_size", "engines", "cpus_per_engine"])
+def test_a_count_below_one_is_refused(
+    setting: str, collection_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=setting):
+        annotate(collection_folder, tmp_path / "out", model="any", **{setting: 0})

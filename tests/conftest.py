@@ -1,0 +1,76 @@
+"""What the tests of several rooms share: a collection small enough to check by eye, real data."""
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import settings
+
+from corpus.tables import SCHEMAS, Collection
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = Path(os.environ.get("TANDEM_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("tandem", deadline=None)
+settings.load_profile("tandem")
+
+QUERIES = [("q1", "red fox", 2), ("q2", "sourdough bread", 1), ("q3", "telescope", 0)]
+DOCUMENTS = [
+    ("d1", "The red fox", "A fox hunts at night."),
+    ("d2", "Red wine", "How wine is made."),
+    ("d3", "Bread", "Sourdough bread needs a starter."),
+    ("d4", "Toast", "Toast is bread, twice baked."),
+]
+CANDIDATES = [
+    ("q1", "d1", 1, 2.0),
+    ("q1", "d2", 2, 1.0),
+    ("q2", "d3", 1, 3.0),
+    ("q2", "d4", 2, 1.5),
+]
+SESSIONS = [
+    ("s1", "q1", ["d1", "d2"], [True, False]),
+    ("s2", "q1", ["d2", "d1"], [False, True]),
+    ("s3", "q2", ["d3", "d4"], [False, False]),
+]
+JUDGMENTS = [("q1", "d1", 3), ("q1", "d2", 1), ("q2", "d3", 2)]
+SPLITS = [("q1", "train"), ("q2", "validation"), ("q3", "test")]
+
+
+def make_table(name: str, rows: list[tuple[object, ...]]) -> pa.Table:
+    """The table `name`, from rows in the order of its columns."""
+    schema = SCHEMAS[name]
+    return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
+
+
+@pytest.fixture
+def tiny_collection() -> Collection:
+    """Three queries, one of them (q3) without documents; four documents; three sessions."""
+    return Collection(
+        queries=make_table("queries", list(QUERIES)),
+        documents=make_table("documents", list(DOCUMENTS)),
+        candidates=make_table("candidates", list(CANDIDATES)),
+        sessions=make_table("sessions", list(SESSIONS)),
+        judgments=make_table("judgments", list(JUDGMENTS)),
+        splits=make_table("splits", list(SPLITS)),
+    )
+
+
+def _shared(name: str) -> Path:
+    path = SHARED_DATA / name
+    if not path.is_dir():
+        pytest.skip(f"{path} is absent; set TANDEM_SHARED_DATA to the folder of the test data")
+    return path
+
+
+@pytest.fixture(scope="session")
+def cranfield() -> Path:
+    """The BEIR folder of Cranfield: 1,400 abstracts, 150 queries, human grades."""
+    return _shared("cranfield")
+
+
+@pytest.fixture(scope="session")
+def trec_session() -> Path:
+    """The searches and clicks of the TREC 2014 session track."""
+    return _shared("trec-session-2014")

@@ -1,0 +1,94 @@
+"""An output folder is new, or resumed with the same settings, or refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpus.errors import InputError
+from corpus.output_folder import begin_output, finish_output
+
+SETTINGS: dict[str, Any] = {"seed": 1, "source": Path("logs"), "cuts": (3, 7)}
+
+
+def begin(folder: Path, resume: bool = False, job: str = "train", **other: Any) -> bool:
+    return begin_output(folder, job, SETTINGS | other, resume)
+
+
+def refusal(folder: Path, **other: Any) -> str:
+    before = sorted((path, path.read_bytes()) for path in folder.rglob("*") if path.is_file())
+    with pytest.raises(InputError) as caught:
+        begin(folder, **other)
+    after = sorted((path, path.read_bytes()) for path in folder.rglob("*") if path.is_file())
+    assert after == before, "a refused folder is left as it is"
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_new_or_empty_folder_is_begun(resume: bool, tmp_path: Path) -> None:
+    assert begin(tmp_path / "a" / "new", resume)
+    assert begin(tmp_path / "a" / "other", resume)
+    (tmp_path / "empty").mkdir()
+    assert begin(tmp_path / "empty", resume)
+    assert json.loads((tmp_path / "empty" / "job.json").read_text()) == {
+        "job": "train",
+        "settings": {"seed": 1, "source": "logs", "cuts": [3, 7]},
+        "complete": False,
+    }
+
+
+def test_an_unfinished_output_is_refused_or_resumed(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    begin(folder)
+    message = refusal(folder)
+    assert message.startswith(f"{folder}: holds the unfinished output of train")
+    assert "--resume" in message
+    assert begin(folder, resume=True)
+    assert begin(folder, resume=True), "it can be cut short any number of times"
+
+
+def test_a_finished_output_is_refused_or_has_no_work_left(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    begin(folder)
+    (folder / "result.txt").write_text("42")
+    finish_output(folder)
+    assert refusal(folder).startswith(f"{folder}: holds the finished output of train")
+    assert not begin(folder, resume=True)
+    assert (folder / "result.txt").read_text() == "42"
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"seed": 2}, "seed = 1, and is now asked for 2"),
+        ({"source": Path("clicks")}, "source = 'logs', and is now asked for 'clicks'"),
+        ({"cuts": (2, 7)}, "cuts = [3, 7], and is now asked for [2, 7]"),
+        ({"epochs": 5}, "epochs = None, and is now asked for 5"),
+    ],
+)
+def test_other_settings_are_refused_by_name(
+    other: dict[str, Any], named: str, finished: bool, tmp_path: Path
+) -> None:
+    begin(tmp_path)
+    if finished:
+        finish_output(tmp_path)
+    message = refusal(tmp_path, resume=True, **other)
+    assert message.startswith(f"{tmp_path}: was begun with {named}; ")
+
+
+def test_another_job_is_refused(tmp_path: Path) -> None:
+    begin(tmp_path)
+    message = refusal(tmp_path, resume=True, job="tune")
+    assert message == f"{tmp_path}: was begun by train, not tune"
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_no_job_wrote_is_refused(resume: bool, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    message = refusal(tmp_path, resume=resume)
+    assert message.startswith(f"{tmp_path}: is not empty and no job's output")
+    file = tmp_path / "thesis.tex"
+    assert refusal(file, resume=resume).startswith(f"{file}: is a file")
+    assert file.read_text() == "precious"

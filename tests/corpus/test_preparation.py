@@ -1,0 +1,282 @@
+"""The job `prepare`: from a world, a BEIR folder or one's own tables to a checked collection."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from corpus.errors import InputError
+from corpus.preparation import BeirFolder, SimulatedWorld, TablesFolder, prepare
+from corpus.tables import (
+    SCHEMAS,
+    Collection,
+    empty_table,
+    read_collection,
+    write_collection,
+    write_table,
+)
+
+WORLD = SimulatedWorld(queries=40, documents=60, sessions=400, candidates_per_query=6)
+TABLES = ["queries", "documents", "candidates", "sessions", "judgments", "splits"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().out.splitlines()[-1]
+
+
+def write_beir(folder: Path, corpus: str, queries: str, qrels: str) -> None:
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text(corpus, encoding="utf-8")
+    (folder / "queries.jsonl").write_text(queries, encoding="utf-8")
+    (folder / "qrels" / "test.tsv").write_text(qrels, encoding="utf-8")
+
+
+def test_a_world_is_prepared_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "a [bold] folder with a name that is longer than a terminal is wide" / "out"
+    prepare(output, WORLD, seed=3)
+    assert sorted(contents(output)) == sorted([*(f"{name}.parquet" for name in TABLES), "job.json"])
+    collection = read_collection(output)
+    assert collection.splits["query_id"] == collection.queries["query_id"]
+    assert last_line(capsys) == (
+        f"{output}: 40 queries, 60 documents, 240 candidate pairs, 400 sessions, 240 judgments"
+    )
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+    prepare(tmp_path / "once", WORLD, seed=3)
+    prepare(tmp_path / "other", WORLD, seed=4)
+    # Another process, which hashes strings in another way.
+    program = (
+        "from pathlib import Path; from corpus.preparation import *; "
+        "prepare(Path('again'), SimulatedWorld(40, 60, 400, 6), seed=3)"
+    )
+    repository = Path(__file__).resolve().parents[2]
+    environment = os.environ | {"PYTHONPATH": str(repository), "PYTHONHASHSEED": "12345"}
+    subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=120
+    )
+    once, again, other = (contents(tmp_path / name) for name in ("once", "again", "other"))
+    assert again == once
+    assert not [name for name in once if once[name] == other[name]]
+
+
+def test_a_finished_collection_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(tmp_path, WORLD)
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="finished output of prepare"):
+        prepare(tmp_path, WORLD)
+    with pytest.raises(InputError, match="seed = 0, and is now asked for 1"):
+        prepare(tmp_path, WORLD, seed=1, resume=True)
+    with pytest.raises(InputError, match="documents = 60, and is now asked for 61"):
+        prepare(tmp_path, replace(WORLD, documents=61), resume=True)
+    prepare(tmp_path, WORLD, resume=True)
+    assert last_line(capsys) == f"{tmp_path}: already prepared"
+    assert contents(tmp_path) == before
+
+
+def test_a_collection_that_was_cut_short_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(tmp_path / "whole", WORLD)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("corpus.preparation.finish_output", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(tmp_path / "cut", WORLD)
+    (tmp_path / "cut" / "sessions.parquet").unlink()
+    (tmp_path / "cut" / "judgments.parquet").write_bytes(b"PAR1")
+    prepare(tmp_path / "cut", WORLD, resume=True)
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+def test_ones_own_tables_are_taken_as_they_are(tiny_collection: Collection, tmp_path: Path) -> None:
+    write_collection(tiny_collection, tmp_path / "mine")
+    prepare(tmp_path / "out", TablesFolder(tmp_path / "mine"))
+    assert read_collection(tmp_path / "out") == tiny_collection
+
+
+def test_extra_columns_travel_along(tiny_collection: Collection, tmp_path: Path) -> None:
+    unknown_frequency = tiny_collection.queries.set_column(2, "frequency", pa.array([0, 0, 0]))
+    markets, sources = pa.array(["de", "jp", "us"]), pa.array([{"year": 1}] * 4)
+    dwell = pa.array([[1.5, 0.0], [0.0, 8.5], [0.0, 0.0]])
+    collection = replace(
+        tiny_collection,
+        queries=unknown_frequency.append_column("market", markets),
+        documents=tiny_collection.documents.append_column("source", sources),
+        sessions=tiny_collection.sessions.append_column("dwell_seconds", dwell),
+    )
+    write_collection(collection, tmp_path / "mine")
+    prepare(tmp_path / "out", TablesFolder(tmp_path / "mine"))
+    prepared = read_collection(tmp_path / "out")
+    assert prepared.queries.column_names == [*SCHEMAS["queries"].names, "market"]
+    assert prepared.queries["market"].to_pylist() == ["de", "jp", "us"]
+    assert prepared.documents["source"].to_pylist() == [{"year": 1}] * 4
+    assert prepared.sessions["dwell_seconds"].to_pylist() == dwell.to_pylist()
+
+
+def test_what_the_tables_lack_is_made_of_the_log(
+    tiny_collection: Collection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    no_counts = tiny_collection.queries.set_column(2, "frequency", pa.array([0, 0, 0]))
+    for name, table in (("queries", no_counts), ("documents", tiny_collection.documents)):
+        write_table(table, tmp_path / "mine", name)
+    write_table(tiny_collection.sessions, tmp_path / "mine", "sessions")
+    prepare(tmp_path / "out", TablesFolder(tmp_path / "mine"))
+    prepared = read_collection(tmp_path / "out")
+    assert prepared.queries["frequency"].to_pylist() == [2, 1, 0]
+    # Shown at positions 1 and 2 once each: equal means, in the order of their ids.
+    assert prepared.candidates["doc_id"].to_pylist() == ["d1", "d2", "d3", "d4"]
+    assert prepared.candidates["score"].to_pylist() == [-1.5, -1.5, -1.0, -2.0]
+    assert prepared.splits.num_rows == 3
+    assert last_line(capsys) == (
+        f"{tmp_path / 'out'}: 3 queries, 4 documents, 4 candidate pairs, 3 sessions, 0 judgments; "
+        "1 queries have no candidate and are set aside"
+    )
+
+
+def test_without_a_log_candidates_are_found_by_bm25(
+    tiny_collection: Collection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("queries", "documents"):
+        write_table(getattr(tiny_collection, name), tmp_path / "mine", name)
+    prepare(tmp_path / "out", TablesFolder(tmp_path / "mine", candidates_per_query=1))
+    prepared = read_collection(tmp_path / "out")
+    assert prepared.candidates.select(["query_id", "doc_id", "rank"]).to_pylist() == [
+        {"query_id": "q1", "doc_id": "d1", "rank": 1},
+        {"query_id": "q2", "doc_id": "d3", "rank": 1},
+    ]
+    assert prepared.sessions == empty_table("sessions")
+    assert last_line(capsys).endswith("1 queries have no candidate and are set aside")
+
+
+def test_all_scripts_and_a_document_of_200_000_characters(tmp_path: Path) -> None:
+    long_body = "狐狸 ثعلب fox 🦊👩‍👩‍👧 \u202eabc\u202c " * 8001
+    assert len(long_body) > 200_000
+    documents = pa.table(
+        {
+            "doc_id": ["文档一", "وثيقة", "🦊", "long"],
+            "title": ["红色 狐狸", "الثعلب الأحمر", "🦊🦊", ""],
+            "body": ["狐狸 在 夜里 捕猎。", "ثعلب في الليل", "", long_body],
+        }
+    )
+    queries = pa.table(
+        {
+            "query_id": ["查询", "سؤال", "❓", "q"],
+            "text": ["狐狸", "ثعلب", "🦊", "fox"],
+            "frequency": [5, 3, 2, 1],
+        }
+    )
+    write_table(documents, tmp_path / "mine", "documents")
+    write_table(queries, tmp_path / "mine", "queries")
+    prepare(tmp_path / "out", TablesFolder(tmp_path / "mine"))
+    prepared = read_collection(tmp_path / "out")
+    assert prepared.documents.to_pydict() == documents.to_pydict()
+    assert prepared.queries.to_pydict() == queries.to_pydict()
+    found = prepared.candidates.to_pandas().groupby("query_id")["doc_id"].agg(set).to_dict()
+    assert found == {"查询": {"文档一", "long"}, "سؤال": {"وثيقة", "long"}, "q": {"long"}}
+
+
+@pytest.mark.parametrize("name", ["queries", "documents"])
+def test_an_empty_collection_is_refused(
+    name: str, tiny_collection: Collection, tmp_path: Path
+) -> None:
+    write_collection(tiny_collection, tmp_path / "mine")
+    path = write_table(empty_table(name), tmp_path / "mine", name)
+    with pytest.raises(InputError, match="has no rows; the collection is empty") as caught:
+        prepare(tmp_path / "out", TablesFolder(tmp_path / "mine"))
+    assert str(path) in str(caught.value)
+    assert not list((tmp_path / "out").glob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda sessions: sessions.drop_columns("clicks"), "column 'clicks' is missing"),
+        (
+            lambda sessions: sessions.set_column(3, "clicks", pa.array([[1, 7], [0, 1], [0, 0]])),
+            "column 'clicks' ",
+        ),
+        (
+            lambda sessions: sessions.set_column(3, "clicks", pa.array([[True], [True], [True]])),
+            "column 'clicks' has another length than doc_ids in 3 of 3 rows",
+        ),
+        (
+            lambda sessions: sessions.set_column(2, "doc_ids", pa.array([["d1", "d9"]] * 3)),
+            "column 'doc_ids' names a document that documents.parquet lacks in 3 of 3 rows",
+        ),
+    ],
+)
+def test_a_bad_log_is_refused_by_file_column_and_row(
+    spoil: Callable[[pa.Table], pa.Table],
+    named: str,
+    tiny_collection: Collection,
+    tmp_path: Path,
+) -> None:
+    write_collection(tiny_collection, tmp_path / "mine")
+    path = tmp_path / "mine" / "sessions.parquet"
+    pa.parquet.write_table(spoil(tiny_collection.sessions), path)
+    with pytest.raises(InputError) as caught:
+        prepare(tmp_path / "out", TablesFolder(tmp_path / "mine"))
+    assert str(caught.value).startswith(f"{path}: {named}")
+    assert "row 0: {'session_id': 's1'" in str(caught.value) or "is missing" in named
+
+
+def test_a_beir_folder_is_prepared_with_what_is_set_aside_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_beir(
+        tmp_path / "beir",
+        corpus='{"_id": "d1", "text": "red fox"}\n{"_id": "d2", "text": "bread"}\n',
+        queries='{"_id": "q1", "text": "fox"}\n{"_id": "q2", "text": "🦊"}\n',
+        qrels="query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td7\t1\nq1\td8\t1\nq7\td1\t1\n",
+    )
+    prepare(tmp_path / "out", BeirFolder(tmp_path / "beir", sessions=30))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "set aside: 1 judgments of unknown queries",
+        "set aside: 2 judgments of unknown documents",
+        f"{tmp_path / 'out'}: 2 queries, 2 documents, 1 candidate pairs, 30 sessions, 1 judgments; "
+        "1 queries have no candidate and are set aside",
+    ]
+    assert read_collection(tmp_path / "out").queries["frequency"].to_pylist() == [30, 0]
+
+
+def test_a_beir_folder_without_documents_is_refused(tmp_path: Path) -> None:
+    write_beir(tmp_path / "beir", "", '{"_id": "q1", "text": "fox"}\n', "a\tb\tc\n")
+    with pytest.raises(InputError, match=r"documents.*the collection is empty"):
+        prepare(tmp_path / "out", BeirFolder(tmp_path / "beir"))
+
+
+def test_cranfield_is_prepared(cranfield: Path, tmp_path: Path) -> None:
+    prepare(tmp_path, BeirFolder(cranfield, sessions=3000), seed=1)
+    collection = read_collection(tmp_path)
+    assert collection.sessions.num_rows == 3000
+    lists = collection.candidates.to_pandas().groupby("query_id")
+    assert len(lists) == 150
+    assert 10 <= lists.size().min() <= lists.size().max() == 16
+    key = ["query_id", "doc_id"]
+    judged = collection.judgments.to_pandas()
+    candidates = collection.candidates.to_pandas()
+    # A query with more than 16 judged documents cannot have them all in its list.
+    held = judged.merge(candidates, on=key).groupby("query_id").size()
+    assert held.tolist() == judged.groupby("query_id").size().clip(upper=16).tolist()
+    # Most of what a user clicks is judged relevant; most of what is shown is not.
+    clicked = collection.sessions.select(["query_id", "doc_ids", "clicks"]).to_pandas()
+    shown = clicked.explode(["doc_ids", "clicks"]).rename(columns={"doc_ids": "doc_id"})
+    graded = shown.merge(judged, on=key, how="left")
+    relevant = graded["grade"].notna()
+    assert relevant[graded["clicks"].astype(bool)].mean() > relevant.mean() + 0.2

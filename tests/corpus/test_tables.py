@@ -1,0 +1,417 @@
+"""Tables are what their schemas say, or are refused by file, column and row."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from corpus.tables import (
+    KEYS,
+    SCHEMAS,
+    Collection,
+    TableError,
+    check_collection,
+    check_table,
+    empty_table,
+    read_collection,
+    read_table,
+    table_path,
+    write_collection,
+    write_table,
+)
+
+Columns = dict[str, Any]
+
+ROWS: dict[str, Columns] = {
+    "queries": {"query_id": ["q1", "q2"], "text": ["fox", "bread"], "frequency": [3, 0]},
+    "documents": {"doc_id": ["d1", "d2"], "title": ["a", ""], "body": ["b", "c"]},
+    "candidates": {
+        "query_id": ["q1", "q1"],
+        "doc_id": ["d1", "d2"],
+        "rank": [1, 2],
+        "score": [2.5, 1.0],
+    },
+    "sessions": {
+        "session_id": ["s1", "s2"],
+        "query_id": ["q1", "q1"],
+        "doc_ids": [["d1", "d2"], ["d2"]],
+        "clicks": [[True, False], [False]],
+    },
+    "judgments": {"query_id": ["q1", "q1"], "doc_id": ["d1", "d2"], "grade": [3, 0]},
+    "splits": {"query_id": ["q1", "q2"], "split": ["train", "test"]},
+    "annotations": {
+        "query_id": ["q1", "q1"],
+        "doc_id": ["d1", "d2"],
+        "annotator": ["judge", "judge"],
+        "strategy": ["pointwise", "pointwise"],
+        "prompt_id": ["relevance", "relevance"],
+        "grade": [3, None],
+        "expected_grade": [2.7, None],
+        "confidence": [0.9, None],
+        "error": [None, "too long"],
+    },
+    "click_labels": {
+        "query_id": ["q1", "q1"],
+        "doc_id": ["d1", "d2"],
+        "relevance": [0.5, 0.25],
+        "impressions": [10, 4],
+        "clicks": [5, 1],
+        "model": ["pbm", "pbm"],
+    },
+}
+
+# Any text that UTF-8 can hold: Chinese, Arabic, emoji, control characters, none at all.
+texts = st.text(st.characters(codec="utf-8"), max_size=30)
+
+
+def refusal(action: Callable[[], Any]) -> str:
+    """The message of the TableError that `action` must end in."""
+    with pytest.raises(TableError) as caught:
+        action()
+    return str(caught.value)
+
+
+def check(name: str, **columns: Any) -> pa.Table:
+    """Checks the two good rows of table `name`, with `columns` in place of their columns."""
+    return check_table(pa.table(ROWS[name] | columns), name, "my.parquet")
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_good_rows_are_read_back_as_written(name: str, tmp_path: Path) -> None:
+    path = write_table(pa.table(ROWS[name], SCHEMAS[name]), tmp_path, name)
+    table = read_table(tmp_path, name)
+    assert path == tmp_path / f"{name}.parquet"
+    assert table.schema == SCHEMAS[name]
+    assert table.to_pydict() == ROWS[name]
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_no_rows_are_read_back_too(name: str, tmp_path: Path) -> None:
+    write_table(empty_table(name), tmp_path, name)
+    assert read_table(tmp_path, name) == empty_table(name)
+    no_types = pd.DataFrame(columns=SCHEMAS[name].names)
+    assert check_table(pa.Table.from_pandas(no_types), name, "my.parquet") == empty_table(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [(name, column) for name in SCHEMAS for column in SCHEMAS[name].names]
+)
+def test_a_missing_column_is_named(name: str, column: str, tmp_path: Path) -> None:
+    pq.write_table(pa.table(ROWS[name]).drop_columns(column), table_path(tmp_path, name))
+    message = refusal(lambda: read_table(tmp_path, name))
+    assert message.startswith(f"{tmp_path / name}.parquet: column '{column}' is missing")
+    assert all(other in message for other in SCHEMAS[name].names)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "values", "row"),
+    [
+        ("queries", "frequency", [1.5, 1.0], "row 0: {'query_id': 'q1', 'frequency': '1.5'}"),
+        ("queries", "frequency", [1.0, 1.5], "row 1: {'query_id': 'q2', 'frequency': '1.5'}"),
+        ("queries", "frequency", ["7", "often"], "row 1: {'query_id': 'q2', 'frequency': 'often'}"),
+        ("queries", "text", [["a"], ["b"]], "row 0: {'query_id': 'q1', 'frequency': '3'}; row 1"),
+        ("documents", "doc_id", [{"a": 1}, {"a": 2}], "row 0: {'doc_id': \"{'a': 1}\"}"),
+        ("candidates", "rank", ["first", "2"], "row 0: {'query_id': 'q1', 'doc_id': 'd1', 'rank'"),
+        ("sessions", "doc_ids", ["d1,d2", "d2"], "row 0: {'session_id': 's1'"),
+        ("sessions", "clicks", [["yes", "no"], ["0"]], "row 0: {'session_id': 's1'"),
+    ],
+)
+def test_a_wrong_type_is_named_with_the_rows_that_have_it(
+    name: str, column: str, values: list[Any], row: str
+) -> None:
+    message = refusal(lambda: check(name, **{column: values}))
+    assert message.startswith(f"my.parquet: column '{column}' is ")
+    assert f"cannot be read as {SCHEMAS[name].field(column).type}" in message
+    assert f"; {row}" in message
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_repeated_key_is_named(name: str) -> None:
+    good = pa.table(ROWS[name], SCHEMAS[name])
+    twice = pa.concat_tables([good, good.slice(0, 1)])
+    message = refusal(lambda: check_table(twice, name, "my.parquet"))
+    assert message.startswith(f"my.parquet: column '{', '.join(KEYS[name])}' is a key")
+    assert "in 1 of 3 rows; row 2: {" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "values", "reason", "row"),
+    [
+        ("queries", "query_id", ["q1", None], "is null", 1),
+        ("queries", "frequency", [3, -1], "is below 0", 1),
+        ("documents", "body", [None, "c"], "is null", 0),
+        ("candidates", "rank", [0, 1], "is below 1", 0),
+        ("sessions", "clicks", [[True], [False]], "has another length than doc_ids", 0),
+        ("sessions", "clicks", [[True, False], [False, True]], "has another length", 1),
+        ("sessions", "clicks", [[True, None], [False]], "holds a null", 0),
+        ("sessions", "clicks", [[True, False], None], "is null", 1),
+        ("sessions", "doc_ids", [["d1", "d2"], [None]], "holds a null", 1),
+        ("splits", "split", ["train", "dev"], "is none of train, validation, test", 1),
+        ("click_labels", "impressions", [10, -4], "is below 0", 1),
+        ("click_labels", "clicks", [-5, 1], "is below 0", 0),
+    ],
+)
+def test_a_wrong_value_is_named(
+    name: str, column: str, values: list[Any], reason: str, row: int
+) -> None:
+    message = refusal(lambda: check(name, **{column: values}))
+    assert message.startswith(f"my.parquet: column '{column}' {reason}")
+    assert f"in 1 of 2 rows; row {row}: {{" in message
+
+
+def test_only_the_first_three_offending_rows_are_shown() -> None:
+    bad = {"query_id": ["a", "b", "c", "d", "e"], "split": ["train", "w", "x", "y", "z"]}
+    message = refusal(lambda: check_table(pa.table(bad), "splits", "my.parquet"))
+    assert "in 4 of 5 rows" in message
+    assert [f"row {row}" in message for row in range(5)] == [False, True, True, True, False]
+
+
+@pytest.mark.parametrize("number", [pa.int64(), pa.int8(), pa.uint8(), pa.float64()])
+def test_clicks_may_be_numbers_0_and_1(number: pa.DataType) -> None:
+    clicks = pa.array([[1, 0], [0]], pa.list_(number))
+    assert check("sessions", clicks=clicks)["clicks"].to_pylist() == [[True, False], [False]]
+
+
+@given(
+    clicks=st.lists(
+        st.lists(st.integers(-2, 3) | st.just(2**40), max_size=3), min_size=1, max_size=8
+    ),
+    kind=st.sampled_from([pa.list_(pa.int64()), pa.large_list(pa.int64()), pa.list_(pa.float64())]),
+)
+def test_other_numbers_are_no_clicks(clicks: list[list[int]], kind: pa.DataType) -> None:
+    table = pa.table(
+        {
+            "session_id": [f"s{row}" for row in range(len(clicks))],
+            "query_id": ["q1"] * len(clicks),
+            "doc_ids": pa.array([["d1"] * len(page) for page in clicks], pa.list_(pa.string())),
+            "clicks": pa.array(clicks, kind),
+        }
+    )
+    bad = [row for row, page in enumerate(clicks) if not set(page) <= {0, 1}]
+    if not bad:
+        kept = check_table(table, "sessions", "my.parquet")["clicks"].to_pylist()
+        assert kept == [[click == 1 for click in page] for page in clicks]
+        return
+    message = refusal(lambda: check_table(table, "sessions", "my.parquet"))
+    assert message.startswith("my.parquet: column 'clicks' ")
+    assert f"in {len(bad)} of {len(clicks)} rows; row {bad[0]}: {{'session_id': 's{bad[0]}'" in (
+        message
+    )
+
+
+@pytest.mark.parametrize("value", [0.5, float("nan"), 7.0])
+def test_other_fractions_are_no_clicks(value: float) -> None:
+    message = refusal(lambda: check("sessions", clicks=[[1.0, 0.0], [value]]))
+    assert "column 'clicks'" in message
+    assert "row 1: {'session_id': 's2', 'query_id': 'q1', 'doc_ids': \"['d2']\"" in message
+    assert f"'clicks': '[{value}]'" in message
+
+
+def test_other_widths_and_encodings_are_brought_to_the_schema() -> None:
+    checked = check(
+        "candidates",
+        query_id=pa.array(["q1", "q1"]).dictionary_encode(),
+        doc_id=pa.array([184, 29]),
+        rank=pa.array([1, 2], pa.uint8()),
+        score=pa.array([2, 1], pa.int32()),
+    )
+    assert checked.schema == SCHEMAS["candidates"]
+    assert checked["doc_id"].to_pylist() == ["184", "29"]
+    sessions = check(
+        "sessions", doc_ids=pa.array([["d1", "d2"], ["d2"]], pa.large_list(pa.large_string()))
+    )
+    assert sessions.schema == SCHEMAS["sessions"]
+
+
+def test_a_slice_is_checked_by_its_own_rows() -> None:
+    unequal = pa.table(ROWS["sessions"] | {"clicks": [[True], [False]]})
+    assert check_table(unequal.slice(1), "sessions", "my.parquet").num_rows == 1
+    assert "row 0: {'session_id': 's1'" in refusal(
+        lambda: check_table(unequal.slice(0, 1), "sessions", "my.parquet")
+    )
+
+
+def test_columns_come_in_the_order_of_the_schema_and_extra_ones_after_them(tmp_path: Path) -> None:
+    table = pa.table(
+        {"market": ["de", "jp"], "frequency": [3, 0], "text": ["fox", "狐"], "query_id": ["a", "b"]}
+    )
+    write_table(table, tmp_path, "queries")
+    read = read_table(tmp_path, "queries")
+    assert read.column_names == ["query_id", "text", "frequency", "market"]
+    assert read["market"].to_pylist() == ["de", "jp"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(rows=st.lists(st.tuples(texts, texts), max_size=10))
+def test_any_text_comes_back_as_it_was(rows: list[tuple[str, str]], tmp_path: Path) -> None:
+    documents = {
+        "doc_id": [f"文档 {row} وثيقة 🦊" for row in range(len(rows))],
+        "title": [title for title, _ in rows],
+        "body": [body for _, body in rows],
+    }
+    write_table(pa.table(documents, SCHEMAS["documents"]), tmp_path, "documents")
+    assert read_table(tmp_path, "documents").to_pydict() == documents
+
+
+def test_a_table_may_be_a_folder_of_parts(tmp_path: Path) -> None:
+    parts = table_path(tmp_path, "queries")
+    parts.mkdir()
+    rows = pa.table(ROWS["queries"])
+    pq.write_table(rows.slice(0, 1), parts / "part-0.parquet")
+    pq.write_table(rows.slice(1, 1), parts / "part-1.parquet")
+    (parts / "_SUCCESS").touch()
+    assert read_table(tmp_path, "queries").to_pydict() == ROWS["queries"]
+
+
+def test_a_key_repeated_in_two_parts_is_refused(tmp_path: Path) -> None:
+    parts = table_path(tmp_path, "queries")
+    parts.mkdir()
+    for number in range(2):
+        pq.write_table(pa.table(ROWS["queries"]), parts / f"part-{number}.parquet")
+    message = refusal(lambda: read_table(tmp_path, "queries"))
+    assert message.startswith(f"{parts}: column 'query_id' is a key")
+    assert "row 2: {'query_id': 'q1'" in message
+    assert "row 3: {'query_id': 'q2'" in message
+
+
+def test_a_file_that_is_missing_or_no_parquet_is_named(tmp_path: Path) -> None:
+    path = table_path(tmp_path, "queries")
+    assert f"{path}: there is no such table" in refusal(lambda: read_table(tmp_path, "queries"))
+    path.write_text("query_id,text,frequency\n")
+    assert f"{path}: cannot be read as parquet" in refusal(lambda: read_table(tmp_path, "queries"))
+
+
+def test_writing_a_bad_table_leaves_the_old_one(tmp_path: Path) -> None:
+    path = write_table(pa.table(ROWS["queries"]), tmp_path, "queries")
+    before = path.read_bytes()
+    bad = pa.table(ROWS["queries"] | {"frequency": [1, -1]})
+    assert "'frequency' is below 0" in refusal(lambda: write_table(bad, tmp_path, "queries"))
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["queries.parquet"]
+
+
+def test_a_write_that_is_cut_short_leaves_the_old_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_table(pa.table(ROWS["queries"]), tmp_path, "queries")
+    before = path.read_bytes()
+
+    def half_a_file(table: pa.Table, where: Path) -> None:
+        Path(where).write_bytes(before[: len(before) // 2])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "write_table", half_a_file)
+        with pytest.raises(KeyboardInterrupt):
+            write_table(pa.table(ROWS["queries"]).slice(1), tmp_path, "queries")
+    assert path.read_bytes() == before
+    assert write_table(pa.table(ROWS["queries"]).slice(1), tmp_path, "queries") == path
+    assert read_table(tmp_path, "queries")["query_id"].to_pylist() == ["q2"]
+
+
+def test_a_collection_is_read_back_as_written(tiny_collection: Collection, tmp_path: Path) -> None:
+    write_collection(tiny_collection, tmp_path)
+    assert read_collection(tmp_path) == tiny_collection
+
+
+def test_tables_that_a_user_lacks_are_empty(tiny_collection: Collection, tmp_path: Path) -> None:
+    for name in ("queries", "documents"):
+        write_table(getattr(tiny_collection, name), tmp_path, name)
+    collection = read_collection(tmp_path)
+    assert collection.queries == tiny_collection.queries
+    for name in ("candidates", "sessions", "judgments", "splits"):
+        assert getattr(collection, name) == empty_table(name)
+
+
+@pytest.mark.parametrize("name", ["queries", "documents"])
+def test_a_collection_needs_queries_and_documents(
+    name: str, tiny_collection: Collection, tmp_path: Path
+) -> None:
+    write_collection(tiny_collection, tmp_path)
+    path = write_table(empty_table(name), tmp_path, name)
+    assert refusal(lambda: read_collection(tmp_path)) == (
+        f"{path}: has no rows; the collection is empty"
+    )
+    path.unlink()
+    assert f"{path}: there is no such table" in refusal(lambda: read_collection(tmp_path))
+
+
+def test_a_collection_that_is_not_there_is_named(tmp_path: Path) -> None:
+    message = refusal(lambda: read_collection(tmp_path / "nowhere"))
+    assert message.startswith(f"{tmp_path / 'nowhere'}: there is no such folder")
+
+
+@pytest.mark.parametrize("name", ["candidates", "sessions", "judgments", "splits"])
+def test_a_query_that_is_not_there_is_named(
+    name: str, tiny_collection: Collection, tmp_path: Path
+) -> None:
+    good = getattr(tiny_collection, name)
+    place = good.schema.get_field_index("query_id")
+    unknown = pa.array(["q9", *good["query_id"].to_pylist()[1:]])
+    collection = replace(tiny_collection, **{name: good.set_column(place, "query_id", unknown)})
+    message = refusal(lambda: check_collection(collection, tmp_path))
+    assert message.startswith(
+        f"{tmp_path / name}.parquet: column 'query_id' names a query that queries.parquet lacks "
+        f"in 1 of {good.num_rows} rows; row 0: {{"
+    )
+    assert "'query_id': 'q9'" in message
+
+
+@pytest.mark.parametrize("name", ["candidates", "judgments"])
+def test_a_document_that_is_not_there_is_named(
+    name: str, tiny_collection: Collection, tmp_path: Path
+) -> None:
+    good = getattr(tiny_collection, name)
+    place = good.schema.get_field_index("doc_id")
+    unknown = pa.array([*good["doc_id"].to_pylist()[:-1], "d9"])
+    collection = replace(tiny_collection, **{name: good.set_column(place, "doc_id", unknown)})
+    message = refusal(lambda: check_collection(collection, tmp_path))
+    assert message.startswith(
+        f"{tmp_path / name}.parquet: column 'doc_id' names a document that documents.parquet lacks "
+        f"in 1 of {good.num_rows} rows; row {good.num_rows - 1}: {{"
+    )
+
+
+def test_a_document_in_a_session_that_is_not_there_is_named(
+    tiny_collection: Collection, tmp_path: Path
+) -> None:
+    sessions = tiny_collection.sessions.to_pydict()
+    sessions["doc_ids"] = [["d1", "d2"], ["d2", "d8"], ["d9", "d9"]]
+    collection = replace(
+        tiny_collection, sessions=pa.table(sessions, tiny_collection.sessions.schema)
+    )
+    assert refusal(lambda: check_collection(collection, tmp_path)) == (
+        f"{tmp_path / 'sessions.parquet'}: column 'doc_ids' names a document that "
+        "documents.parquet lacks in 2 of 3 rows; "
+        "row 1: {'session_id': 's2', 'query_id': 'q1', 'doc_ids': \"['d2', 'd8']\", "
+        "'clicks': '[False, True]'}; "
+        "row 2: {'session_id': 's3', 'query_id': 'q2', 'doc_ids': \"['d9', 'd9']\", "
+        "'clicks': '[False, False]'}"
+    )
+
+
+@pytest.mark.parametrize("broken", [field.name for field in fields(Collection)])
+def test_a_collection_is_checked_before_any_of_it_is_written(
+    broken: str, tiny_collection: Collection, tmp_path: Path
+) -> None:
+    lacking = getattr(tiny_collection, broken).drop_columns(SCHEMAS[broken].names[-1])
+    message = refusal(
+        lambda: write_collection(replace(tiny_collection, **{broken: lacking}), tmp_path)
+    )
+    assert f"{broken}.parquet: column '{SCHEMAS[broken].names[-1]}' is missing" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_collection_without_its_ids_is_refused_clearly(
+    tiny_collection: Collection, tmp_path: Path
+) -> None:
+    nameless = replace(tiny_collection, queries=tiny_collection.queries.drop_columns("query_id"))
+    message = refusal(lambda: write_collection(nameless, tmp_path))
+    assert "queries.parquet: column 'query_id' is missing" in message

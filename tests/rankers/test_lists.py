@@ -1,0 +1,103 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from corpus.errors import InputError
+from corpus.tables import Collection, empty_table
+from rankers.lists import add_labels, candidate_lists, pad_lists, tokenize_lists
+from rankers.small_bert import build_small_bert
+
+
+@pytest.fixture(scope="module")
+def collection() -> Collection:
+    return Collection(
+        queries=pa.table(
+            {
+                "query_id": ["q1", "q2", "q3"],
+                "text": ["rye bread", "tides", "none"],
+                "frequency": [9, 1, 4],
+            }
+        ),
+        documents=pa.table(
+            {
+                "doc_id": ["a", "b", "c"],
+                "title": ["Rye", "", "Tides"],
+                "body": ["bread of rye", "sourdough " * 50, "the moon pulls the sea"],
+            }
+        ),
+        candidates=pa.table(
+            {
+                "query_id": ["q1", "q2", "q1"],
+                "doc_id": ["b", "c", "a"],
+                "rank": [2, 1, 1],
+                "score": [1.0, 5.0, 2.0],
+            }
+        ),
+        sessions=empty_table("sessions"),
+        judgments=empty_table("judgments"),
+        splits=pa.table({"query_id": ["q1", "q2", "q3"], "split": ["train", "test", "train"]}),
+    )
+
+
+def test_lists_hold_the_candidates_of_a_split_by_rank(collection: Collection) -> None:
+    lists = candidate_lists(collection, "train")
+    assert lists["query_id"].to_pylist() == ["q1"]
+    assert lists["doc_ids"].to_pylist() == [["a", "b"]]
+    assert lists["documents"][0][0].as_py() == "Rye bread of rye"
+    assert candidate_lists(collection, None)["query_id"].to_pylist() == ["q1", "q2"]
+
+
+def test_a_split_without_candidates_is_refused(collection: Collection) -> None:
+    with pytest.raises(InputError, match="validation"):
+        candidate_lists(collection, "validation")
+
+
+def test_labels_meet_their_pairs_and_are_null_where_nothing_is_known(
+    collection: Collection,
+) -> None:
+    clicks = pa.table({"query_id": ["q2", "q1"], "doc_id": ["c", "b"], "relevance": [0.5, 0.25]})
+    grades = pa.table(
+        {"query_id": ["q1", "q1"], "doc_id": ["a", "b"], "expected_grade": [2.5, None]}
+    )
+    lists = add_labels(candidate_lists(collection, None), clicks, grades, "expected_grade")
+    assert lists["click_label"].to_pylist() == [[None, 0.25], [0.5]]
+    assert lists["annotation_label"].to_pylist() == [[2.5, None], [None]]
+
+
+def test_two_labels_of_one_pair_are_refused(collection: Collection) -> None:
+    grades = pa.table({"query_id": ["q1"] * 2, "doc_id": ["a"] * 2, "grade": [1, 2]})
+    with pytest.raises(InputError, match=r"'q1'.*'a'.*more than one"):
+        add_labels(candidate_lists(collection, None), None, grades, "grade")
+
+
+def test_pairs_are_tokenized_cut_and_padded(
+    collection: Collection, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    from transformers import AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("bert")
+    build_small_bert(collection, folder, seed=0)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    lists = add_labels(candidate_lists(collection, None), None, None, "grade")
+    tokenized = tokenize_lists(lists, tokenizer, max_length=16)
+    padded = pad_lists(tokenized, tokenizer)
+    texts = tokenizer.batch_decode(padded["inputs"]["input_ids"], skip_special_tokens=True)
+    assert texts[0] == "rye bread rye bread of rye"
+    assert padded["inputs"]["input_ids"].shape[1] == 16
+    assert padded["inputs"]["attention_mask"].sum(1).tolist()[1] == 16
+    assert padded["where"].tolist() == [[True, True], [True, False]]
+    assert padded["frequency"].tolist() == [9, 1]
+    assert padded["click_label"].isnan().all()
+    both_texts = padded["inputs"]["token_type_ids"][0].unique()
+    assert torch.equal(both_texts, torch.tensor([0, 1]))
+
+
+def test_small_bert_is_the_same_for_the_same_seed(
+    collection: Collection, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folders = [tmp_path_factory.mktemp("bert") for _ in range(2)]
+    for folder in folders:
+        build_small_bert(collection, folder, seed=3)
+    weights = [(folder / "model.safetensors").read_bytes() for folder in folders]
+    assert np.array_equal(*[np.frombuffer(content, np.uint8) for content in weights])
