@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn.functional import cross_entropy
@@ -145,6 +147,7 @@ def train_judge(folder: Path, training: JudgeTraining) -> JudgeReport:
             bos_token_id=None,
         )
     )
+    _embed_words(model, tokenizer, sorted({*learned.queries, *learned.bodies}))
     model.set_attn_implementation("eager")  # on a CPU its gradient takes half of sdpa's time
     _fit(model, encoder, learned, training)
     report = _report(model, encoder, unseen, seconds=time.time() - started)
@@ -168,7 +171,7 @@ def graded_pairs(seed: int, queries: int, documents: int) -> GradedPairs:
     )
 
 
-def train_tokenizer(texts: list[str], vocabulary: int = 2048) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: list[str], vocabulary: int = 1024) -> PreTrainedTokenizerFast:
     """Trains a byte-level BPE tokenizer, which can write any text, on `texts` and the prompt."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -184,6 +187,27 @@ def train_tokenizer(texts: list[str], vocabulary: int = 2048) -> PreTrainedToken
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, eos_token=END_OF_TEXT, pad_token=END_OF_TEXT
     )
+
+
+def _embed_words(
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: list[str]
+) -> None:
+    """Starts the embeddings from latent semantic analysis (Deerwester et al., JASIS 1990).
+
+    Words that share sentences begin close together, so that the model need not find out first
+    which words have to do with each other. Tokens that `texts` do not have stay random.
+    """
+    sentences = [sentence for text in texts for sentence in text.split(" . ")]
+    counter = CountVectorizer(
+        analyzer=tokenizer.tokenize, vocabulary=tokenizer.get_vocab(), binary=True, lowercase=False
+    )
+    weighted = TfidfTransformer().fit_transform(counter.fit_transform(sentences))
+    embeddings = model.get_input_embeddings().weight.data
+    analysis = TruncatedSVD(embeddings.shape[1], random_state=0).fit(weighted)
+    found = torch.from_numpy(analysis.components_.T).float()
+    norm = found.norm(dim=1, keepdim=True)
+    scaled = found / norm * embeddings.norm(dim=1, keepdim=True)
+    embeddings.copy_(torch.where(norm > 1e-6, scaled, embeddings))
 
 
 def _fit(

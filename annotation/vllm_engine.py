@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 CPU_ENVIRONMENT = {
@@ -34,6 +35,10 @@ class VllmEngine:
     def __init__(self, model: str, max_model_len: int, gpus: int = 0) -> None:
         from vllm import LLM  # takes 10 s, and only actors need it
 
+        if gpus == 0:
+            # Linux lends AMX to a process that asks. vLLM relies on PyTorch having asked, which it
+            # has not if the first prompts are too short for its own AMX kernels: SIGILL.
+            torch.cpu._init_amx()
         self._llm = LLM(
             model,
             max_model_len=max_model_len,

@@ -11,6 +11,16 @@ facets of which topics it is about, how much of it is about each, and how good i
   section 3); that quality is part of what users want from a ranking: Bendersky, Croft & Diao,
   "Quality-biased ranking of web documents", WSDM 2011. A document off the topic stays at 0.
 
+Where the other numbers come from:
+
+* An author writes about a facet with two of its ten words, and a query is two or three of them,
+  so that two people agree on a word one time in five: Furnas et al., "The vocabulary problem in
+  human-system communication", CACM 1987. Words alone do not find everything; meaning has to be
+  learned.
+* The candidates of a query are drawn so that 56 % are unrelated, 17 % share the topic and 27 % are
+  about the facet: the shares of grades 0, 1 and 2-3 among the 9,260 judged passages of the TREC
+  2019 Deep Learning Track (Craswell et al., 2020). The first stage orders them by BM25.
+
 Users click on human grades; see `corpus.simulator` for them and for the query frequencies.
 """
 
@@ -30,8 +40,14 @@ from corpus.tables import Collection, check_table, empty_table
 
 VOCABULARY_PATH = Path(__file__).with_name("world_vocabulary.yaml")
 HIGHEST_GRADE = 3
-SENTENCES = 4
+SENTENCES = 3
 QUALITY_SENTENCES = 2
+AUTHOR_WORDS = 2
+# Shares of a document from which on it has grade 2 and grade 3.
+ABOUT = 0.5
+ENTIRELY = 0.9
+# Parts of the candidates that are about the facet, only about the topic, and neither.
+CANDIDATE_PARTS = (0.27, 0.17, 0.56)
 
 
 @dataclass(frozen=True)
@@ -91,13 +107,12 @@ def simulate_world(
     document_table = _write_documents(facet_share, quality, vocabulary, rng)
     facets = rng.integers(len(vocabulary.words), size=queries)
     query_table = _write_queries(facets, vocabulary, rng)
+    share = facet_share[:, facets].T
+    shares_topic = _shares_topic(facet_share, vocabulary.topic_of_facet, facets)
     found, scores = _first_stage(
-        query_table, document_table, facets, facet_share, vocabulary, candidates_per_query, rng
+        query_table, document_table, share, shares_topic, candidates_per_query, rng
     )
-    topical = topical_grade(
-        facet_share[found, facets[:, None]],
-        _shares_topic(facet_share[found], vocabulary.topic_of_facet, facets),
-    )
+    topical = np.take_along_axis(topical_grade(share, shares_topic), found, axis=1)
     human = human_grade(topical, quality[found])
     pairs = {
         "query_id": np.repeat(query_table["query_id"].to_numpy(), candidates_per_query),
@@ -129,10 +144,10 @@ def topical_grade(share: NDArray[np.float64], shares_topic: NDArray[np.bool_]) -
         shares_topic: whether any of the document is about the query's topic; same shape.
 
     Returns:
-        3 from three quarters on, 2 from one half on, 1 for less or for the topic alone, else 0.
+        3 if nearly all of it is, 2 from one half on, 1 for less or for the topic alone, else 0.
     """
     on_topic = shares_topic | (share > 0)
-    return np.select([share >= 0.75, share >= 0.5, on_topic], [3, 2, 1], 0).astype(np.int64)
+    return np.select([share >= ENTIRELY, share >= ABOUT, on_topic], [3, 2, 1], 0).astype(np.int64)
 
 
 def human_grade(topical: NDArray[np.int64], quality: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -172,7 +187,7 @@ def _draw_documents(
         main = int(rng.integers(facets))
         same_topic = vocabulary.topic_of_facet == vocabulary.topic_of_facet[main]
         pool = np.flatnonzero(same_topic) if rng.random() < 0.5 else np.arange(facets)
-        main_share = rng.choice([1.0, 0.75, 0.5])
+        main_share = rng.choice([1.0, 2 / 3, 2 / 3])
         share[row, main] = main_share
         share[row, rng.choice(pool[pool != main])] = 1 - main_share
     return share, rng.random(documents)
@@ -186,15 +201,13 @@ def _write_documents(
 ) -> pa.Table:
     titles, bodies = [], []
     for row in range(len(share)):
-        # An author uses some of a facet's words only, so that queries and documents can miss
-        # each other's words and meaning has to be learned.
         facets = np.flatnonzero(share[row])
-        words = {facet: rng.permutation(vocabulary.words[facet])[:6] for facet in facets}
+        words = {facet: rng.permutation(vocabulary.words[facet])[:AUTHOR_WORDS] for facet in facets}
         counts = np.rint(share[row] * SENTENCES).astype(int)
         about = rng.permutation(np.repeat(np.arange(len(counts)), counts))
         sentences = [_write_sentence(vocabulary.sentences, words[facet], rng) for facet in about]
         sentences += _quality_sentences(quality[row], vocabulary, rng)
-        a, b = rng.choice(words[int(share[row].argmax())], size=2, replace=False)
+        a, b = words[int(share[row].argmax())]
         titles.append(f"{a} and {b}")
         bodies.append(" ".join(rng.permutation(np.array(sentences, dtype=object))))
     doc_ids = [f"d{number:05d}" for number in range(len(share))]
@@ -203,8 +216,8 @@ def _write_documents(
 
 
 def _write_sentence(sentences: list[str], words: NDArray[np.str_], rng: np.random.Generator) -> str:
-    a, b, c = rng.choice(words, size=3, replace=False)
-    return str(rng.choice(sentences)).format(a=a, b=b, c=c)
+    a, b = rng.permutation(words)
+    return str(rng.choice(sentences)).format(a=a, b=b)
 
 
 def _quality_sentences(
@@ -234,34 +247,42 @@ def _write_queries(
 def _first_stage(
     queries: pa.Table,
     documents: pa.Table,
-    facets: NDArray[np.int64],
     share: NDArray[np.float64],
-    vocabulary: Vocabulary,
+    shares_topic: NDArray[np.bool_],
     depth: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Rows of the candidates and their BM25 scores, both (queries, depth), best score first.
 
-    Half of a list is BM25's best; the other half is drawn from the rest, with even chances of the
-    query's topic and of anything: what a first stage that looks beyond words finds, mistakes
-    included.
+    Args:
+        queries: their texts.
+        documents: their texts.
+        share: of each document that is about each query's facet, (queries, documents).
+        shares_topic: whether a document touches the query's topic, (queries, documents).
+        depth: candidates a query.
+        rng: draws the candidates, and the order of those with equal scores.
     """
     scores = bm25_scores(queries["text"], documents)
-    found = np.empty((len(facets), depth), dtype=np.int64)
-    for row, facet in enumerate(facets):
-        best = np.argsort(-scores[row], kind="stable")[: (depth + 1) // 2]
-        on_topic = share[:, vocabulary.topic_of_facet == vocabulary.topic_of_facet[facet]].any(1)
-        weight = np.where(on_topic, 1 / max(on_topic.sum(), 1), 1 / max((~on_topic).sum(), 1))
-        weight[best] = 0
-        rest = rng.choice(len(weight), depth // 2, replace=False, p=weight / weight.sum())
-        both = np.concatenate([best, rest])
-        found[row] = both[np.argsort(-scores[row, both], kind="stable")]
+    found = np.empty((len(share), depth), dtype=np.int64)
+    for row in range(len(share)):
+        about = share[row] >= ABOUT
+        strata = [about, shares_topic[row] & ~about, ~shares_topic[row] & ~about]
+        weight = sum(
+            part * stratum / max(stratum.sum(), 1)
+            for part, stratum in zip(CANDIDATE_PARTS, strata, strict=True)
+        )
+        # Permuted, as the order of a weighted draw leans to the heavier ones.
+        drawn = rng.permutation(
+            rng.choice(len(weight), depth, replace=False, p=weight / weight.sum())
+        )
+        found[row] = drawn[np.argsort(-scores[row, drawn], kind="stable")]
     return found, np.take_along_axis(scores, found, axis=1)
 
 
 def _shares_topic(
     share: NDArray[np.float64], topic_of_facet: NDArray[np.int64], facets: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Whether documents with `share` (queries, depth, facets) touch the topic of each query."""
-    same_topic = topic_of_facet[None, :] == topic_of_facet[facets][:, None]
-    return (share * same_topic[:, None, :]).sum(-1) > 0
+    """Whether each document, of `share` (documents, facets), touches each query's topic."""
+    same_topic = topic_of_facet[:, None] == topic_of_facet[facets][None, :]
+    touches: NDArray[np.bool_] = (share @ same_topic > 0).T
+    return touches

@@ -24,15 +24,18 @@ VOCABULARY_SIZE = 8_000
 HIDDEN_SIZE = 128
 LAYERS = 2
 MAX_TOKENS = 512
+SIMILARITY_GAIN = 3.0
 
 
 def build_small_bert(collection: Collection, folder: Path, seed: int) -> None:
     """Builds a two-layer BERT with a WordPiece vocabulary from the collection's own text.
 
-    Its token embeddings start from the singular vectors of the positive pointwise mutual
-    information of tokens that share a document (Levy & Goldberg, "Neural word embedding as
-    implicit matrix factorization", NeurIPS 2014), so that related words start close to each
-    other; the rest is random. No label of any kind is used.
+    Two things start near what pretraining would find, from text alone. Token embeddings start
+    from the singular vectors of the positive pointwise mutual information of tokens that share a
+    document (Levy & Goldberg, "Neural word embedding as implicit matrix factorization", NeurIPS
+    2014). Queries and keys of attention start equal, so that words attend to words like them
+    (Trockman & Kolter, "Mimetic initialization of self-attention layers", ICML 2023). The rest is
+    random.
 
     Args:
         collection: its documents and queries.
@@ -57,6 +60,10 @@ def build_small_bert(collection: Collection, folder: Path, seed: int) -> None:
     with torch.no_grad():
         start = _cooccurrence_embeddings(tokenizer, texts)
         embeddings[:, : start.shape[1]] = torch.from_numpy(start)
+        for layer in model.bert.encoder.layer:
+            attention = layer.attention.self
+            attention.query.weight *= SIMILARITY_GAIN
+            attention.key.weight.copy_(attention.query.weight)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -36,6 +36,11 @@ def test_twenty_queries_are_two_to_a_decile() -> None:
     assert frequency_buckets(np.arange(20, 0, -1)).tolist() == by_hand
 
 
+def test_four_queries_are_in_the_deciles_of_their_middles() -> None:
+    # A quarter each: their middles, at 1/8, 3/8, 5/8 and 7/8, lie in deciles 1, 3, 6 and 8.
+    assert frequency_buckets(np.array([4, 3, 2, 1])).tolist() == ["high", "medium", "medium", "low"]
+
+
 def test_equal_frequencies_share_the_bucket_of_their_mean_rank() -> None:
     # Ranks 1, 2 and 3 to 6 (mean 4.5, decile 4), then 7 to 10 (mean 8.5, decile 8).
     tied = np.array([9, 8, 5, 5, 5, 5, 1, 1, 1, 1])

@@ -12,6 +12,7 @@ import pytest
 
 from corpus.errors import InputError
 from corpus.preparation import BeirFolder, SimulatedWorld, TablesFolder, prepare
+from corpus.splits import split_queries
 from corpus.tables import (
     SCHEMAS,
     Collection,
@@ -45,7 +46,7 @@ def test_a_world_is_prepared_whole(tmp_path: Path, capsys: pytest.CaptureFixture
     prepare(output, WORLD, seed=3)
     assert sorted(contents(output)) == sorted([*(f"{name}.parquet" for name in TABLES), "job.json"])
     collection = read_collection(output)
-    assert collection.splits["query_id"] == collection.queries["query_id"]
+    assert collection.splits == split_queries(collection.queries, seed=3)
     assert last_line(capsys) == (
         f"{output}: 40 queries, 60 documents, 240 candidate pairs, 400 sessions, 240 judgments"
     )

@@ -128,24 +128,35 @@ def test_queries_speak_the_language_of_one_facet(world: World) -> None:
         assert any(set(words) <= facet for facet in facets)
 
 
-def test_half_of_a_list_is_the_best_of_bm25_and_all_of_it_is_ordered_by_it(world: World) -> None:
+def test_a_list_holds_different_documents_in_the_order_of_bm25(world: World) -> None:
     collection = world.collection
     scores = bm25_scores(collection.queries["text"], collection.documents)
-    doc_ids = np.array(collection.documents["doc_id"].to_pylist())
+    row_of = {doc_id: row for row, doc_id in enumerate(collection.documents["doc_id"].to_pylist())}
     lists = collection.candidates.to_pandas().groupby("query_id", sort=False)
-    for row, (_, candidates) in enumerate(lists):
+    for of_query, (_, candidates) in zip(scores, lists, strict=True):
         assert candidates["rank"].tolist() == list(range(1, 13))
         assert candidates["doc_id"].is_unique
         assert candidates["score"].is_monotonic_decreasing
-        best = doc_ids[np.argsort(-scores[row], kind="stable")[:6]]
-        assert set(best) <= set(candidates["doc_id"])
+        assert candidates["score"].tolist() == of_query[candidates["doc_id"].map(row_of)].tolist()
 
 
-def test_a_list_goes_beyond_what_bm25_finds(world: World) -> None:
-    candidates = graded_pairs(world)
-    unmatched = candidates[candidates["score"] == 0]
-    assert len(unmatched) > 0.2 * len(candidates)
-    assert set(unmatched["topical"]) == {0, 1, 2, 3}
+def test_candidates_are_unrelated_related_and_relevant_as_judged_passages_are(world: World) -> None:
+    # TREC 2019 Deep Learning: 56, 17 and 27 %. Drawn without putting back from the few documents
+    # about a facet, which makes the last share somewhat smaller.
+    share = graded_pairs(world)["topical"].clip(upper=2).value_counts(normalize=True)
+    assert share.to_dict() == pytest.approx({0: 0.56, 1: 0.17, 2: 0.27}, abs=0.04)
+
+
+def test_two_people_agree_on_a_word_one_time_in_five(world: World) -> None:
+    pairs = graded_pairs(world).query("topical >= 2")
+    documents = world.collection.documents.to_pandas().set_index("doc_id")["body"].str.split()
+    queries = world.collection.queries.to_pandas().set_index("query_id")["text"].str.split()
+    agreed = [
+        word in documents[doc_id]
+        for query_id, doc_id in zip(pairs["query_id"], pairs["doc_id"], strict=True)
+        for word in queries[query_id]
+    ]
+    assert np.mean(agreed) == pytest.approx(0.2, abs=0.04)
 
 
 def test_frequencies_are_zipfs(world: World) -> None:
