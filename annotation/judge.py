@@ -56,9 +56,9 @@ class JudgeTraining:
     worlds: int = 3
     queries: int = 600
     documents: int = 900
-    steps: int = 800
+    steps: int = 1000
     batch_size: int = 32
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
 
 
 @dataclass(frozen=True)
@@ -194,15 +194,14 @@ def _embed_words(
 ) -> None:
     """Starts the embeddings from latent semantic analysis (Deerwester et al., JASIS 1990).
 
-    Words that share sentences begin close together, so that the model need not find out first
-    which words have to do with each other. Tokens that `texts` do not have stay random.
+    Words that share texts begin close together, so that the model need not find out first which
+    words have to do with each other. Tokens that `texts` do not have stay as they are.
     """
-    sentences = [sentence for text in texts for sentence in text.split(" . ")]
     counter = CountVectorizer(
-        analyzer=tokenizer.tokenize, vocabulary=tokenizer.get_vocab(), binary=True, lowercase=False
+        analyzer=tokenizer.tokenize, vocabulary=tokenizer.get_vocab(), lowercase=False, binary=True
     )
-    weighted = TfidfTransformer().fit_transform(counter.fit_transform(sentences))
-    embeddings = model.get_input_embeddings().weight.data
+    weighted = TfidfTransformer().fit_transform(counter.fit_transform(texts))
+    embeddings = model.model.embed_tokens.weight.detach()
     analysis = TruncatedSVD(embeddings.shape[1], random_state=0).fit(weighted)
     found = torch.from_numpy(analysis.components_.T).float()
     norm = found.norm(dim=1, keepdim=True)

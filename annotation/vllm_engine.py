@@ -1,5 +1,6 @@
 """A vLLM engine that says how likely each of a few tokens is as the answer to each prompt."""
 
+import atexit
 import os
 from collections.abc import Sequence
 
@@ -23,6 +24,10 @@ def engine_environment(gpus: int) -> dict[str, str]:
     return {name: os.environ.get(name, value) for name, value in wanted.items()}
 
 
+def _close_standard_error() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 class VllmEngine:
     """One vLLM engine; its process needs `engine_environment`.
 
@@ -35,6 +40,8 @@ class VllmEngine:
     def __init__(self, model: str, max_model_len: int, gpus: int = 0) -> None:
         from vllm import LLM  # takes 10 s, and only actors need it
 
+        # Triton, which vLLM imports, ends its process with pages on what nanobind has leaked.
+        atexit.register(_close_standard_error)
         if gpus == 0:
             # Linux lends AMX to a process that asks. vLLM relies on PyTorch having asked, which it
             # has not if the first prompts are too short for its own AMX kernels: SIGILL.
@@ -45,6 +52,7 @@ class VllmEngine:
             tensor_parallel_size=max(gpus, 1),
             enable_prefix_caching=True,
             enforce_eager=gpus == 0,
+            use_tqdm_on_load=False,
             seed=0,
         )
 

@@ -33,12 +33,14 @@ class SimulatedWorld(Source):
         documents: number of documents.
         sessions: number of searches in the log window.
         candidates_per_query: length of the list that the first stage finds for a query.
+        topics: how many topics, of twelve, the world is about.
     """
 
     queries: int = 600
     documents: int = 900
     sessions: int = 30_000
     candidates_per_query: int = 12
+    topics: int = 6
 
     def read(self, seed: int) -> Collection:
         return simulate_world(seed, **asdict(self)).collection

@@ -83,6 +83,7 @@ def simulate_world(
     documents: int = 900,
     sessions: int = 30_000,
     candidates_per_query: int = 12,
+    topics: int = 6,
 ) -> World:
     """Makes a world; the same arguments give the same bytes.
 
@@ -92,6 +93,7 @@ def simulate_world(
         documents: number of documents.
         sessions: number of searches in the log window; at least one a query.
         candidates_per_query: length of the list that the first stage finds for a query.
+        topics: how many of the language's twelve topics the world is about, the first ones.
 
     Raises:
         InputError: a count that is too small to make a world of.
@@ -102,7 +104,7 @@ def simulate_world(
             f"as candidates; got {queries}, {candidates_per_query} and {documents}"
         )
     rng = np.random.default_rng(seed)
-    vocabulary = read_vocabulary()
+    vocabulary = read_vocabulary(topics)
     facet_share, quality = _draw_documents(documents, len(vocabulary.words), vocabulary, rng)
     document_table = _write_documents(facet_share, quality, vocabulary, rng)
     facets = rng.integers(len(vocabulary.words), size=queries)
@@ -161,12 +163,19 @@ def human_grade(topical: NDArray[np.int64], quality: NDArray[np.float64]) -> NDA
 
 
 @cache
-def read_vocabulary() -> Vocabulary:
-    """Reads the language that all worlds share."""
+def read_vocabulary(topics: int) -> Vocabulary:
+    """Reads the language that all worlds share, as far as it is about the first `topics`.
+
+    Raises:
+        InputError: the language has fewer topics, or fewer than one is asked for.
+    """
     content = yaml.safe_load(VOCABULARY_PATH.read_text(encoding="utf-8"))
+    spoken = list(content["topics"].values())[:topics]
+    if not 1 <= topics == len(spoken):
+        raise InputError(f"a world is about 1 to {len(content['topics'])} topics, not {topics}")
     facets = [
         (topic, words)
-        for topic, facets_of_topic in enumerate(content["topics"].values())
+        for topic, facets_of_topic in enumerate(spoken)
         for words in facets_of_topic.values()
     ]
     return Vocabulary(

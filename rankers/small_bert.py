@@ -24,7 +24,7 @@ VOCABULARY_SIZE = 8_000
 HIDDEN_SIZE = 128
 LAYERS = 2
 MAX_TOKENS = 512
-SIMILARITY_GAIN = 3.0
+SIMILARITY_GAIN = 6.0
 
 
 def build_small_bert(collection: Collection, folder: Path, seed: int) -> None:
@@ -60,10 +60,10 @@ def build_small_bert(collection: Collection, folder: Path, seed: int) -> None:
     with torch.no_grad():
         start = _cooccurrence_embeddings(tokenizer, texts)
         embeddings[:, : start.shape[1]] = torch.from_numpy(start)
-        for layer in model.bert.encoder.layer:
-            attention = layer.attention.self
-            attention.query.weight *= SIMILARITY_GAIN
-            attention.key.weight.copy_(attention.query.weight)
+        for name, weight in model.named_parameters():
+            if name.endswith("attention.self.query.weight"):
+                weight.mul_(SIMILARITY_GAIN)
+                model.get_parameter(name.replace("query", "key")).copy_(weight)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -31,7 +31,7 @@ class JobParser(jsonargparse.ArgumentParser):  # type: ignore[misc]
 
     def error(self, message: str, *args: Any, **kwargs: Any) -> NoReturn:
         names = [action.dest for action in self._actions]
-        for wrong in re.findall(r"option '([^']+)'|--([\w.]+)", message):
+        for wrong in re.findall(r"[Oo]ption '([^']+)'|--([\w.]+)", message):
             name = wrong[0] or wrong[1]
             group = re.search(r"[Gg]roup '([^']+)'", message)
             full = f"{group[1]}.{name}" if group and wrong[0] else name

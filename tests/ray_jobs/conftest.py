@@ -1,0 +1,3 @@
+from tests.annotation.conftest import random_model, tokenizer
+
+__all__ = ["random_model", "tokenizer"]

@@ -1,0 +1,184 @@
+"""The whole way on the real stack, small: a cluster, the job API, vLLM, DDP, Tune, a report."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import ir_measures
+import numpy as np
+import pandas as pd
+import pytest
+import ray
+import yaml
+from ray.job_submission import JobStatus, JobSubmissionClient
+from sentence_transformers import CrossEncoder
+
+from corpus.tables import read_collection, read_table
+from rankers.evaluation import MAIN_MEASURE
+from rankers.lists import candidate_lists
+from rankers.reranking import score_candidates
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ARMS = ["click", "annotation", "schedule", "famol", "tuned"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The dashboard's address of a cluster with two CPUs, as a small machine has it."""
+    context = ray.init(
+        address="local", num_cpus=2, include_dashboard=True, dashboard_port=0, log_to_driver=False
+    )
+    yield f"http://{context.dashboard_url}"
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def finished(cluster: str, random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of a small pipeline, submitted as a job."""
+    output = tmp_path_factory.mktemp("pipeline") / "small"
+    settings = {
+        "output": output,
+        "prepare.source.init_args.queries": 60,
+        "prepare.source.init_args.documents": 150,
+        "prepare.source.init_args.sessions": 900,
+        "annotate.model": random_model,
+        "train.training.epochs": 2,
+        "tune.training.epochs": 1,
+        "tune.trials": 2,
+    }
+    command = "python ray_jobs/pipeline.py --config configs/demo.yaml"
+    command += "".join(f" --{name} {value}" for name, value in settings.items())
+    client = JobSubmissionClient(cluster)
+    job = _submit(client, command.replace("python", sys.executable, 1))
+    while client.get_job_status(job) in (JobStatus.PENDING, JobStatus.RUNNING):
+        time.sleep(1)
+    log = client.get_job_logs(job)
+    assert client.get_job_status(job) == JobStatus.SUCCEEDED, log[-5000:]
+    (output / "log.txt").write_text(log)
+    return output
+
+
+def test_ends_with_one_table_and_the_path_of_the_report(finished: Path) -> None:
+    log = (finished / "log.txt").read_text()
+    table = log[log.rindex(f"{MAIN_MEASURE} by query frequency") :]
+    for arm in ARMS:
+        assert len(re.findall(rf"{arm}\b.*(?:\d\.\d{{4}}.*){{4}}", table)) == 1
+    assert str(finished / "report.html") in table.splitlines()[-1]
+
+
+def test_the_report_is_whole_and_self_contained(finished: Path) -> None:
+    page = (finished / "report.html").read_text()
+    assert page.count("<svg") == 5
+    assert not re.search(r"(src|href)=[\"']https?:", page)
+    for arm in ARMS:
+        assert arm in page
+
+
+def test_measures_follow_from_the_trec_runs(finished: Path) -> None:
+    measures = pd.read_parquet(finished / "evaluation" / "measures.parquet")
+    judgments = read_table(finished / "collection", "judgments").to_pandas()
+    qrels = judgments.rename(columns={"grade": "relevance"})
+    for arm in ARMS:
+        run = list(ir_measures.read_trec_run(str(finished / "evaluation" / "runs" / f"{arm}.trec")))
+        asked = {row.query_id for row in run}
+        answerable = set(qrels["query_id"][qrels["relevance"] > 0]) & asked
+        [value] = ir_measures.calc_aggregate(
+            [ir_measures.nDCG @ 10], qrels[qrels["query_id"].isin(answerable)], run
+        ).values()
+        of_arm = measures[(measures["ranker"] == arm) & (measures["bucket"] == "all")]
+        shown = of_arm[of_arm["measure"] == MAIN_MEASURE]
+        assert shown["value"].item() == pytest.approx(value, abs=1e-9)
+        assert shown["queries"].item() == len(answerable)
+
+
+def test_the_ranker_is_a_cross_encoder_of_sentence_transformers(finished: Path) -> None:
+    lists = candidate_lists(read_collection(finished / "collection"), "test")
+    ranker = finished / "rankers" / "famol"
+    ours = score_candidates(lists, ranker)["score"].to_numpy()
+    pairs = [(row["text"], document) for row in lists.to_pylist() for document in row["documents"]]
+    theirs = CrossEncoder(str(ranker)).predict(pairs, convert_to_numpy=True)
+    np.testing.assert_allclose(1 / (1 + np.exp(-ours)), theirs, atol=1e-5)
+
+
+def test_the_best_trial_is_a_config_that_train_takes_as_it_is(finished: Path) -> None:
+    best = finished / "tuning" / "best.yaml"
+    _job("train", "--config", str(best))
+    ranker = Path(yaml.safe_load(best.read_text())["output"])
+    assert (ranker / "model.safetensors").exists()
+
+
+def test_a_finished_pipeline_is_refused_without_resume(finished: Path) -> None:
+    arguments = ["--config", "configs/demo.yaml", "--output", str(finished)]
+    refused = _job("pipeline", *arguments, status=2)
+    assert str(finished) in refused
+    assert "--resume" in refused
+
+
+def test_ctrl_c_in_training_then_resume(finished: Path, tmp_path: Path) -> None:
+    output = tmp_path / "ranker"
+    arguments = ["--collection", str(finished / "collection"), "--output", str(output)]
+    arguments += ["--click_labels", str(finished / "click_labels")]
+    arguments += ["--annotations", str(finished / "annotations"), "--training.epochs", "6"]
+    process = _start("train", *arguments)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "epoch 2/6" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.communicate(timeout=120)[0]
+    assert process.returncode == 130, rest
+    assert "--resume" in rest
+    assert not (output / "model.safetensors").exists()
+    shown = _job("train", *arguments, "--resume")
+    assert "epoch 1/6" not in shown
+    history = json.loads((output / "history.json").read_text())
+    assert [row["epoch"] for row in history] == list(range(1, len(history) + 1))
+
+
+def test_a_model_that_does_not_exist_is_refused(finished: Path, tmp_path: Path) -> None:
+    missing = str(tmp_path / "no" / "model")
+    arguments = ["--collection", str(finished / "collection"), "--output", str(tmp_path / "r")]
+    labels = ["--click_labels", str(finished / "click_labels")]
+    mix = ["--mix", "Constant", "--mix.click_weight", "1"]
+    refused = _job("train", *arguments, *labels, *mix, "--training.backbone", missing, status=2)
+    assert missing in refused
+    assert missing in _job("rerank", *arguments, "--ranker", missing, status=2)
+
+
+def _submit(client: JobSubmissionClient, command: str) -> str:
+    """Submits a job; the agent that takes it comes up some seconds after the cluster."""
+    for _ in range(60):
+        try:
+            return client.submit_job(
+                entrypoint=command, runtime_env={"working_dir": str(REPOSITORY)}
+            )
+        except RuntimeError as error:
+            if "No available agent" not in str(error):
+                raise
+            time.sleep(1)
+    raise TimeoutError("no agent took the job within a minute")
+
+
+def _start(job: str, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, f"ray_jobs/{job}.py", *arguments],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _job(job: str, *arguments: str, status: int = 0) -> str:
+    process = _start(job, *arguments)
+    shown = process.communicate(timeout=300)[0]
+    assert process.returncode == status, shown[-3000:]
+    assert "Traceback" not in shown or status == 0, shown[-3000:]
+    return shown
