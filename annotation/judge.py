@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import Progress
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
@@ -109,7 +108,7 @@ def demo_judge(training: JudgeTraining = JudgeTraining()) -> Path:
                 if not folder.exists():  # else another process was faster with the same judge
                     raise
     report = JudgeReport(**json.loads((folder / REPORT).read_text()))
-    Console().print(
+    print(
         f"judge {folder}: accuracy {report.accuracy:.2f} on {report.pairs:,} unseen pairs (always "
         f"the most frequent grade: {report.majority:.2f}), "
         f"quadratic kappa {report.quadratic_kappa:.2f}"

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from rich.console import Console
 
 from clicks.click_labels import inverse_propensity_labels
 from clicks.compaction import compact_sessions, list_results
@@ -55,10 +54,9 @@ def fit_clicks(
         "max_iterations": max_iterations,
         "tolerance": tolerance,
     }
-    console = Console()
     model = PositionBasedModel(max_iterations, tolerance)
     if not begin_output(output, "fit_clicks", settings, resume):
-        console.print(f"{output}: already finished")
+        print(f"{output}: already finished")
         return
     model.fit(sessions)
     pages = compact_sessions(sessions)
@@ -68,11 +66,11 @@ def fit_clicks(
     finish_output(output)
 
     iterations = f"{len(model.objective_)} iterations"
-    console.print(
+    print(
         f"{sessions.num_rows:,} sessions on {pages.num_rows:,} distinct pages "
         f"({sessions.num_rows / pages.num_rows:.1f} to a page), {labels.num_rows:,} click labels"
     )
-    console.print(
+    print(
         f"position-based model: {iterations if model.converged_ else iterations + ', unfinished'}, "
         f"perplexity {model.perplexity(sessions):.4f} on its own log, propensities "
         + " ".join(f"{propensity:.2f}" for propensity in model.examination_)

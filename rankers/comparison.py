@@ -78,7 +78,7 @@ def evaluate(
     (output / "runs").mkdir(exist_ok=True)
     runs = {FIRST_STAGE: _first_stage_run(tables, lists)}
     for name, ranker in rankers.items():
-        Console().print(f"scoring {lists.num_rows:,} lists with {name}")
+        print(f"scoring {lists.num_rows:,} lists with {name}")
         runs[name] = score_candidates(lists, ranker, scorers, cpus_per_scorer, use_gpu)
     values, means = [], []
     buckets = query_buckets(tables.queries, bucket_cuts)

@@ -13,6 +13,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from corpus.errors import InputError
 from rankers.lists import scatter
@@ -56,6 +57,7 @@ def load_cross_encoder(
         InputError: the model cannot be loaded, or takes no pairs that long.
     """
     check_model(name)
+    disable_progress_bar()  # type: ignore[no-untyped-call] # a bar a worker a load is noise
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
             name, num_labels=1, use_safetensors=True, ignore_mismatched_sizes=True

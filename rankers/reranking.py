@@ -8,7 +8,6 @@ import pandas as pd
 import pyarrow as pa
 import ray.data
 import torch
-from rich.console import Console
 from torch import nn
 
 from corpus.output_folder import begin_output, finish_output
@@ -51,13 +50,13 @@ def rerank(
     lists = candidate_lists(read_collection(collection), None if split == "all" else split)
     settings = {"collection": str(collection), "ranker": str(ranker), "split": split}
     if not begin_output(output, "rerank", settings, resume):
-        Console().print(f"{output}: already reranked")
+        print(f"{output}: already reranked")
         return
     run = score_candidates(lists, ranker, scorers, cpus_per_scorer, use_gpu)
     write_parquet(pa.Table.from_pandas(run, preserve_index=False), output / "run.parquet")
     write_trec_run(run, output / "run.trec", tag=Path(ranker).name)
     finish_output(output)
-    Console().print(f"{output}: {len(run):,} pairs of {lists.num_rows:,} queries scored")
+    print(f"{output}: {len(run):,} pairs of {lists.num_rows:,} queries scored")
 
 
 def score_candidates(

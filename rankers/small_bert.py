@@ -9,6 +9,7 @@ from scipy.sparse import csr_matrix
 from sklearn.utils.extmath import randomized_svd
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from corpus.candidates import document_text
 from corpus.tables import Collection
@@ -64,6 +65,7 @@ def build_small_bert(collection: Collection, folder: Path, seed: int) -> None:
             if name.endswith("attention.self.query.weight"):
                 weight.mul_(SIMILARITY_GAIN)
                 model.get_parameter(name.replace("query", "key")).copy_(weight)
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

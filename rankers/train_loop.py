@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import SAFE_WEIGHTS_NAME
-from transformers.utils.logging import disable_progress_bar
 
 from rankers.cross_encoder import load_cross_encoder, score_lists
 from rankers.evaluation import MAIN_MEASURE, measure_run
@@ -101,7 +100,6 @@ def train_worker(config: dict[str, WorkerTask]) -> None:
     the state of optimizer and schedule, and the history so far. It goes on from the last one where
     Ray Train hands it a checkpoint.
     """
-    disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.getLogger().setLevel(logging.WARNING)
     task = config["task"]
     settings = task.settings

@@ -15,7 +15,6 @@ import ray.data
 import ray.train
 from ray.train import CheckpointConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchTrainer
-from rich.console import Console
 
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
@@ -73,14 +72,14 @@ def train(
     }
     lists = read_supervised_lists(collection, click_labels, annotations, mix, training)
     if not begin_output(output, "train", settings, resume):
-        Console().print(f"{output}: already trained")
+        print(f"{output}: already trained")
         return
     best = fit_ranker(lists, output, mix, training)
     for path in best.iterdir():
         if path.name != TRAINING_STATE:
             shutil.copy(path, output / path.name)
     finish_output(output)
-    Console().print(f"{output}: the ranker of the best epoch is ready")
+    print(f"{output}: the ranker of the best epoch is ready")
 
 
 @dataclass(frozen=True)

@@ -97,4 +97,4 @@ def run_pipeline(
     report = write_report(output, list(rankers))
     finish_output(output)
     minutes, seconds = divmod(int(time.perf_counter() - start), 60)
-    Console().print(f"done in {minutes} min {seconds} s; report: {report}", soft_wrap=True)
+    print(f"done in {minutes} min {seconds} s; report: {report}")

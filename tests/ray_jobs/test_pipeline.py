@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import ray
 import yaml
+from ray.cluster_utils import Cluster
 from ray.job_submission import JobStatus, JobSubmissionClient
 from sentence_transformers import CrossEncoder
 
@@ -30,17 +31,24 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The dashboard's address of a cluster with two CPUs, as a small machine has it."""
-    context = ray.init(
-        address="local", num_cpus=2, include_dashboard=True, dashboard_port=0, log_to_driver=False
-    )
-    yield f"http://{context.dashboard_url}"
+def dashboard() -> Iterator[str]:
+    """The dashboard's address of a cluster with two CPUs, as a small machine has it.
+
+    Its ports are free ones, so that it stands beside another cluster on the same machine.
+    """
+    ports = {"dashboard_port": 0, "dashboard_agent_listen_port": 0}
+    node = {"num_cpus": 2, "include_dashboard": True, **ports}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    context = ray.init(address=cluster.address, log_to_driver=False)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RAY_ADDRESS", cluster.address)
+        yield f"http://{context.dashboard_url}"
     ray.shutdown()
+    cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
-def finished(cluster: str, random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(dashboard: str, random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of a small pipeline, submitted as a job."""
     output = tmp_path_factory.mktemp("pipeline") / "small"
     settings = {
@@ -55,7 +63,7 @@ def finished(cluster: str, random_model: Path, tmp_path_factory: pytest.TempPath
     }
     command = "python ray_jobs/pipeline.py --config configs/demo.yaml"
     command += "".join(f" --{name} {value}" for name, value in settings.items())
-    client = JobSubmissionClient(cluster)
+    client = JobSubmissionClient(dashboard)
     job = _submit(client, command.replace("python", sys.executable, 1))
     while client.get_job_status(job) in (JobStatus.PENDING, JobStatus.RUNNING):
         time.sleep(1)
