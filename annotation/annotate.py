@@ -84,6 +84,7 @@ def annotate(
         "collection": str(collection),
         "pairs_hash": _hash(pairs),
         "model": model,
+        "checkpoint": Path(checkpoint).name,
         "prompt": prompt,
         "prompt_id": judge.prompt.prompt_id,
         "max_model_len": max_model_len,

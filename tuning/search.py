@@ -21,6 +21,8 @@ from tuning.analysis import print_trials, write_analysis
 from tuning.search_space import mix_as_config, mix_of, suggest_mix
 
 EXPERIMENT = "trials"
+# A trial only waits for its training workers, which have CPUs of their own.
+TRIAL_DRIVER = {"CPU": 0.1}
 
 
 def tune(
@@ -106,7 +108,7 @@ def _search(
     seed: int,
 ) -> ray_tune.ResultGrid:
     trainable = ray_tune.with_resources(
-        ray_tune.with_parameters(_run_trial, lists=lists, training=training), {"CPU": 0}
+        ray_tune.with_parameters(_run_trial, lists=lists, training=training), TRIAL_DRIVER
     )
     experiment = output / EXPERIMENT
     if ray_tune.Tuner.can_restore(str(experiment)):
@@ -128,6 +130,7 @@ def _search(
             mode="max",
             num_samples=trials,
             max_concurrent_trials=concurrent_trials,
+            reuse_actors=True,
             search_alg=search,
             scheduler=ASHAScheduler(
                 time_attr="epoch",
