@@ -119,6 +119,7 @@ def demo_judge(training: JudgeTraining = JudgeTraining()) -> Path:
 def train_judge(folder: Path, training: JudgeTraining) -> JudgeReport:
     """Trains a judge and saves it into `folder`, its report with it."""
     started = time.time()
+    torch.set_num_threads(os.cpu_count() or 1)  # Ray leaves a driver one thread
     torch.manual_seed(training.seed)
     seeds = range(training.seed, training.seed + training.worlds)
     worlds = [graded_pairs(seed, training.queries, training.documents) for seed in seeds]

@@ -23,13 +23,15 @@ from corpus.tables import read_collection, read_table
 
 pytestmark = pytest.mark.slow
 
-JOB = """
+BATCH_SIZE = 4
+
+JOB = f"""
 import sys
 from pathlib import Path
 import ray
 from annotation import annotate
 ray.init(address="local", num_cpus=2, include_dashboard=False)
-annotate(Path(sys.argv[1]), Path(sys.argv[2]), model=sys.argv[3], batch_size=2)
+annotate(Path(sys.argv[1]), Path(sys.argv[2]), model=sys.argv[3], batch_size={BATCH_SIZE})
 """
 
 
@@ -41,7 +43,7 @@ def finished_output(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     output = tmp_path_factory.mktemp("output") / "annotations"
-    annotate(collection_folder, output, model=str(random_model), batch_size=2)
+    annotate(collection_folder, output, model=str(random_model), batch_size=BATCH_SIZE)
     return output
 
 
@@ -75,7 +77,7 @@ def test_a_row_fails_alone_and_says_why(undisturbed: pa.Table) -> None:
 def test_only_the_document_that_is_too_long_is_cut(undisturbed: pa.Table) -> None:
     cut = undisturbed.filter(undisturbed["cut"])
     assert set(cut["doc_id"].to_pylist()) == {"huge"}
-    assert cut.num_rows == 3
+    assert cut.num_rows == pc.count_distinct(undisturbed["query_id"]).as_py() - 1  # q3 is blank
 
 
 def test_the_grades_are_those_of_the_model_run_by_transformers(
@@ -100,10 +102,13 @@ def test_the_grades_are_those_of_the_model_run_by_transformers(
         logits = [model(torch.tensor([token_ids])).logits[0, -1] for token_ids in prompts]
     believed = torch.stack(logits)[:, encoder.grade_token_ids].double().numpy()
     _, expected, confidence = grade_from_log_probabilities(believed)
-    # The engine computes in bfloat16, 8 bits of precision.
-    np.testing.assert_allclose(graded["expected_grade"].to_numpy(), expected, atol=0.05)
-    np.testing.assert_allclose(graded["confidence"].to_numpy(), confidence, atol=0.05)
-    assert np.ptp(expected) > 0.2
+    # The engine computes in bfloat16, transformers here in float32; over these prompts the
+    # expected grades range over 2, so that another prompt or token would show.
+    expected_error = np.abs(graded["expected_grade"].to_numpy() - expected)
+    confidence_error = np.abs(graded["confidence"].to_numpy() - confidence)
+    assert max(expected_error.max(), confidence_error.max()) < 0.1
+    assert max(expected_error.mean(), confidence_error.mean()) < 0.02
+    assert np.ptp(expected) > 1
 
 
 def test_a_prompt_that_the_engine_refuses_costs_itself_only(
@@ -132,7 +137,13 @@ def test_a_finished_output_is_left_alone(
     random_model: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    annotate(collection_folder, finished_output, model=str(random_model), batch_size=2, resume=True)
+    annotate(
+        collection_folder,
+        finished_output,
+        model=str(random_model),
+        batch_size=BATCH_SIZE,
+        resume=True,
+    )
     assert "nothing to do" in capsys.readouterr().out
 
 
@@ -156,8 +167,8 @@ def test_ctrl_c_and_resume_give_the_undisturbed_table(
     job.send_signal(signal.SIGINT)
     assert job.wait(timeout=60) != 0
     kept = {path.name: path.stat().st_mtime_ns for path in parts.glob("part-*.parquet")}
-    assert 0 < len(kept) < undisturbed.num_rows / 2
-    annotate(collection_folder, output, model=str(random_model), batch_size=2, resume=True)
+    assert 0 < len(kept) < undisturbed.num_rows / BATCH_SIZE
+    annotate(collection_folder, output, model=str(random_model), batch_size=BATCH_SIZE, resume=True)
     again = {path.name: path.stat().st_mtime_ns for path in parts.glob("part-*.parquet")}
     assert kept.items() <= again.items()  # nothing was paid for twice
     keys = ["query_id", "doc_id", "grade", "error", "cut"]
