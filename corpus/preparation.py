@@ -40,7 +40,7 @@ class SimulatedWorld(Source):
     documents: int = 900
     sessions: int = 30_000
     candidates_per_query: int = 12
-    topics: int = 6
+    topics: int = 3
 
     def read(self, seed: int) -> Collection:
         return simulate_world(seed, **asdict(self)).collection

@@ -83,7 +83,7 @@ def simulate_world(
     documents: int = 900,
     sessions: int = 30_000,
     candidates_per_query: int = 12,
-    topics: int = 6,
+    topics: int = 3,
 ) -> World:
     """Makes a world; the same arguments give the same bytes.
 

@@ -1,9 +1,9 @@
 """The job `train`: a hybrid reranker from a collection, click labels and annotations."""
 
 import shutil
-import signal
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -207,20 +207,22 @@ def fit_ranker(
 
 
 def _fit(trainer: TorchTrainer) -> ray.train.Result:
-    """Runs the trainer so that Ctrl-C raises KeyboardInterrupt, during the run and after it.
+    """Runs the trainer so that Ctrl-C raises KeyboardInterrupt at once, during and after the run.
 
-    Ray Train's own handler of SIGINT ends the process with status 0, and stays in force after the
-    run.
+    On the main thread Ray Train takes SIGINT over, waits for the controller's abort, ends the
+    process with status 0, and keeps the handler after the run. Elsewhere it leaves SIGINT alone;
+    workers end with the driver.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return trainer.fit()
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        return trainer.fit()
-    except SystemExit as stopped:
-        raise KeyboardInterrupt from stopped
-    finally:
-        signal.signal(signal.SIGINT, handler)
+    outcome: Future[ray.train.Result] = Future()
+
+    def fit() -> None:
+        try:
+            outcome.set_result(trainer.fit())
+        except BaseException as error:  # handed on to the main thread, whatever it is
+            outcome.set_exception(error)
+
+    threading.Thread(target=fit, daemon=True).start()
+    return outcome.result()
 
 
 def _as_dataset(table: pa.Table, tokenize: Any, training: TrainingSettings) -> ray.data.Dataset:

@@ -84,7 +84,7 @@ def test_human_grades_follow_from_topic_and_quality(world: World) -> None:
 
 
 def test_quality_shows_in_the_text(world: World) -> None:
-    vocabulary = read_vocabulary(6)
+    vocabulary = read_vocabulary(3)
     bodies = world.collection.documents["body"].to_pylist()
     trusted, junk = (
         np.array([sum(body.count(sentence) for sentence in sentences) for body in bodies])
@@ -98,7 +98,7 @@ def test_quality_shows_in_the_text(world: World) -> None:
 
 
 def test_the_topic_shows_in_the_text(world: World) -> None:
-    vocabulary = read_vocabulary(6)
+    vocabulary = read_vocabulary(3)
     words_of = [set(words) for words in vocabulary.words]
     collection = world.collection
     bodies = collection.documents.to_pandas().set_index("doc_id")["body"].to_dict()
@@ -121,7 +121,7 @@ def test_the_topic_shows_in_the_text(world: World) -> None:
 
 
 def test_queries_speak_the_language_of_one_facet(world: World) -> None:
-    facets = [set(words) for words in read_vocabulary(6).words]
+    facets = [set(words) for words in read_vocabulary(3).words]
     for text in world.collection.queries["text"].to_pylist():
         words = text.split()
         assert 2 <= len(set(words)) == len(words) <= 3
