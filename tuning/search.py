@@ -130,7 +130,6 @@ def _search(
             mode="max",
             num_samples=trials,
             max_concurrent_trials=concurrent_trials,
-            reuse_actors=True,
             search_alg=search,
             scheduler=ASHAScheduler(
                 time_attr="epoch",
