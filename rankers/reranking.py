@@ -88,7 +88,7 @@ def score_candidates(
             fn_constructor_args=(str(Path(ranker).absolute()),),
             batch_format="pyarrow",
             batch_size=16,
-            concurrency=scorers,
+            compute=ray.data.ActorPoolStrategy(size=scorers),
             num_cpus=cpus_per_scorer,
             num_gpus=1 if use_gpu else 0,
         )

@@ -104,6 +104,7 @@ def connect() -> None:
         cpus = max(os.cpu_count() or 1, LEAST_LOGICAL_CPUS)
         ray.init(address="local", num_cpus=cpus, **options)
     ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 def _with_sections(argv: list[str], job: str) -> list[str]:

@@ -95,7 +95,8 @@ def tune(
 def best_mix(output: Path) -> Mix:
     """The mix of the best trial of a finished search."""
     table = pd.read_parquet(output / "trials.parquet")
-    return mix_of({str(name): value for name, value in table.iloc[0].dropna().items()})
+    [best] = table.head(1).to_dict("records")
+    return mix_of({str(name): value for name, value in best.items() if not pd.isna(value)})
 
 
 def _search(
