@@ -85,7 +85,7 @@ def test_rankers_to_evaluate_are_named_on_the_command_line(
     ("yaml", "wrong", "right"),
     [
         ("training: {epoch: 3}", "epoch", "training.epochs"),
-        ("trainning: {epochs: 3}", "trainning", "training"),
+        ("trainning: {epochs: 3}", "trainning.epochs", "training.epochs"),
         ("click_label: x", "click_label", "click_labels"),
     ],
 )
