@@ -5,10 +5,8 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -145,7 +143,8 @@ def _train_epoch(
     steps = _steps_per_epoch(task) * settings.epochs
     totals = torch.zeros(5, dtype=torch.float64)
     model.train()
-    for batch in _padded(batches, tokenizer):
+    for tokenized in batches:
+        batch = pad_lists(tokenized, tokenizer)
         weight = task.mix(schedule.last_epoch / steps, batch["frequency"])
         value = mixed_objective(
             score_lists(model, batch, device),
@@ -227,13 +226,6 @@ def _restore(
         schedule.load_state_dict(state["schedule"])
         history: list[dict[str, float]] = json.loads((Path(folder) / HISTORY).read_text())
     return history
-
-
-def _padded(
-    batches: Iterable[pa.Table], tokenizer: PreTrainedTokenizerBase
-) -> Iterator[dict[str, Any]]:
-    for batch in batches:
-        yield pad_lists(batch, tokenizer)
 
 
 def _steps_per_epoch(task: WorkerTask) -> int:
