@@ -42,6 +42,8 @@ def fit_clicks(
         InputError: the collection breaks its schema or has no sessions, a setting is out of
             range, or the output folder is taken.
     """
+    if max_weight < 1:
+        raise InputError(f"max_weight must be at least 1, not {max_weight}")
     sessions = read_collection(collection).sessions
     if sessions.num_rows == 0:
         raise InputError(

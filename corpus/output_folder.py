@@ -32,7 +32,7 @@ def begin_output(folder: str | Path, job: str, settings: dict[str, Any], resume:
         raise InputError(f"{folder}: is a file; the output of {job} is a folder")
     wanted = json.loads(json.dumps(settings, default=str))
     if record_path.exists():
-        record = json.loads(record_path.read_text())
+        record = _read_record(record_path)
         if not resume:
             state = "finished" if record["complete"] else "unfinished"
             raise InputError(
@@ -59,13 +59,23 @@ def _refuse_other_work(
 ) -> None:
     if record["job"] != job:
         raise InputError(f"{folder}: was begun by {record['job']}, not {job}")
-    for name in wanted.keys() | record["settings"].keys():
+    for name in sorted(wanted.keys() | record["settings"].keys()):
         before, now = record["settings"].get(name), wanted.get(name)
         if before != now:
             raise InputError(
                 f"{folder}: was begun with {name} = {before!r}, and is now asked for {now!r}; "
                 "resume with the same settings, or give another --output"
             )
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or not {"job", "settings", "complete"} <= record.keys():
+        raise InputError(f"{path}: was not written by Tandem; give another --output")
+    return record
 
 
 def _write_record(path: Path, record: dict[str, Any]) -> None:

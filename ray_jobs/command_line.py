@@ -109,12 +109,14 @@ def connect() -> None:
 
 def _with_sections(argv: list[str], job: str) -> list[str]:
     """Replaces a pipeline's YAML among the arguments by its section for this job."""
-    result = list(argv)
-    for place, argument in enumerate(argv):
-        name, _, value = argument.partition("=")
+    result = []
+    arguments = iter(argv)
+    for argument in arguments:
+        name, given, value = argument.partition("=")
         if name != "--config":
+            result.append(argument)
             continue
-        path = Path(value or (argv[place + 1] if place + 1 < len(argv) else ""))
+        path = Path(value if given else next(arguments, ""))
         if not path.is_file():
             _stop(f"--config: there is no file {str(path)!r}")
         try:
@@ -122,9 +124,10 @@ def _with_sections(argv: list[str], job: str) -> list[str]:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             _stop(f"{path}: is not YAML: {error}")
         if isinstance(content, dict) and isinstance(content.get(job), dict):
-            section = yaml.safe_dump(content[job])
-            result[place : place + 1 + (not value)] = [f"--config={section}"] + [""] * (not value)
-    return [argument for argument in result if argument]
+            result.append(f"--config={yaml.safe_dump(content[job])}")
+        else:
+            result.append(f"--config={path}")
+    return result
 
 
 def _stop(message: str) -> NoReturn:

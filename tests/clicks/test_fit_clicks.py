@@ -83,3 +83,10 @@ def test_a_collection_without_sessions_is_refused_before_the_output_is_claimed(
     with pytest.raises(InputError, match="no sessions to learn from"):
         fit_clicks(collection, tmp_path / "clicks")
     assert not (tmp_path / "clicks").exists()
+
+
+def test_a_weight_below_one_is_refused_before_the_output_is_claimed(tmp_path: Path) -> None:
+    collection = write_log(tmp_path / "collection", SESSIONS)
+    with pytest.raises(InputError, match="max_weight must be at least 1"):
+        fit_clicks(collection, tmp_path / "clicks", max_weight=0.5)
+    assert not (tmp_path / "clicks").exists()

@@ -92,3 +92,11 @@ def test_what_no_job_wrote_is_refused(resume: bool, tmp_path: Path) -> None:
     file = tmp_path / "thesis.tex"
     assert refusal(file, resume=resume).startswith(f"{file}: is a file")
     assert file.read_text() == "precious"
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"id": 7}', "\ufeff\x00"])
+def test_a_foreign_record_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(content)
+    assert refusal(tmp_path) == (
+        f"{tmp_path / 'job.json'}: was not written by Tandem; give another --output"
+    )

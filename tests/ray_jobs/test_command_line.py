@@ -158,3 +158,10 @@ def test_help_explains_every_setting(job: str) -> None:
 def test_constant_mixes_need_no_other_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     given = ["--collection", "c", "--output", "o", "--mix", "Constant", "--mix.click_weight", "1"]
     assert _parse(monkeypatch, "train", train, *given)["mix"] == Constant(1.0)
+
+
+def test_an_empty_argument_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--collection", "c", "--output", "o", "--click_labels", ""]
+    assert _parse(monkeypatch, "train", train, *given)["click_labels"] == Path()
