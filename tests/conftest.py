@@ -1,6 +1,7 @@
 """What the tests of several rooms share: a collection small enough to check by eye, real data."""
 
 import os
+import signal
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,6 +37,11 @@ SESSIONS = [
 ]
 JUDGMENTS = [("q1", "d1", 3), ("q1", "d2", 1), ("q2", "d3", 2)]
 SPLITS = [("q1", "train"), ("q2", "validation"), ("q3", "test")]
+
+
+def hear_ctrl_c() -> None:
+    """Run first in a child: a shell's background job, and all below it, ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def make_table(name: str, rows: list[tuple[object, ...]]) -> pa.Table:

@@ -20,6 +20,7 @@ from annotation.pointwise import PointwiseEncoder, grade_from_log_probabilities
 from annotation.prompts import load_prompt
 from annotation.vllm_engine import VllmEngine, engine_environment
 from corpus.tables import read_collection, read_table
+from tests.conftest import hear_ctrl_c
 
 pytestmark = pytest.mark.slow
 
@@ -158,6 +159,7 @@ def test_ctrl_c_and_resume_give_the_undisturbed_table(
         env=os.environ | {"PYTHONPATH": str(root)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        preexec_fn=hear_ctrl_c,
     )
     parts = output / "annotations.parquet"
     deadline = time.monotonic() + 300

@@ -23,6 +23,7 @@ from corpus.tables import read_collection, read_table
 from rankers.evaluation import MAIN_MEASURE
 from rankers.lists import candidate_lists
 from rankers.reranking import score_candidates
+from tests.conftest import hear_ctrl_c
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ARMS = ["click", "annotation", "schedule", "famol", "tuned"]
@@ -181,6 +182,7 @@ def _start(job: str, *arguments: str) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=hear_ctrl_c,
     )
 
 
