@@ -1,7 +1,9 @@
-"""What a large language model thinks of each query-document pair: prompts, strategy, engine."""
+"""What a large language model thinks of each query-document pair: prompts, strategies, engines."""
 
 from annotation.annotate import annotate
+from annotation.endpoint import Endpoint
+from annotation.engine import EngineChoice
 from annotation.judge import demo_judge
-from annotation.pointwise import grade_from_log_probabilities
+from annotation.vllm_engine import VllmPool
 
-__all__ = ["annotate", "demo_judge", "grade_from_log_probabilities"]
+__all__ = ["Endpoint", "EngineChoice", "VllmPool", "annotate", "demo_judge"]

@@ -1,8 +1,8 @@
 """The job `annotate`: every pair of query and document once to the judge, parquet to parquet.
 
 The pairs are numbered in query order and dealt into parts of `batch_size`. A part is what one
-engine call answers and what one file holds, so a file that is there is a part that is done: that
-is all that resuming has to know.
+engine call answers and what one file holds, so a file that is there is a part that is done; only
+its rows that an engine failed on are asked again. That is all that resuming has to know.
 """
 
 import hashlib
@@ -10,41 +10,53 @@ import logging
 import math
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
+from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import AutoConfig
 
 from annotation.annotator import Annotator, Judge
+from annotation.endpoint import Endpoint, EndpointRefusedError
+from annotation.engine import BUDGET_ERROR, RETRIED, EngineChoice
+from annotation.estimate import count_tokens, print_estimate, print_probe, probe_pairs
 from annotation.judge import demo_judge
-from annotation.pointwise import GRADES
-from annotation.prompts import load_prompt
-from annotation.vllm_engine import engine_environment
+from annotation.pairs import Budget, number_parts, pairs_to_annotate, spend_budget
+from annotation.prompts import Language, StrategyName, load_prompt
+from annotation.summary import summarise
+from annotation.vllm_engine import VllmPool
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from corpus.tables import Collection, check_table, read_collection, table_path, write_parquet
 
 DEMO_JUDGE = "demo-judge"
+TEXT_COLUMNS = ("query_id", "doc_id", "text", "title", "body")
 
 
 def annotate(
     collection: Path,
     output: Path,
     model: str = DEMO_JUDGE,
-    prompt: str = "pointwise_relevance",
+    strategy: StrategyName = "pointwise",
+    criterion: str = "relevance",
+    language: Language = "english",
+    prompt: Path | None = None,
+    examples: Path | None = None,
+    engine: EngineChoice = VllmPool(),  # noqa: B008 - read only; the command line shows it
     max_model_len: int = 2048,
+    documents_per_prompt: int = 20,
     batch_size: int = 1000,
-    engines: int = 1,
-    cpus_per_engine: int = 1,
-    gpus_per_engine: int = 0,
+    budget: Budget = Budget(),  # noqa: B008 - likewise
+    estimate: bool = False,
+    seed: int = 0,
     resume: bool = False,
 ) -> None:
     """Lets a large language model grade every candidate pair from 0 to 3.
@@ -55,98 +67,91 @@ def annotate(
     Args:
         collection: folder of the collection to annotate.
         output: folder to write the annotations into.
-        model: the judge: a Hugging Face id, the folder of a checkpoint, or demo-judge, which is
-            trained on the spot (once) on a simulated world.
-        prompt: what the judge is asked: a file of annotation/prompts, without its ending, or the
-            path of a Jinja file with the fields query, title and body.
-        max_model_len: the longest prompt, in tokens; documents are cut to fit. A model that reads
-            fewer tokens has its own limit.
+        model: the judge: a Hugging Face id, the folder of a checkpoint, the name that an endpoint
+            knows, or demo-judge, which is trained on the spot (once) on a simulated world.
+        strategy: how the judge is asked: pointwise (a grade for one document), listwise (a grade
+            for each of several), selection (which of several are good) or ranking (their order).
+        criterion: what grades mean: relevance, utility, or the path of a text file.
+        language: of the prompt and the criterion.
+        prompt: a Jinja file to ask with instead of the strategy's own, with the fields query,
+            documents (each with title and body), title, body, criterion and examples.
+        examples: a YAML file of examples to show first: a list of query and documents (title,
+            body, grade).
+        engine: where the model runs: VllmPool or Endpoint.
+        max_model_len: the longest prompt and answer, in tokens; documents are cut to fit. A model
+            that reads fewer tokens has its own limit.
+        documents_per_prompt: how many documents a prompt shows at most; not for pointwise.
         batch_size: pairs that an engine gets at once, and that an interruption can cost.
-        engines: engines that work side by side.
-        cpus_per_engine: CPUs that Ray keeps for each engine, and threads that it uses.
-        gpus_per_engine: GPUs that the model is spread over in each engine; 0 runs it on the CPU.
+        budget: which pairs to annotate, where it should not be all.
+        estimate: only say how many pairs, tokens and hours it will be, from a short probe.
+        seed: of the order in which documents are shown, and of the choice of pairs.
         resume: go on with an output folder that an earlier run, with the same settings, has begun.
 
     Raises:
-        InputError: a setting or the collection cannot be used; nothing has been started then.
+        InputError: a setting or the collection cannot be used, and nothing has been started; or
+            an endpoint refuses to answer, and what it has answered is kept.
     """
-    counts = {"batch_size": batch_size, "engines": engines, "cpus_per_engine": cpus_per_engine}
-    for name, count in counts.items():
-        if count < 1:
-            raise InputError(f"{name} must be at least 1, not {count}")
+    if batch_size < 1 or documents_per_prompt < 1:
+        raise InputError("batch_size and documents_per_prompt must be at least 1")
     tables = read_collection(collection)
     pairs = pairs_to_annotate(tables, collection)
     checkpoint = str(demo_judge()) if model == DEMO_JUDGE else model
-    longest = min(max_model_len, _context_length(checkpoint))
-    judge = Judge(model, checkpoint, load_prompt(prompt), longest)
-    judge.encoder()  # a tokenizer that will not do is refused before any engine starts
+    judge = Judge(
+        annotator=model,
+        model=checkpoint,
+        engine=engine,
+        strategy=strategy,
+        prompt=load_prompt(strategy, language, criterion, prompt, examples),
+        max_model_len=min(max_model_len, _context_length(checkpoint, engine)),
+        documents_per_prompt=documents_per_prompt,
+        seed=seed,
+    )
+    judge.check()
+    count = count_tokens(judge, tables)
+    pairs = spend_budget(pairs, tables, budget, judge.shows_lists, count, seed)
+    if estimate:
+        probe = probe_pairs(pairs, judge, engine.actors())
+        print_probe(_run_engines(probe, tables, judge), pairs.num_rows)
+        return
     settings = {
         "collection": str(collection),
-        "pairs_hash": _hash(pairs),
+        "texts_hash": _hash_texts(pairs, tables),
         "model": model,
         "checkpoint": Path(checkpoint).name,
-        "prompt": prompt,
+        "strategy": strategy,
         "prompt_id": judge.prompt.prompt_id,
         "max_model_len": max_model_len,
+        "documents_per_prompt": documents_per_prompt,
         "batch_size": batch_size,
+        "seed": seed,
     }
     if not begin_output(output, "annotate", settings, resume):
         print(f"{output}: is complete; nothing to do")
         return
     folder = table_path(output, "annotations")
-    part = np.arange(pairs.num_rows) // batch_size
-    missing = [number for number in np.unique(part) if not _part_path(folder, number).exists()]
-    rest = pairs.append_column("part", pa.array(part)).filter(np.isin(part, missing))
+    pairs = pairs.append_column(
+        "part", pa.array(number_parts(pairs, judge.shows_lists, batch_size))
+    )
+    rest = pairs.filter(_unanswered(pairs, folder, judge.shows_lists))
     speed = ""
     if rest.num_rows:
-        answers = _run_engines(rest, tables, judge, engines, cpus_per_engine, gpus_per_engine)
-        speed = f"; {_write_parts(answers, folder, pairs.num_rows, rest.num_rows):,.0f} pairs/s"
-    finish_output(output)
-    print(f"{_summary(pq.read_table(folder))}{speed} -> {folder}")
+        print_estimate(rest, count)
+        answers = _run_engines(rest, tables, judge)
+        per_second = _write_parts(answers, folder, pairs.num_rows, rest.num_rows)
+        speed = f"; {per_second:,.0f} pairs/s"
+    print(f"{summarise(folder)}{speed} -> {folder}")
+    if unanswered := int(_unanswered(pairs, folder, judge.shows_lists).sum()):
+        print(f"{unanswered:,} pairs are still without an answer: --resume asks for them again")
+    else:
+        finish_output(output)
 
 
-def pairs_to_annotate(tables: Collection, folder: str | Path) -> pa.Table:
-    """Lists the distinct pairs of the candidates or, if there are none, of the sessions.
-
-    Args:
-        tables: the collection.
-        folder: where it lies, for the error's text.
-
-    Returns:
-        query_row and doc_row (int64), rows of `tables.queries` and `tables.documents`; by query,
-        then by the rank of the candidates.
+def _run_engines(pairs: pa.Table, tables: Collection, judge: Judge) -> Iterator[pa.Table]:
+    """Yields the answers to each part as an engine has them; no order is kept.
 
     Raises:
-        InputError: there are neither candidates nor sessions.
+        InputError: an endpoint refuses to answer.
     """
-    candidates, sessions = tables.candidates, tables.sessions
-    if candidates.num_rows:
-        query_id, doc_id, rank = (candidates[name] for name in ("query_id", "doc_id", "rank"))
-    elif sessions.num_rows:
-        shown = sessions["doc_ids"].combine_chunks()
-        query_id = sessions["query_id"].take(pc.list_parent_indices(shown))
-        doc_id = shown.flatten()
-        rank = pa.repeat(1, len(doc_id))
-    else:
-        raise InputError(
-            f"{folder}: has neither candidates nor sessions; there is no pair to annotate"
-        )
-    listed = pa.table(
-        {
-            "query_row": pc.index_in(query_id, value_set=tables.queries["query_id"]),
-            "doc_row": pc.index_in(doc_id, value_set=tables.documents["doc_id"]),
-            "rank": rank,
-        }
-    )
-    distinct = listed.group_by(["query_row", "doc_row"]).aggregate([("rank", "min")])
-    order = [(column, "ascending") for column in ("query_row", "rank_min", "doc_row")]
-    return distinct.sort_by(order).select(["query_row", "doc_row"])
-
-
-def _run_engines(
-    pairs: pa.Table, tables: Collection, judge: Judge, engines: int, cpus: int, gpus: int
-) -> Iterator[pa.Table]:
-    """Yields the answers to each part as an engine has them; no order is kept."""
     starts = np.flatnonzero(np.diff(pairs["part"], prepend=-1))
     stops = [*starts[1:], pairs.num_rows]
     dataset = ray.data.from_arrow([pairs[a:b] for a, b in zip(starts, stops, strict=True)])
@@ -157,22 +162,29 @@ def _run_engines(
         Annotator,
         fn_constructor_kwargs={
             "judge": judge,
-            "gpus": gpus,
             "queries": ray.put(tables.queries),
             "documents": ray.put(tables.documents),
+            "secret": judge.engine.secret(),
         },
         batch_size=None,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=engines),
-        num_cpus=cpus,
-        num_gpus=gpus,
-        runtime_env={"env_vars": engine_environment(gpus)},
+        compute=ActorPoolStrategy(size=judge.engine.actors()),
+        **judge.engine.actor_options(),
     )
-    yield from annotated.iter_batches(batch_size=None, batch_format="pyarrow")
+    try:
+        yield from annotated.iter_batches(batch_size=None, batch_format="pyarrow")
+    except Exception as error:
+        refusal = _cause(error, EndpointRefusedError)
+        if refusal is None:
+            raise
+        raise InputError(f"the endpoint does not answer: {refusal}") from None
 
 
 def _write_parts(answers: Iterable[pa.Table], folder: Path, total: int, rest: int) -> float:
-    """Writes each part as it comes; returns pairs a second since the first engine was up."""
+    """Writes each part as it comes; returns pairs a second since the first engine was up.
+
+    Stops once a token budget is spent.
+    """
     columns = [
         TextColumn("annotate"),
         BarColumn(),
@@ -185,25 +197,63 @@ def _write_parts(answers: Iterable[pa.Table], folder: Path, total: int, rest: in
         task = progress.add_task("", total=total, completed=total - rest, note="engine starts")
         for answer in answers:
             path = _part_path(folder, answer["part"][0].as_py())
-            rows = answer.drop_columns(["part", "started"])
+            first_start = min(first_start, answer["started"][0].as_py())
+            rows = answer.drop_columns(["part", "started", "ended"])
+            if path.exists():
+                rows = _replace_rows(pq.read_table(path), rows)
             write_parquet(check_table(rows, "annotations", path), path)
             written += answer.num_rows
-            first_start = min(first_start, answer["started"][0].as_py())
             speed = written / (time.time() - first_start)
             progress.update(task, advance=answer.num_rows, note=f"{speed:,.0f} pairs/s")
+            if _has_error(answer["error"], (BUDGET_ERROR,)).any():
+                break
     return speed
+
+
+def _unanswered(pairs: pa.Table, folder: Path, whole_queries: bool) -> NDArray[np.bool_]:
+    """Which pairs have no row yet, or one that an engine failed on (or a row of their list)."""
+    unanswered = np.ones(pairs.num_rows, dtype=bool)
+    part = pairs["part"].to_numpy()
+    for number in np.unique(part):
+        path = _part_path(folder, number)
+        if path.exists():
+            errors = pq.read_table(path, columns=["error"])["error"]
+            unanswered[part == number] = _has_error(errors, RETRIED)
+    if whole_queries:
+        _, query = np.unique(pairs["query_row"].to_numpy(), return_inverse=True)
+        unanswered = np.bincount(query, weights=unanswered)[query] > 0
+    return unanswered
+
+
+def _has_error(errors: pa.ChunkedArray, kinds: tuple[str, ...]) -> NDArray[np.bool_]:
+    kind = pc.list_element(pc.split_pattern(pc.fill_null(errors, ""), ":", max_splits=1), 0)
+    return np.asarray(pc.is_in(kind, value_set=pa.array(kinds)).to_numpy())
+
+
+def _replace_rows(before: pa.Table, after: pa.Table) -> pa.Table:
+    """`before` with the rows of `after` in the place of those of the same pairs."""
+    keys = [
+        pd.MultiIndex.from_frame(table.select(["query_id", "doc_id"]).to_pandas())
+        for table in (before, after)
+    ]
+    place = keys[0].get_indexer(keys[1])
+    kept = np.setdiff1d(np.arange(before.num_rows), place)
+    together = pa.concat_tables([before.take(kept), after.select(before.column_names)])
+    return together.take(np.argsort(np.concatenate([kept, place])))
 
 
 def _part_path(folder: Path, number: int) -> Path:
     return folder / f"part-{number:06d}.parquet"
 
 
-def _context_length(model: str) -> int:
-    """Tokens that the model reads.
+def _context_length(model: str, engine: EngineChoice) -> int:
+    """Tokens that the model reads, as far as can be known here.
 
     Raises:
         InputError: there is no such model.
     """
+    if isinstance(engine, Endpoint):
+        return sys.maxsize
     try:
         config = AutoConfig.from_pretrained(model).get_text_config()
     except (OSError, ValueError) as error:
@@ -213,19 +263,19 @@ def _context_length(model: str) -> int:
     return int(getattr(config, "max_position_embeddings", sys.maxsize))
 
 
-def _hash(pairs: pa.Table) -> str:
-    columns = np.stack([pairs["query_row"].to_numpy(), pairs["doc_row"].to_numpy()])
-    return hashlib.sha256(columns.astype(np.int64).tobytes()).hexdigest()[:12]
+def _hash_texts(pairs: pa.Table, tables: Collection) -> str:
+    """Changes with any id or text of the pairs, and with their order."""
+    digest = hashlib.sha256()
+    for table, rows in ((tables.queries, "query_row"), (tables.documents, "doc_row")):
+        digest.update(pairs[rows].to_numpy().astype(np.int64).tobytes())
+        used = table.take(pc.unique(pairs[rows])).to_pandas()
+        texts = used[[name for name in TEXT_COLUMNS if name in used]]
+        digest.update(pd.util.hash_pandas_object(texts, index=False).to_numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
-def _summary(annotations: pa.Table) -> str:
-    errors = Counter(
-        error.partition(":")[0] for error in annotations["error"].drop_null().to_pylist()
-    )
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(errors.items()))
-    counts = Counter(annotations["grade"].drop_null().to_pylist())
-    grades = ", ".join(f"{grade}: {counts[grade]:,}" for grade in GRADES)
-    return (
-        f"annotated {annotations.num_rows:,} pairs; {pc.sum(annotations['cut']).as_py():,} cut, "
-        f"{errors.total():,} failed{f' ({kinds})' if kinds else ''}; grades {grades}"
-    )
+def _cause(error: BaseException | None, wanted: type[BaseException]) -> BaseException | None:
+    """The first error of a type along the chain of causes, through Ray's wrappers."""
+    while error is not None and not isinstance(error, wanted):
+        error = getattr(error, "cause", None) or error.__cause__
+    return error

@@ -1,22 +1,27 @@
 """The Ray Data actor: a strategy and an engine, from pairs of ids to rows of annotations."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
 import ray
 from transformers import AutoTokenizer
 
-from annotation.pointwise import (
-    GRADES,
-    STRATEGY,
-    PointwiseEncoder,
-    grade_from_log_probabilities,
-)
-from annotation.prompts import Prompt
-from annotation.vllm_engine import VllmEngine
+from annotation.encoding import PromptEncoder
+from annotation.engine import EngineChoice, Json, OneOf, Secret
+from annotation.prompts import Document, Prompt, StrategyName
+from annotation.strategies import STRATEGIES, Asking, DocumentList, Verdict
 from corpus.errors import InputError
+
+VERDICT_TYPES = {
+    "grade": pa.int64(),
+    "expected_grade": pa.float64(),
+    "confidence": pa.float64(),
+    "error": pa.string(),
+    "shown_position": pa.int64(),
+}
 
 
 @dataclass(frozen=True)
@@ -25,27 +30,53 @@ class Judge:
 
     Attributes:
         annotator: the name that the table shows.
-        model: a Hugging Face id or the path of a folder.
-        prompt: what the model is asked.
+        model: a Hugging Face id or the path of a folder; for an endpoint, the name it knows.
+        engine: where the model runs.
+        strategy: how it is asked.
+        prompt: what it is asked.
         max_model_len: tokens of prompt and answer together.
+        documents_per_prompt: how many documents a prompt shows at most.
+        seed: of the order in which they are shown.
     """
 
     annotator: str
     model: str
+    engine: EngineChoice
+    strategy: StrategyName
     prompt: Prompt
     max_model_len: int
+    documents_per_prompt: int
+    seed: int
 
-    def encoder(self) -> PointwiseEncoder:
+    @property
+    def shows_lists(self) -> bool:
+        """Whether several documents of a query are shown together."""
+        return self.strategy != "pointwise"
+
+    def encoder(self) -> PromptEncoder:
         """Loads the tokenizer.
 
         Raises:
-            InputError: the model has no tokenizer; and see `PointwiseEncoder`.
+            InputError: there is no tokenizer; and see `PromptEncoder`.
         """
+        name = self.engine.tokenizer(self.model)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self.model)
+            tokenizer = AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.model}: its tokenizer cannot be read: {error}") from error
-        return PointwiseEncoder(tokenizer, self.prompt, longest=self.max_model_len - 1)
+            raise InputError(
+                f"{name}: its tokenizer cannot be read: {error}. For an endpoint, "
+                "--engine.measured_by takes any other Hugging Face tokenizer"
+            ) from error
+        return PromptEncoder(tokenizer, self.prompt)
+
+    def check(self) -> None:
+        """Refuses what cannot be asked, before any engine starts.
+
+        Raises:
+            InputError: naming the reason.
+        """
+        form = Json if self.shows_lists else OneOf
+        self.engine.check(self.model, self.encoder(), form)
 
 
 class Annotator:
@@ -53,60 +84,76 @@ class Annotator:
 
     Args:
         judge: who annotates, and how.
-        gpus: number of GPUs of the engine; 0 runs it on the CPU.
         queries: reference to the table of queries.
         documents: reference to the table of documents.
+        secret: the endpoint's key.
     """
 
     def __init__(
-        self, judge: Judge, gpus: int, queries: ray.ObjectRef, documents: ray.ObjectRef
+        self, judge: Judge, queries: ray.ObjectRef, documents: ray.ObjectRef, secret: Secret
     ) -> None:
         self._judge = judge
         self._queries: pa.Table = ray.get(queries)
         self._documents: pa.Table = ray.get(documents)
-        self._encoder = judge.encoder()
-        self._engine = VllmEngine(judge.model, judge.max_model_len, gpus)
+        encoder = judge.encoder()
+        self._asking = Asking(
+            engine=judge.engine.start(judge.model, judge.max_model_len, encoder, secret),
+            encoder=encoder,
+            max_model_len=judge.max_model_len,
+            documents_per_prompt=judge.documents_per_prompt,
+            seed=judge.seed,
+        )
 
     def __call__(self, pairs: pa.Table) -> pa.Table:
         """Annotates a batch.
 
         Args:
-            pairs: part, query_row, doc_row; rows number those of the two tables.
+            pairs: part, query_row, doc_row; rows number those of the two tables, and rows of one
+                query stand together.
 
         Returns:
-            In the same order the columns of `annotations`, and: cut, whether the document was cut
-            to fit; part, as given; started, when the batch was begun (seconds since 1970).
+            In the same order the columns of `annotations`; those of `Verdict`; part, as given; and
+            started and ended, when the batch was worked on (seconds since 1970).
         """
         started = time.time()
+        query_row = pairs["query_row"].to_numpy()
         queries = self._queries.take(pairs["query_row"])
         documents = self._documents.take(pairs["doc_row"])
-        encoded = self._encoder.encode(
-            queries["text"].to_pylist(),
-            documents["title"].to_pylist(),
-            documents["body"].to_pylist(),
-        )
-        asked = [row for row, error in enumerate(encoded.errors) if error is None]
-        log_probabilities = np.full((pairs.num_rows, len(GRADES)), np.nan)
-        errors = list(encoded.errors)
-        log_probabilities[asked], engine_errors = self._engine.log_probabilities(
-            [encoded.token_ids[row] for row in asked], self._encoder.grade_token_ids
-        )
-        for row, error in zip(asked, engine_errors, strict=True):
-            errors[row] = error
-        grade, expected_grade, confidence = grade_from_log_probabilities(log_probabilities)
-        failed = np.isnan(log_probabilities).any(axis=1)
+        texts = [
+            Document(title, body)
+            for title, body in zip(
+                documents["title"].to_pylist(), documents["body"].to_pylist(), strict=True
+            )
+        ]
+        begins = np.flatnonzero(np.diff(query_row, prepend=-1)).tolist()
+        lists = [
+            DocumentList(
+                queries["query_id"][begin].as_py(), queries["text"][begin].as_py(), texts[begin:end]
+            )
+            for begin, end in zip(begins, [*begins[1:], len(texts)], strict=True)
+        ]
+        verdicts = STRATEGIES[self._judge.strategy](lists, self._asking)
+        same = {
+            "annotator": self._judge.annotator,
+            "strategy": self._judge.strategy,
+            "prompt_id": self._judge.prompt.prompt_id,
+        }
         columns = {
             "query_id": queries["query_id"],
             "doc_id": documents["doc_id"],
-            "annotator": [self._judge.annotator] * pairs.num_rows,
-            "strategy": [STRATEGY] * pairs.num_rows,
-            "prompt_id": [self._judge.prompt.prompt_id] * pairs.num_rows,
-            "grade": pa.array(grade, mask=failed),
-            "expected_grade": pa.array(expected_grade, mask=failed),
-            "confidence": pa.array(confidence, mask=failed),
-            "error": pa.array(errors, pa.string()),
-            "cut": encoded.cut,
+            **{name: pa.repeat(value, len(texts)) for name, value in same.items()},
+            **_columns([verdict for listed in verdicts for verdict in listed]),
             "part": pairs["part"],
-            "started": [started] * pairs.num_rows,
+            "started": pa.repeat(started, len(texts)),
+            "ended": pa.repeat(time.time(), len(texts)),
         }
         return pa.table(columns)
+
+
+def _columns(verdicts: Sequence[Verdict]) -> dict[str, pa.Array]:
+    return {
+        field.name: pa.array(
+            [getattr(verdict, field.name) for verdict in verdicts], VERDICT_TYPES.get(field.name)
+        )
+        for field in fields(Verdict)
+    }

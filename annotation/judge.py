@@ -24,14 +24,15 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-import annotation.pointwise
+import annotation.encoding
 import corpus.world
-from annotation.pointwise import PointwiseEncoder
-from annotation.prompts import load_prompt
+from annotation.encoding import PromptEncoder
+from annotation.prompts import Document, load_prompt
+from annotation.strategies import CHOICES
 from corpus.world import VOCABULARY_PATH, simulate_world
 
 REPORT = "judge_report.json"
-PROMPT = "pointwise_relevance"
+
 CONTEXT_LENGTH = 512
 END_OF_TEXT = "<|endoftext|>"
 IGNORED = -100  # cross_entropy's sign for a token that is not learned
@@ -131,7 +132,7 @@ def train_judge(folder: Path, training: JudgeTraining) -> JudgeReport:
         grades=np.concatenate([world.grades for world in worlds]),
     )
     tokenizer = train_tokenizer([*learned.queries, *learned.titles, *learned.bodies])
-    encoder = PointwiseEncoder(tokenizer, load_prompt(PROMPT), longest=CONTEXT_LENGTH - 1)
+    encoder = PromptEncoder(tokenizer, load_prompt())
     model = Qwen2ForCausalLM(
         Qwen2Config(
             vocab_size=len(tokenizer),
@@ -183,7 +184,8 @@ def train_tokenizer(texts: list[str], vocabulary: int = 1024) -> PreTrainedToken
         show_progress=False,
     )
     # The prompt stands in every text that the judge will read.
-    tokenizer.train_from_iterator([*texts, *[load_prompt(PROMPT).source] * len(texts)], trainer)
+    prompt = load_prompt().compile()("", [Document("", "")])
+    tokenizer.train_from_iterator([*texts, *[prompt] * len(texts)], trainer)
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, eos_token=END_OF_TEXT, pad_token=END_OF_TEXT
     )
@@ -210,14 +212,14 @@ def _embed_words(
 
 
 def _fit(
-    model: Qwen2ForCausalLM, encoder: PointwiseEncoder, pairs: GradedPairs, training: JudgeTraining
+    model: Qwen2ForCausalLM, encoder: PromptEncoder, pairs: GradedPairs, training: JudgeTraining
 ) -> None:
     """Teaches the model the answers and, for the sake of the words' meaning, the text as well.
 
     The loss is that of the answer plus the mean of a language model's over query and document.
     """
-    prompts = encoder.encode(pairs.queries, pairs.titles, pairs.bodies).token_ids
-    answers = torch.tensor(encoder.grade_token_ids)[torch.from_numpy(pairs.grades)]
+    prompts = _prompts(encoder, pairs)
+    answers = torch.tensor(encoder.choice_tokens(CHOICES.choices))[torch.from_numpy(pairs.grades)]
     # In the order of lists, what the first and the last share, all share.
     shared = next(
         i for i, (a, b) in enumerate(zip(min(prompts), max(prompts), strict=False)) if a != b
@@ -248,6 +250,12 @@ def _fit(
             schedule.step()
 
 
+def _prompts(encoder: PromptEncoder, pairs: GradedPairs) -> list[list[int]]:
+    documents = [[Document(*texts)] for texts in zip(pairs.titles, pairs.bodies, strict=True)]
+    asked = list(zip(pairs.queries, documents, strict=True))
+    return [prompt.token_ids for prompt in encoder.encode(asked, longest=CONTEXT_LENGTH - 1)]
+
+
 def _logits_after_shared(
     model: Qwen2ForCausalLM, tokens: torch.Tensor, shared: int
 ) -> torch.Tensor:
@@ -276,16 +284,17 @@ def _pad(prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _report(
-    model: Qwen2ForCausalLM, encoder: PointwiseEncoder, unseen: GradedPairs, seconds: float
+    model: Qwen2ForCausalLM, encoder: PromptEncoder, unseen: GradedPairs, seconds: float
 ) -> JudgeReport:
-    prompts = encoder.encode(unseen.queries, unseen.titles, unseen.bodies).token_ids
+    prompts = _prompts(encoder, unseen)
+    choices = encoder.choice_tokens(CHOICES.choices)
     model.train(False)
     graded = []
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for start in range(0, len(prompts), 100):
             tokens, last = _pad(prompts[start : start + 100])
             logits = _logits_after_shared(model, tokens, shared=1)
-            answers = logits[torch.arange(len(tokens)), last - 1][:, encoder.grade_token_ids]
+            answers = logits[torch.arange(len(tokens)), last - 1][:, choices]
             graded.append(answers.argmax(dim=1))
     grades = torch.cat(graded).numpy()
     return JudgeReport(
@@ -299,7 +308,7 @@ def _report(
 
 def _fingerprint(training: JudgeTraining) -> str:
     """Changes with everything that the judge depends on."""
-    sources = (__file__, annotation.pointwise.__file__, corpus.world.__file__, VOCABULARY_PATH)
+    sources = (__file__, annotation.encoding.__file__, corpus.world.__file__, VOCABULARY_PATH)
     content = [Path(source).read_bytes() for source in sources]
-    content += [load_prompt(PROMPT).source.encode(), repr(training).encode()]
+    content += [repr(load_prompt()).encode(), repr(training).encode()]
     return hashlib.sha256(b"\0".join(content)).hexdigest()[:12]

@@ -1,12 +1,25 @@
-"""A vLLM engine that says how likely each of a few tokens is as the answer to each prompt."""
+"""The vLLM engine: in an actor's own process, one of a pool."""
 
 import atexit
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+
+from annotation.encoding import EncodedPrompt, PromptEncoder
+from annotation.engine import (
+    ENGINE_ERROR,
+    Answer,
+    AnswerForm,
+    EngineChoice,
+    Json,
+    OneOf,
+    Secret,
+)
+from annotation.prompts import GRADES
+from corpus.errors import InputError
 
 CPU_ENVIRONMENT = {
     # The engine in its actor's own process: it starts in 2 s instead of 30 and dies with the actor.
@@ -20,6 +33,51 @@ QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
+
+
+@dataclass(frozen=True)
+class VllmPool(EngineChoice):
+    """A pool of vLLM engines.
+
+    Attributes:
+        engines: engines that work side by side.
+        cpus_per_engine: CPUs that Ray keeps for each engine, and threads that it uses.
+        gpus_per_engine: GPUs that the model is spread over in each engine; 0 runs it on the CPU.
+    """
+
+    engines: int = 1
+    cpus_per_engine: int = 1
+    gpus_per_engine: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("engines", "cpus_per_engine"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    def actors(self) -> int:
+        return self.engines
+
+    def actor_options(self) -> dict[str, Any]:
+        return {
+            "num_cpus": self.cpus_per_engine,
+            "num_gpus": self.gpus_per_engine,
+            "runtime_env": {"env_vars": engine_environment(self.gpus_per_engine)},
+        }
+
+    def tokenizer(self, model: str) -> str:
+        return model
+
+    def secret(self) -> Secret:
+        return Secret()
+
+    def check(self, model: str, encoder: PromptEncoder, form: type[AnswerForm]) -> None:
+        if form is OneOf:
+            encoder.choice_tokens([str(grade) for grade in GRADES])
+
+    def start(
+        self, model: str, max_model_len: int, encoder: PromptEncoder, secret: Secret
+    ) -> "VllmEngine":
+        return VllmEngine(model, max_model_len, encoder, self.gpus_per_engine)
 
 
 def engine_environment(gpus: int) -> dict[str, str]:
@@ -38,10 +96,13 @@ class VllmEngine:
     Args:
         model: a Hugging Face id or the path of a folder.
         max_model_len: tokens of prompt and answer together.
+        encoder: of the prompts; knows the tokens of `OneOf`'s choices.
         gpus: number of GPUs to spread the model over; 0 runs it on the CPU.
     """
 
-    def __init__(self, model: str, max_model_len: int, gpus: int = 0) -> None:
+    def __init__(
+        self, model: str, max_model_len: int, encoder: PromptEncoder, gpus: int = 0
+    ) -> None:
         from vllm import LLM  # takes 10 s, and only actors need it
 
         # Triton, which vLLM imports, ends its process with pages on what nanobind has leaked.
@@ -50,6 +111,7 @@ class VllmEngine:
             # Linux lends AMX to a process that asks. vLLM relies on PyTorch having asked, which it
             # has not if the first prompts are too short for its own AMX kernels: SIGILL.
             torch.cpu._init_amx()
+        self._encoder = encoder
         self._llm = LLM(
             model,
             max_model_len=max_model_len,
@@ -57,40 +119,26 @@ class VllmEngine:
             enable_prefix_caching=True,
             enforce_eager=gpus == 0,
             use_tqdm_on_load=False,
+            # Blanks between the parts of an answer would only cost tokens.
+            structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
             seed=0,
         )
 
-    def log_probabilities(
-        self, prompts: Sequence[list[int]], choices: Sequence[int]
-    ) -> tuple[NDArray[np.float64], list[str | None]]:
-        """Asks for one token after each prompt.
-
-        A prompt that the engine refuses costs that prompt only: the others are asked again.
-
-        Args:
-            prompts: token ids; none empty, none longer than the model allows.
-            choices: the tokens that can be the answer.
-
-        Returns:
-            Log-probabilities of the choices, shape (prompts, choices), NaN where the engine
-            failed; and for each prompt the error or None.
+    def answer(self, prompts: Sequence[EncodedPrompt], forms: Sequence[AnswerForm]) -> list[Answer]:
+        """See `Engine`. A prompt that the engine refuses is found by asking in halves.
 
         Raises:
             vllm.v1.engine.exceptions.EngineDeadError: the engine is gone.
         """
-        from vllm import SamplingParams
         from vllm.v1.engine.exceptions import EngineDeadError
 
         if not prompts:
-            return np.empty((0, len(choices))), []
-        # The best of these choices is what greedy decoding constrained to them would answer.
-        parameters = SamplingParams(
-            max_tokens=1, temperature=0, logprob_token_ids=list(choices), detokenize=False
-        )
+            return []
+        parameters = {form: self._parameters(form) for form in set(forms)}
         try:
             outputs = self._llm.generate(
-                [{"prompt_token_ids": token_ids} for token_ids in prompts],
-                parameters,
+                [{"prompt_token_ids": prompt.token_ids} for prompt in prompts],
+                [parameters[form] for form in forms],
                 use_tqdm=False,
             )
         except EngineDeadError:
@@ -99,12 +147,41 @@ class VllmEngine:
             engine = self._llm.llm_engine
             engine.abort_request(list(engine.output_processor.request_states), internal=True)
             if len(prompts) == 1:
-                failure = f"engine: {type(error).__name__}: {error}"
-                return np.full((1, len(choices)), np.nan), [failure]
+                return [Answer(error=f"{ENGINE_ERROR}: {type(error).__name__}: {error}")]
             middle = len(prompts) // 2
-            left, left_errors = self.log_probabilities(prompts[:middle], choices)
-            right, right_errors = self.log_probabilities(prompts[middle:], choices)
-            return np.concatenate([left, right]), left_errors + right_errors
-        answers = [output.outputs[0].logprobs[0] for output in outputs]
-        found = [[answer[token].logprob for token in choices] for answer in answers]
-        return np.array(found, dtype=np.float64), [None] * len(found)
+            left = self.answer(prompts[:middle], forms[:middle])
+            return left + self.answer(prompts[middle:], forms[middle:])
+        return [
+            _answer(output, parameters[form].logprob_token_ids)
+            for output, form in zip(outputs, forms, strict=True)
+        ]
+
+    def _parameters(self, form: AnswerForm) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
+        if isinstance(form, Json):
+            schema = StructuredOutputsParams(json=form.schema)
+            return SamplingParams(
+                max_tokens=form.max_tokens, temperature=0, structured_outputs=schema
+            )
+        # The best of these choices is what greedy decoding constrained to them would answer.
+        tokens = self._encoder.choice_tokens(form.choices)
+        return SamplingParams(
+            max_tokens=1, temperature=0, logprob_token_ids=tokens, detokenize=False
+        )
+
+
+def _answer(output: Any, choice_tokens: list[int] | None) -> Answer:
+    completion = output.outputs[0]
+    answer = Answer(
+        prompt_tokens=len(output.prompt_token_ids),
+        cached_tokens=output.num_cached_tokens or 0,
+        answer_tokens=len(completion.token_ids),
+    )
+    if choice_tokens is None:
+        answer.text = completion.text
+    else:
+        believed = completion.logprobs[0]
+        answer.log_probabilities = [believed[token].logprob for token in choice_tokens]
+    return answer

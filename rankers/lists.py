@@ -13,7 +13,8 @@ from corpus.candidates import document_text
 from corpus.errors import InputError
 from corpus.tables import Collection
 
-AnnotationLabel = Literal["grade", "expected_grade"]
+AnnotationLabel = Literal["grade", "expected_grade", "confident_grade"]
+SIGNALS = ("click_label", "annotation_label", "annotation_weight")
 # Tokenizer outputs that a model needs; the attention mask is padding's business.
 MODEL_INPUTS = ("input_ids", "token_type_ids")
 
@@ -68,20 +69,26 @@ def add_labels(
         click_labels: the table `click_labels`; None where clicks are not used.
         annotations: the table `annotations`, of one annotator, strategy and prompt; None where
             annotations are not used. Rows with an error count as missing.
-        annotation_label: the column to learn from.
+        annotation_label: the column to learn from; "confident_grade" is the expected grade,
+            weighted by the annotator's confidence (1 where it tells none).
 
     Returns:
-        `lists` with click_label and annotation_label, lists of doubles aligned with doc_ids, null
-        where the signal says nothing.
+        `lists` with click_label, annotation_label and annotation_weight, lists of doubles aligned
+        with doc_ids, null where the signal says nothing.
 
     Raises:
         InputError: a pair has two labels of one kind, as when annotators are mixed.
     """
-    labels = {"click_label": pd.Series(dtype=float), "annotation_label": pd.Series(dtype=float)}
+    labels = {name: pd.Series(dtype=float) for name in SIGNALS}
     if click_labels is not None:
         labels["click_label"] = _label_by_pair(click_labels, "relevance", "click_labels")
     if annotations is not None:
-        labels["annotation_label"] = _label_by_pair(annotations, annotation_label, "annotations")
+        column = "grade" if annotation_label == "grade" else "expected_grade"
+        grades = _label_by_pair(annotations, column, "annotations")
+        labels["annotation_label"], labels["annotation_weight"] = grades, grades * 0 + 1
+        if annotation_label == "confident_grade":
+            confidence = _label_by_pair(annotations, "confidence", "annotations")
+            labels["annotation_weight"] = confidence.reindex(grades.index).fillna(1.0)
     query_ids = np.repeat(
         lists["query_id"].to_numpy(), [len(ids) for ids in lists["doc_ids"].to_pylist()]
     )
@@ -133,8 +140,9 @@ def pad_lists(batch: pa.Table, tokenizer: PreTrainedTokenizerBase) -> dict[str, 
     Returns:
         "inputs": the model's inputs, int64 of shape (pairs, tokens), real pairs only;
         "where": which places of the lists hold a document, bool (lists, documents);
-        "frequency": int64 (lists,); and, where the batch has them, "click_label" and
-        "annotation_label": float32 (lists, documents), NaN where the signal says nothing.
+        "frequency": int64 (lists,); and, where the batch has them, "click_label",
+        "annotation_label" and "annotation_weight": float32 (lists, documents), NaN where the signal
+        says nothing.
     """
     flat = {
         name: [ids for listed in batch[name].to_pylist() for ids in listed]
@@ -148,7 +156,7 @@ def pad_lists(batch: pa.Table, tokenizer: PreTrainedTokenizerBase) -> dict[str, 
         "where": where,
         "frequency": torch.tensor(batch["frequency"].to_pylist()),
     }
-    for name in ("click_label", "annotation_label"):
+    for name in SIGNALS:
         if name in batch.column_names:
             values = batch[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
             tensors[name] = scatter(torch.tensor(values, dtype=torch.float32), where, torch.nan)

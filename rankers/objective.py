@@ -30,6 +30,7 @@ def mixed_objective(
     scores: Tensor,
     click_label: Tensor,
     annotation_label: Tensor,
+    annotation_weight: Tensor,
     click_weight: Tensor,
     loss: LossName,
 ) -> ObjectiveValue:
@@ -44,11 +45,12 @@ def mixed_objective(
         scores: float (lists, documents).
         click_label: inverse-propensity-weighted clicks an impression, from 0; NaN where unknown.
         annotation_label: grades divided by the highest, in [0, 1]; NaN where unknown.
+        annotation_weight: how much each annotation counts, shaped as annotation_label.
         click_weight: from a `Mix`, in [0, 1], shape (lists,).
         loss: the name of one of `rankers.losses.LOSSES`.
     """
     click_loss = _signal_loss(scores, click_label, loss)
-    annotation_loss = _signal_loss(scores, annotation_label, loss)
+    annotation_loss = _signal_loss(scores, annotation_label, loss, annotation_weight)
     weight = click_weight.to(scores.device)
     return ObjectiveValue(
         loss=(weight * click_loss + (1 - weight) * annotation_loss).sum(),
@@ -57,12 +59,17 @@ def mixed_objective(
     )
 
 
-def _signal_loss(scores: Tensor, label: Tensor, loss: LossName) -> Tensor:
+def _signal_loss(
+    scores: Tensor, label: Tensor, loss: LossName, weights: Tensor | None = None
+) -> Tensor:
     label = label.to(scores.device)
     where = ~torch.isnan(label)
     label = label.nan_to_num(0.0)
+    if weights is not None:
+        weights = weights.to(scores.device).nan_to_num(0.0)
     if loss == "softmax":
         label = label / label.sum(-1, keepdim=True).clamp(min=1e-9)
-        return LOSSES[loss](scores, label, where=where, reduction="none")
+        return LOSSES[loss](scores, label, where=where, weights=weights, reduction="none")
     known = where.sum(-1).clamp(min=1)
-    return LOSSES[loss](scores, label.clamp(0, 1), where=where, reduction="none") / known
+    label = label.clamp(0, 1)
+    return LOSSES[loss](scores, label, where=where, weights=weights, reduction="none") / known

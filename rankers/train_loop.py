@@ -39,8 +39,9 @@ class TrainingSettings:
         backbone: what training starts from: a Hugging Face id, a folder, or "small-bert" for a
             small BERT built from the collection's own text.
         loss: loss of each signal: softmax (listwise), pointwise_sigmoid or pointwise_mse.
-        annotation_label: what to learn from annotations: the hard grade, or the expected_grade
-            under the annotator's probabilities.
+        annotation_label: what to learn from annotations: the hard grade, the expected_grade
+            under the annotator's probabilities, or that weighted by the annotator's confidence
+            (confident_grade).
         epochs: passes over the training queries.
         lists_per_step: lists, over all workers, that one optimizer step sees.
         learning_rate: highest learning rate of AdamW; it warms up over the first tenth of
@@ -150,6 +151,7 @@ def _train_epoch(
             score_lists(model, batch, device),
             batch["click_label"],
             batch["annotation_label"] / task.highest_grade,
+            batch["annotation_weight"],
             weight,
             settings.loss,
         )

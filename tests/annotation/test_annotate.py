@@ -7,7 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from annotation.annotate import annotate, pairs_to_annotate
+from annotation.annotate import annotate
+from annotation.pairs import pairs_to_annotate
+from annotation.vllm_engine import VllmPool
 from corpus.errors import InputError
 from corpus.tables import SCHEMAS, Collection, empty_table, write_table
 
@@ -83,9 +85,15 @@ def test_an_output_folder_with_something_in_it_is_refused(
         annotate(collection_folder, tmp_path, model=str(random_model))
 
 
-@pytest.mark.parametrize("setting", ["batch_size", "engines", "cpus_per_engine"])
+@pytest.mark.parametrize("setting", ["batch_size", "documents_per_prompt"])
 def test_a_count_below_one_is_refused(
     setting: str, collection_folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=setting):
         annotate(collection_folder, tmp_path / "out", model="any", **{setting: 0})
+
+
+@pytest.mark.parametrize("setting", ["engines", "cpus_per_engine"])
+def test_a_pool_needs_at_least_one(setting: str) -> None:
+    with pytest.raises(InputError, match=setting):
+        VllmPool(**{setting: 0})

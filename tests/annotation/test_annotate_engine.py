@@ -1,13 +1,18 @@
 """The job on the real engine: vLLM in a Ray actor, with a judge that has random weights."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -16,24 +21,19 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from annotation.annotate import annotate
-from annotation.pointwise import PointwiseEncoder, grade_from_log_probabilities
-from annotation.prompts import load_prompt
+from annotation.encoding import EncodedPrompt, PromptEncoder
+from annotation.engine import Answer, OneOf
+from annotation.pairs import Budget
+from annotation.prompts import Document, StrategyName, load_prompt
+from annotation.strategies import CHOICES, grade_from_log_probabilities
 from annotation.vllm_engine import VllmEngine, engine_environment
-from corpus.tables import read_collection, read_table
+from corpus.errors import InputError
+from corpus.tables import read_collection, read_table, write_collection
 from tests.conftest import hear_ctrl_c
 
 pytestmark = pytest.mark.slow
 
 BATCH_SIZE = 4
-
-JOB = f"""
-import sys
-from pathlib import Path
-import ray
-from annotation import annotate
-ray.init(address="local", num_cpus=2, include_dashboard=False)
-annotate(Path(sys.argv[1]), Path(sys.argv[2]), model=sys.argv[3], batch_size={BATCH_SIZE})
-"""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_every_pair_is_there_once_in_query_order(
         assert undisturbed[column].to_pylist() == candidates[column].to_pylist()
     assert set(undisturbed["annotator"].to_pylist()) == {str(random_model)}
     assert set(undisturbed["strategy"].to_pylist()) == {"pointwise"}
-    prompt_id = load_prompt("pointwise_relevance").prompt_id
+    prompt_id = load_prompt().prompt_id
     assert set(undisturbed["prompt_id"].to_pylist()) == {prompt_id}
 
 
@@ -85,23 +85,22 @@ def test_the_grades_are_those_of_the_model_run_by_transformers(
     undisturbed: pa.Table, collection_folder: Path, random_model: Path
 ) -> None:
     tables = read_collection(collection_folder)
-    encoder = PointwiseEncoder(
-        AutoTokenizer.from_pretrained(random_model), load_prompt("pointwise_relevance"), 255
-    )
+    encoder = PromptEncoder(AutoTokenizer.from_pretrained(random_model), load_prompt())
     model = AutoModelForCausalLM.from_pretrained(random_model, dtype=torch.float32)
     texts = dict(zip(*tables.queries.select(["query_id", "text"]), strict=True))
     graded = undisturbed.filter(pc.is_valid(undisturbed["grade"]))
     documents = tables.documents.take(
         pc.index_in(graded["doc_id"], value_set=tables.documents["doc_id"])
     )
-    prompts = encoder.encode(
-        [texts[query].as_py() for query in graded["query_id"]],
-        documents["title"].to_pylist(),
-        documents["body"].to_pylist(),
-    ).token_ids
+    bodies = zip(documents["title"].to_pylist(), documents["body"].to_pylist(), strict=True)
+    asked = [
+        (texts[query].as_py(), [Document(*document)])
+        for query, document in zip(graded["query_id"], bodies, strict=True)
+    ]
+    prompts = [prompt.token_ids for prompt in encoder.encode(asked, longest=1023)]
     with torch.no_grad():
         logits = [model(torch.tensor([token_ids])).logits[0, -1] for token_ids in prompts]
-    believed = torch.stack(logits)[:, encoder.grade_token_ids].double().numpy()
+    believed = torch.stack(logits)[:, encoder.choice_tokens(CHOICES.choices)].double().numpy()
     _, expected, confidence = grade_from_log_probabilities(believed)
     # The engine computes in bfloat16, transformers here in float32; over these prompts the
     # expected grades range over 2, so that another prompt or token would show.
@@ -116,20 +115,27 @@ def test_a_prompt_that_the_engine_refuses_costs_itself_only(
     random_model: Path, cluster: None
 ) -> None:
     environment = {"env_vars": engine_environment(gpus=0)}
-    engine = ray.remote(num_cpus=1, runtime_env=environment)(VllmEngine).remote(
-        str(random_model), max_model_len=256
-    )
-    good, too_long = [5, 6, 7], [5] * 300
-    prompts = [good, too_long, good, too_long, good]
-    found, errors = ray.get(engine.log_probabilities.remote(prompts, [20, 21]))
-    alone, _ = ray.get(engine.log_probabilities.remote([good], [20, 21]))
-    nothing, _ = ray.get(engine.log_probabilities.remote([], [20, 21]))
+
+    class EngineActor:
+        def __init__(self, model: str) -> None:
+            encoder = PromptEncoder(AutoTokenizer.from_pretrained(model), load_prompt())
+            self._engine = VllmEngine(model, 256, encoder)
+
+        def answer(self, prompts: list[EncodedPrompt], forms: list[OneOf]) -> list[Answer]:
+            return self._engine.answer(prompts, forms)
+
+    engine = ray.remote(num_cpus=1, runtime_env=environment)(EngineActor).remote(str(random_model))
+    good, too_long = (EncodedPrompt("", token_ids, [False]) for token_ids in ([5, 6, 7], [5] * 300))
+    asked = [good, too_long, good, too_long, good]
+    answers = ray.get(engine.answer.remote(asked, [CHOICES] * 5))
+    [alone] = ray.get(engine.answer.remote([good], [CHOICES]))
+    nothing = ray.get(engine.answer.remote([], []))
     ray.kill(engine)
-    assert [error is None for error in errors] == [True, False, True, False, True]
-    assert all(error.startswith("engine: ") for error in errors if error)
-    np.testing.assert_allclose(found[[0, 2, 4]], np.repeat(alone, 3, axis=0), atol=0.02)
-    assert np.isnan(found[[1, 3]]).all()
-    assert nothing.shape == (0, 2)
+    assert [answer.error is None for answer in answers] == [True, False, True, False, True]
+    assert all(answer.error.startswith("engine: ") for answer in answers if answer.error)
+    for answer in answers[::2]:
+        np.testing.assert_allclose(answer.log_probabilities, alone.log_probabilities, atol=0.02)
+    assert nothing == []
 
 
 def test_a_finished_output_is_left_alone(
@@ -148,24 +154,122 @@ def test_a_finished_output_is_left_alone(
     assert "nothing to do" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"strategy": "ranking"}, "prompt_id|strategy"),
+        ({"criterion": "utility"}, "prompt_id"),
+        ({"language": "chinese"}, "prompt_id"),
+        ({"model": "copy"}, "model|checkpoint"),
+        ({"max_model_len": 500}, "max_model_len"),
+    ],
+)
+def test_other_settings_never_mix_with_older_rows(
+    change: dict[str, Any],
+    named: str,
+    finished_output: Path,
+    collection_folder: Path,
+    random_model: Path,
+    tmp_path: Path,
+) -> None:
+    if "model" in change:
+        change = {"model": str(shutil.copytree(random_model, tmp_path / "copy"))}
+    settings = {"model": str(random_model), "batch_size": BATCH_SIZE, **change}
+    with pytest.raises(InputError, match=f"was begun with ({named})"):
+        annotate(collection_folder, finished_output, **settings, resume=True)
+
+
+def test_edited_texts_never_mix_with_older_rows(
+    finished_output: Path, collection_folder: Path, random_model: Path, tmp_path: Path
+) -> None:
+    tables = read_collection(collection_folder)
+    bodies = tables.documents["body"].to_pylist()
+    edited = tables.documents.set_column(2, "body", pa.array([*bodies[:-1], "edited"]))
+    folder = tmp_path / "collection"
+    write_collection(replace(tables, documents=edited), folder)
+    finished = shutil.copytree(finished_output, tmp_path / "out")
+    record = json.loads((finished / "job.json").read_text())
+    record["settings"]["collection"] = str(folder)
+    (finished / "job.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="texts_hash"):
+        annotate(folder, finished, model=str(random_model), batch_size=BATCH_SIZE, resume=True)
+
+
+def test_poisoned_rows_change_no_other_row(
+    undisturbed: pa.Table, collection_folder: Path, random_model: Path, tmp_path: Path
+) -> None:
+    tables = read_collection(collection_folder)
+    sound = tables.candidates.filter(pc.equal(tables.candidates["doc_id"], "plain"))
+    write_collection(replace(tables, candidates=sound), tmp_path / "sound")
+    annotate(tmp_path / "sound", tmp_path / "out", model=str(random_model))
+    alone = read_table(tmp_path / "out", "annotations")
+    among = undisturbed.filter(pc.equal(undisturbed["doc_id"], "plain"))
+    assert alone["error"].equals(among["error"])
+    difference = pc.subtract(alone["expected_grade"], among["expected_grade"]).drop_null()
+    assert np.abs(difference.to_numpy()).max() < 0.1  # bfloat16, in other batches
+
+
+@pytest.mark.parametrize("strategy", ["listwise", "selection", "ranking"])
+def test_lists_are_answered_in_their_form(
+    strategy: StrategyName, collection_folder: Path, random_model: Path, tmp_path: Path
+) -> None:
+    annotate(
+        collection_folder,
+        tmp_path / "out",
+        model=str(random_model),
+        strategy=strategy,
+        documents_per_prompt=2,
+        budget=Budget(max_pairs=90),
+    )
+    table = read_table(tmp_path / "out", "annotations")
+    assert table.num_rows == 90
+    # The schema leaves nothing to refuse; a ranking of two that repeats one is repaired.
+    assert table["error"].null_count == 90
+    assert table["grade"].null_count == 0
+    assert set(table["shown_position"].to_pylist()) >= {1, 2}
+
+
+@pytest.mark.parametrize("victim", ["job", "engine", "all workers"])
+def test_after_a_kill_every_pair_is_there_once_as_if_undisturbed(
+    victim: str, undisturbed: pa.Table, collection_folder: Path, random_model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    job = start_job(collection_folder, output, random_model)
+    parts = output / "annotations.parquet"
+    wait_for_parts(job, parts)
+    workers = [
+        process
+        for process in psutil.Process(job.pid).children(recursive=True)
+        if "ray::" in " ".join(process.cmdline())
+    ]
+    if victim == "engine":
+        workers = [process for process in workers if "Annotator" in " ".join(process.cmdline())]
+    assert workers
+    kept = {path.name: path.stat().st_mtime_ns for path in parts.glob("part-*.parquet")}
+    assert len(kept) < undisturbed.num_rows / BATCH_SIZE / 2
+    if victim == "job":
+        job.kill()
+    else:
+        for process in workers:
+            process.kill()
+    status = job.wait(timeout=300)
+    if victim == "job" or status != 0:
+        annotate(
+            collection_folder, output, model=str(random_model), batch_size=BATCH_SIZE, resume=True
+        )
+    assert victim != "engine" or status == 0, "Ray starts a new engine and asks it again"
+    again = {path.name: path.stat().st_mtime_ns for path in parts.glob("part-*.parquet")}
+    assert kept.items() <= again.items(), "nothing was paid for twice"
+    assert_same(read_table(output, "annotations"), undisturbed)
+
+
 def test_ctrl_c_and_resume_give_the_undisturbed_table(
     undisturbed: pa.Table, collection_folder: Path, random_model: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    root = Path(__file__).parents[2]
-    job = subprocess.Popen(
-        [sys.executable, "-c", JOB, str(collection_folder), str(output), str(random_model)],
-        cwd=root,
-        env=os.environ | {"PYTHONPATH": str(root)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=hear_ctrl_c,
-    )
+    job = start_job(collection_folder, output, random_model)
     parts = output / "annotations.parquet"
-    deadline = time.monotonic() + 300
-    while not list(parts.glob("part-*.parquet")) and time.monotonic() < deadline:
-        assert job.poll() is None, "the job ended before it wrote a part"
-        time.sleep(0.01)
+    wait_for_parts(job, parts)
     job.send_signal(signal.SIGINT)
     assert job.wait(timeout=60) != 0
     kept = {path.name: path.stat().st_mtime_ns for path in parts.glob("part-*.parquet")}
@@ -173,5 +277,29 @@ def test_ctrl_c_and_resume_give_the_undisturbed_table(
     annotate(collection_folder, output, model=str(random_model), batch_size=BATCH_SIZE, resume=True)
     again = {path.name: path.stat().st_mtime_ns for path in parts.glob("part-*.parquet")}
     assert kept.items() <= again.items()  # nothing was paid for twice
+    assert_same(read_table(output, "annotations"), undisturbed)
+
+
+def start_job(collection: Path, output: Path, model: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "ray_jobs/annotate.py"]
+        + ["--collection", str(collection), "--output", str(output)]
+        + ["--model", str(model), "--batch_size", str(BATCH_SIZE)],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"RAY_ADDRESS": "local"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=hear_ctrl_c,
+    )
+
+
+def wait_for_parts(job: "subprocess.Popen[bytes]", parts: Path) -> None:
+    deadline = time.monotonic() + 300
+    while not list(parts.glob("part-*.parquet")) and time.monotonic() < deadline:
+        assert job.poll() is None, "the job ended before it wrote a part"
+        time.sleep(0.01)
+
+
+def assert_same(table: pa.Table, undisturbed: pa.Table) -> None:
     keys = ["query_id", "doc_id", "grade", "error", "cut"]
-    assert read_table(output, "annotations").select(keys).equals(undisturbed.select(keys))
+    assert table.select(keys).equals(undisturbed.select(keys))

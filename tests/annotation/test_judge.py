@@ -5,9 +5,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from annotation.encoding import PromptEncoder
 from annotation.judge import REPORT, JudgeReport, JudgeTraining, demo_judge, graded_pairs
-from annotation.pointwise import PointwiseEncoder
-from annotation.prompts import load_prompt
+from annotation.prompts import Document, load_prompt
 
 SHORT = JudgeTraining(worlds=1, queries=40, documents=100, steps=5)
 
@@ -25,11 +25,9 @@ def test_a_judge_is_made_once_and_is_a_normal_checkpoint(
 
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert 0 < model.num_parameters() <= 3_000_000
-    encoder = PointwiseEncoder(
-        AutoTokenizer.from_pretrained(folder), load_prompt("pointwise_relevance"), longest=511
-    )
-    prompt = encoder.encode(["night trains"], ["title"], ["body"]).token_ids
-    assert torch.isfinite(model(torch.tensor(prompt)).logits).all()
+    encoder = PromptEncoder(AutoTokenizer.from_pretrained(folder), load_prompt())
+    [prompt] = encoder.encode([("night trains", [Document("title", "body")])], longest=511)
+    assert torch.isfinite(model(torch.tensor([prompt.token_ids])).logits).all()
 
 
 @pytest.mark.slow

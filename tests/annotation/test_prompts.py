@@ -1,35 +1,97 @@
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from annotation.prompts import Prompt, load_prompt
+from annotation.prompts import Document, Language, Prompt, StrategyName, load_prompt
 from corpus.errors import InputError
+
+EXAMPLES = """
+- query: sleeper to Vienna
+  documents:
+  - {title: Fares, body: What a berth costs., grade: 2}
+  - {title: Gardening, body: When to sow., grade: 0}
+"""
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> Path:
+    path = tmp_path / "examples.yaml"
+    path.write_text(EXAMPLES)
+    return path
+
+
+@pytest.mark.parametrize("strategy", get_args(StrategyName))
+@pytest.mark.parametrize("language", get_args(Language))
+@pytest.mark.parametrize("criterion", ["relevance", "utility"])
+def test_every_prompt_shows_criterion_examples_query_and_documents_in_this_order(
+    strategy: StrategyName, language: Language, criterion: str, examples: Path
+) -> None:
+    prompt = load_prompt(strategy, language, criterion, examples=examples)
+    documents = [Document("first title", "first body"), Document("second title", "second body")]
+    text = prompt.compile()("night trains", documents)
+    places = [
+        text.index(part)
+        for part in (
+            prompt.criterion,
+            "sleeper to Vienna",
+            "When to sow.",
+            "night trains",
+            "first title",
+            "first body",
+            *(() if strategy == "pointwise" else ("second title", "second body")),
+        )
+    ]
+    assert places == sorted(places)
+    assert text.endswith("\n")
+    assert "\n\n\n" not in text
+
+
+def test_prompts_differ_by_all_that_they_say(examples: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("0: bad\n3: good\n")
+    prompts = [
+        load_prompt(strategy, language, criterion, examples=shown)
+        for strategy in get_args(StrategyName)
+        for language in get_args(Language)
+        for criterion in ("relevance", "utility", str(mine))
+        for shown in (None, examples)
+    ]
+    assert len({prompt.prompt_id for prompt in prompts}) == len(prompts)
+    assert load_prompt().prompt_id == load_prompt().prompt_id
+
+
+def test_the_answers_of_examples_have_the_form_that_is_asked_for(examples: Path) -> None:
+    shown = {
+        strategy: load_prompt(strategy, examples=examples).compile()("q", [Document("t", "b")])
+        for strategy in get_args(StrategyName)
+    }
+    assert "Grade:\n2\n" in shown["pointwise"]
+    assert "Grade:\n0\n" in shown["pointwise"]
+    assert '{"1": 2, "2": 0}' in shown["listwise"]
+    assert '{"selected": [1]}' in shown["selection"]
+    assert '{"ranking": [1, 2]}' in shown["ranking"]
 
 
 def test_the_query_stands_before_the_document_so_that_documents_share_its_prefix() -> None:
-    template = load_prompt("pointwise_relevance").compile()
-    one = template.render(query="night trains", title="first title", body="first body")
-    other = template.render(query="night trains", title="second title", body="second body")
-    assert one.index("night trains") < one.index("first title") < one.index("first body")
+    render = load_prompt().compile()
+    one = render("night trains", [Document("first title", "first body")])
+    other = render("night trains", [Document("second title", "second body")])
     assert other.startswith(one[: one.index("first title")])
 
 
-def test_text_that_looks_like_a_template_stays_text() -> None:
+@pytest.mark.parametrize("strategy", get_args(StrategyName))
+def test_text_that_looks_like_a_template_stays_text(strategy: StrategyName) -> None:
     text = "{{ 7 * 7 }} {% if true %} {{ body }} {# gone #} <b>&amp;</b>"
-    rendered = load_prompt("pointwise_relevance").compile().render(query="q", title="t", body=text)
-    assert text in rendered
-
-
-def test_the_id_is_that_of_the_content() -> None:
-    assert Prompt("{{ query }}").prompt_id == Prompt("{{ query }}").prompt_id
-    assert Prompt("{{ query }}").prompt_id != Prompt("{{ query }} ").prompt_id
+    assert text in load_prompt(strategy).compile()("q", [Document("t", text)])
 
 
 @pytest.mark.parametrize(
     ("source", "complaint"),
     [
         ("{{ query }} {{ body }} {{ author }}", "unknown field 'author'"),
-        ("{{ query }} {{ title }}", "no {{ body }}"),
+        ("{{ query }} {{ title }}", "no field body or documents"),
+        ("{{ query }} {{ documents[0].text }}", "has no attribute 'text'"),
         ("{{ query }}\n{{ body", "line 2"),
     ],
 )
@@ -37,10 +99,42 @@ def test_a_prompt_that_will_not_do_is_refused(source: str, complaint: str, tmp_p
     path = tmp_path / "mine.jinja"
     path.write_text(source)
     with pytest.raises(InputError, match=complaint) as error:
-        load_prompt(str(path))
+        load_prompt(template=path)
     assert str(path) in str(error.value)
 
 
-def test_an_unknown_prompt_is_named_with_those_that_there_are() -> None:
-    with pytest.raises(InputError, match=r"pointwise_relevanse.*pointwise_relevance"):
-        load_prompt("pointwise_relevanse")
+def test_a_list_prompt_must_show_the_documents(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jinja"
+    path.write_text("{{ query }} {{ body }}")
+    with pytest.raises(InputError, match="no field documents"):
+        load_prompt("ranking", template=path)
+
+
+def test_an_unknown_criterion_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(InputError, match=r"relevanse.*relevance, utility"):
+        load_prompt(criterion="relevanse")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("query: only", "list of examples"),
+        ("- query: q", "example 1: needs a query and documents"),
+        ("- {query: q, documents: [{body: b}]}", "document 1: needs a body and a grade"),
+        ("- {query: q, documents: [{body: b, grade: 7}]}", "grade must be 0, 1, 2 or 3"),
+        ("- [", "not YAML"),
+        ("- !!python/object/apply:os.getcwd []", "not YAML"),
+    ],
+)
+def test_examples_that_will_not_do_are_refused(
+    content: str, complaint: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "examples.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=complaint) as error:
+        load_prompt(examples=path)
+    assert str(path) in str(error.value)
+
+
+def test_another_text_is_another_id() -> None:
+    assert Prompt("{{ query }}").prompt_id != Prompt("{{ query }} ").prompt_id

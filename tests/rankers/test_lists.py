@@ -65,6 +65,26 @@ def test_labels_meet_their_pairs_and_are_null_where_nothing_is_known(
     assert lists["annotation_label"].to_pylist() == [[2.5, None], [None]]
 
 
+def test_confident_grades_weigh_by_confidence(collection: Collection) -> None:
+    grades = pa.table(
+        {
+            "query_id": ["q1", "q1", "q2"],
+            "doc_id": ["a", "b", "c"],
+            "grade": [3, 0, 1],
+            "expected_grade": [2.5, 0.5, 1.0],
+            "confidence": [0.75, 0.5, None],
+        }
+    )
+    for label, expected, weight in (
+        ("grade", [[3.0, 0.0], [1.0]], [[1.0, 1.0], [1.0]]),
+        ("expected_grade", [[2.5, 0.5], [1.0]], [[1.0, 1.0], [1.0]]),
+        ("confident_grade", [[2.5, 0.5], [1.0]], [[0.75, 0.5], [1.0]]),
+    ):
+        lists = add_labels(candidate_lists(collection, None), None, grades, label)
+        assert lists["annotation_label"].to_pylist() == expected
+        assert lists["annotation_weight"].to_pylist() == weight
+
+
 def test_two_labels_of_one_pair_are_refused(collection: Collection) -> None:
     grades = pa.table({"query_id": ["q1"] * 2, "doc_id": ["a"] * 2, "grade": [1, 2]})
     with pytest.raises(InputError, match=r"'q1'.*'a'.*more than one"):

@@ -6,12 +6,13 @@ from rankers.objective import mixed_objective
 
 SCORES = torch.tensor([[0.5, -1.0, 2.0], [1.0, 0.0, 3.0]])
 CLICKS = torch.tensor([[0.2, 0.0, 0.6], [torch.nan, torch.nan, torch.nan]])
+EQUAL = torch.ones(2, 3)
 GRADES = torch.tensor([[1.0, 0.0, torch.nan], [0.5, 0.5, 0.0]])
 
 
 def test_mixes_the_two_losses_of_each_list() -> None:
     weight = torch.tensor([0.25, 0.75])
-    value = mixed_objective(SCORES, CLICKS, GRADES, weight, "softmax")
+    value = mixed_objective(SCORES, CLICKS, GRADES, EQUAL, weight, "softmax")
     click = softmax_loss(SCORES[0], torch.tensor([0.25, 0.0, 0.75]))
     annotation = [
         softmax_loss(SCORES[0, :2], torch.tensor([1.0, 0.0])),
@@ -31,7 +32,7 @@ def test_a_signal_without_weight_has_no_gradient(click_weight: float) -> None:
         scores = SCORES.clone().requires_grad_()
         clicks = CLICKS if click_weight else CLICKS * spoiled
         grades = GRADES if not click_weight else GRADES / spoiled
-        mixed_objective(scores, clicks, grades, weight, "pointwise_mse").loss.backward()
+        mixed_objective(scores, clicks, grades, EQUAL, weight, "pointwise_mse").loss.backward()
         gradients.append(scores.grad)
     assert torch.equal(*gradients)
 
@@ -39,7 +40,23 @@ def test_a_signal_without_weight_has_no_gradient(click_weight: float) -> None:
 def test_pointwise_labels_are_clipped_to_one() -> None:
     clicks = torch.tensor([[4.0, 0.0, 0.0]])
     value = mixed_objective(
-        SCORES[:1], clicks, torch.full((1, 3), torch.nan), torch.ones(1), "pointwise_mse"
+        SCORES[:1],
+        clicks,
+        torch.full((1, 3), torch.nan),
+        EQUAL[:1],
+        torch.ones(1),
+        "pointwise_mse",
     )
     expected = pointwise_mse_loss(SCORES[:1], torch.tensor([[1.0, 0.0, 0.0]]))
+    assert value.loss.item() == pytest.approx(expected.item())
+
+
+def test_an_annotation_counts_by_its_weight() -> None:
+    grades = torch.tensor([[1.0, 0.5, torch.nan]])
+    weight = torch.tensor([[0.5, 0.25, torch.nan]])
+    value = mixed_objective(
+        SCORES[:1], torch.full((1, 3), torch.nan), grades, weight, torch.zeros(1), "softmax"
+    )
+    log_shares = torch.log_softmax(SCORES[0, :2], dim=-1)
+    expected = -(0.5 * (1 / 1.5) * log_shares[0] + 0.25 * (0.5 / 1.5) * log_shares[1])
     assert value.loss.item() == pytest.approx(expected.item())

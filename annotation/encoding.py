@@ -1,0 +1,199 @@
+"""From a query and its documents to a prompt that fits: rendered, tokenized once, cut by tokens."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from annotation.prompts import Document, Prompt
+from corpus.errors import InputError
+
+# No language needs more characters a token than this on average, so text beyond is never read:
+# it is cut off before it is tokenized, and a huge document costs no more than a long one.
+CHARACTERS_PER_TOKEN = 16
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """A prompt ready for an engine.
+
+    Attributes:
+        message: what the judge is told, without its chat's frame.
+        token_ids: of the whole prompt, in its chat's frame; empty where there is an error.
+        cut: for each document, whether it was cut to fit.
+        error: why there is no prompt, as "kind" or "kind: detail"; else None.
+    """
+
+    message: str
+    token_ids: list[int]
+    cut: list[bool]
+    error: str | None = None
+
+
+class PromptEncoder:
+    """Turns queries and documents into prompts.
+
+    A tokenizer with a chat template gets the prompt as the user's message. Text that spells one
+    of the tokenizer's special tokens is taken out of queries and documents, so that a document
+    cannot end the message and answer in the judge's place.
+
+    Args:
+        tokenizer: one of Hugging Face's fast ones.
+        prompt: see `annotation.prompts`.
+
+    Raises:
+        InputError: the tokenizer is a slow one.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> None:
+        if not tokenizer.is_fast:
+            raise InputError(
+                f"{tokenizer.name_or_path}: needs a fast tokenizer (a tokenizer.json in its folder)"
+            )
+        self._tokenizer = tokenizer
+        self._render = prompt.compile()
+        self._before, self._after = _chat_frame(tokenizer)
+        added = tokenizer.added_tokens_decoder.values()
+        special = [re.escape(token.content) for token in added if token.special]
+        self._special = re.compile("|".join(special) or "(?!)")
+
+    def encode(
+        self, asked: Sequence[tuple[str | None, Sequence[Document]]], longest: int
+    ) -> list[EncodedPrompt]:
+        """Renders and tokenizes prompts.
+
+        Where a prompt is too long, the longest documents are cut to one number of tokens, the end
+        of the body first, then the end of the title.
+
+        Args:
+            asked: query and documents of each prompt.
+            longest: tokens that a prompt may have.
+        """
+        limit = longest * CHARACTERS_PER_TOKEN
+        queries = [self._clean(query or "") for query, _ in asked]
+        texts = [
+            [Document(self._clean(t[:limit]), self._clean(b[:limit])) for t, b in documents]
+            for _, documents in asked
+        ]
+        messages = [self._render(*pair) for pair in zip(queries, texts, strict=True)]
+        all_token_ids = self._tokenize(messages)
+        prompts = []
+        for row, (_, documents) in enumerate(asked):
+            cut = [len(title) > limit or len(body) > limit for title, body in documents]
+            if not queries[row].strip():
+                prompts.append(EncodedPrompt("", [], [False] * len(cut), "empty query"))
+            elif len(all_token_ids[row]) > longest:
+                token_count = len(all_token_ids[row])
+                prompts.append(self._cut_to_fit(queries[row], texts[row], token_count, longest))
+            else:
+                prompts.append(EncodedPrompt(messages[row], all_token_ids[row], cut))
+        return prompts
+
+    def choice_tokens(self, choices: Sequence[str]) -> list[int]:
+        """The tokens that answer each of the choices after a prompt.
+
+        Raises:
+            InputError: a choice is not one token of its own.
+        """
+        message = self._render("query", [Document("title", "body")])
+        [head] = self._tokenize([message])
+        end = (self._before + message + self._after)[-1]
+        for space in [""] if end.isspace() else [" ", ""]:
+            answered = self._tokenize([message], [f"{space}{choice}" for choice in choices])
+            keep_head = all(token_ids[: len(head)] == head for token_ids in answered)
+            tails = [token_ids[len(head) :] for token_ids in answered]
+            tokens = [token for tail in tails for token in tail]
+            one_each = [len(tail) for tail in tails] == [1] * len(choices)
+            known = self._tokenizer.unk_token_id not in tokens
+            if keep_head and one_each and known and len(set(tokens)) == len(choices):
+                return tokens
+        raise InputError(
+            f"{self._tokenizer.name_or_path}: its tokenizer does not write each of the answers "
+            f"{', '.join(choices)} as one token after this prompt; take another model, or end the "
+            "prompt with a new line"
+        )
+
+    def _tokenize(self, messages: list[str], answers: Sequence[str] = ("",)) -> list[list[int]]:
+        # A chat template writes the special tokens of its own.
+        is_chat = self._tokenizer.chat_template is not None
+        framed = [
+            f"{self._before}{message}{self._after}{answer}"
+            for message in messages
+            for answer in answers
+        ]
+        encoded = self._tokenizer(
+            framed, add_special_tokens=not is_chat, return_attention_mask=False
+        )
+        token_ids: list[list[int]] = encoded["input_ids"]
+        return token_ids
+
+    def _clean(self, text: str) -> str:
+        return self._special.sub(" ", text)
+
+    def _cut_to_fit(
+        self, query: str, documents: Sequence[Document], token_count: int, longest: int
+    ) -> EncodedPrompt:
+        starts = [
+            (self._token_starts(title), self._token_starts(body)) for title, body in documents
+        ]
+        lengths = np.array([len(title) + len(body) for title, body in starts])
+        # What documents may have. More than one round is rare: cut text may split otherwise.
+        available = lengths.sum() + longest - token_count
+        while available > 0:
+            cap = _largest_cap(lengths, available)
+            kept = [
+                Document(
+                    _first_tokens(document.title, title, cap),
+                    _first_tokens(document.body, body, cap - len(title)),
+                )
+                for document, (title, body) in zip(documents, starts, strict=True)
+            ]
+            message = self._render(query, kept)
+            [token_ids] = self._tokenize([message])
+            if len(token_ids) <= longest:
+                return EncodedPrompt(message, token_ids, (lengths > cap).tolist())
+            available -= len(token_ids) - longest
+        error = f"prompt too long: over {longest} tokens without a document"
+        return EncodedPrompt("", [], [False] * len(documents), error)
+
+    def _token_starts(self, text: str) -> list[int]:
+        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return [start for start, _ in encoded["offset_mapping"]]
+
+
+def _largest_cap(lengths: "np.ndarray[tuple[int], np.dtype[np.int64]]", available: int) -> int:
+    """The largest number of tokens a document may have so that all together fit.
+
+    >>> _largest_cap(np.array([3, 10, 8]), 15)
+    6
+    """
+    for place, length in enumerate(np.sort(lengths)):
+        share = available // (len(lengths) - place)
+        if length > share:
+            return int(share)
+        available -= length
+    return int(lengths.max())
+
+
+def _first_tokens(text: str, starts: Sequence[int], count: int) -> str:
+    if count >= len(starts):
+        return text
+    return text[: starts[count]] if count > 0 else ""
+
+
+def _chat_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
+    """What the chat template puts before and after a user's message; nothing if there is none."""
+    if tokenizer.chat_template is None:
+        return "", ""
+    message = "the message"
+    # A template that knows no thinking ignores the last argument.
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": message}],
+        tokenize=False,
+        add_generation_prompt=True,
+        enable_thinking=False,
+    )
+    before, _, after = str(text).rpartition(message)
+    return before, after

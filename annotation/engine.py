@@ -1,0 +1,118 @@
+"""What a strategy needs of an engine, whichever it is: prompts in, answers of a given form out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from annotation.encoding import EncodedPrompt, PromptEncoder
+
+# Kinds of error that asking again may mend; --resume asks for these rows again.
+ENGINE_ERROR = "engine"
+BUDGET_ERROR = "budget"
+RETRIED = (ENGINE_ERROR, BUDGET_ERROR)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The answer is one of a few tokens, and how likely each is matters.
+
+    Attributes:
+        choices: the answers, each one token.
+    """
+
+    choices: tuple[str, ...]
+    max_tokens: int = 1
+
+
+@dataclass(frozen=True)
+class Json:
+    """The answer is JSON.
+
+    Attributes:
+        schema: the JSON schema, as text.
+        max_tokens: the longest that an answer may be.
+    """
+
+    schema: str
+    max_tokens: int
+
+
+AnswerForm = OneOf | Json
+
+
+@dataclass(slots=True)
+class Answer:
+    """What an engine answers to one prompt.
+
+    Attributes:
+        text: the answer; None where there is an error.
+        log_probabilities: of the choices of `OneOf`; None where the engine does not tell.
+        prompt_tokens: tokens that were read.
+        cached_tokens: those of them whose prefix the engine still knew.
+        answer_tokens: tokens that were written.
+        error: why there is no answer, as "kind: detail"; else None.
+    """
+
+    text: str | None = None
+    log_probabilities: list[float] | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    answer_tokens: int = 0
+    error: str | None = None
+
+
+class Engine(Protocol):
+    """A running engine."""
+
+    def answer(self, prompts: Sequence[EncodedPrompt], forms: Sequence[AnswerForm]) -> list[Answer]:
+        """Answers prompts, greedily, in their order; one that fails costs no other.
+
+        Args:
+            prompts: without those that have an error.
+            forms: of the answer to each prompt.
+        """
+
+
+class EngineChoice(ABC):
+    """Which engine to use, and how; a running one is made from it in an actor."""
+
+    @abstractmethod
+    def actors(self) -> int:
+        """How many engines work side by side."""
+
+    @abstractmethod
+    def actor_options(self) -> dict[str, Any]:
+        """Ray's options for an engine's actor: resources and environment."""
+
+    @abstractmethod
+    def tokenizer(self, model: str) -> str:
+        """The Hugging Face id or folder of the tokenizer that measures prompts."""
+
+    @abstractmethod
+    def secret(self) -> "Secret":
+        """The key that it needs, from the environment of this process."""
+
+    @abstractmethod
+    def check(self, model: str, encoder: PromptEncoder, form: type[AnswerForm]) -> None:
+        """Refuses, before anything is started, what this engine cannot do.
+
+        Raises:
+            InputError: naming the reason.
+        """
+
+    @abstractmethod
+    def start(
+        self, model: str, max_model_len: int, encoder: PromptEncoder, secret: "Secret"
+    ) -> Engine:
+        """Starts the engine in this process."""
+
+
+class Secret:
+    """A text that does not show itself in a log or a stack trace."""
+
+    def __init__(self, value: str = "") -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"

@@ -1,0 +1,82 @@
+"""The job `merge`: several judges' annotations into one."""
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from corpus.errors import InputError
+from corpus.output_folder import begin_output, finish_output
+from corpus.tables import SCHEMAS, read_table, write_table
+
+Rule = Literal["mean", "median", "majority"]
+MERGED = "merged"
+
+
+def merge(annotations: list[Path], output: Path, rule: Rule = "mean", resume: bool = False) -> None:
+    """Merges the annotations of several judges, prompts or strategies into one for each pair.
+
+    Pairs that some of them failed on are merged from the others.
+
+    Args:
+        annotations: folders with annotations.parquet, or one that holds several judges'.
+        output: folder to write annotations.parquet into.
+        rule: mean or median of the expected grades, with the grade rounded from it; or majority,
+            the grade that most give (of several, the middle one).
+        resume: do nothing if the output is complete.
+
+    Raises:
+        InputError: an input is missing or broken, or `output` is in use.
+    """
+    if not annotations:
+        raise InputError("give at least one folder of annotations")
+    frames = [read_table(folder, "annotations").to_pandas() for folder in annotations]
+    settings = {"annotations": [str(folder) for folder in annotations], "rule": rule}
+    if not begin_output(output, "merge", settings, resume):
+        print(f"{output}: is complete; nothing to do")
+        return
+    merged = merge_annotations(pd.concat(frames, ignore_index=True), rule)
+    table = pa.Table.from_pandas(merged, schema=SCHEMAS["annotations"], preserve_index=False)
+    write_table(table, output, "annotations")
+    finish_output(output)
+    failed = int(merged["grade"].isna().sum())
+    print(f"{output}: {len(merged):,} pairs, {failed:,} without a grade of any judge")
+
+
+def merge_annotations(annotations: pd.DataFrame, rule: Rule) -> pd.DataFrame:
+    """Merges all rows of a pair into one, in the order in which pairs first appear.
+
+    Args:
+        annotations: the table `annotations`, of several judges.
+        rule: see `merge`.
+
+    Returns:
+        The table `annotations`: expected_grade by the rule; grade, the nearest whole number (halves
+        up); confidence, the share of the judges who gave that grade; error where none gave any.
+    """
+    sources = annotations[["annotator", "strategy", "prompt_id"]].drop_duplicates()
+    names = sorted(sources.astype(str).agg(" ".join, axis=1))
+    grouped = annotations.groupby(["query_id", "doc_id"], sort=False)
+    if rule == "majority":
+        expected = grouped["grade"].agg(_majority)
+    else:
+        expected = grouped["expected_grade"].agg(rule)
+    grade = np.floor(expected + 0.5)
+    merged = pd.DataFrame({"expected_grade": expected, "grade": grade}).reset_index()
+    merged["annotator"] = f"{rule} of {sources['annotator'].nunique()}"
+    merged["strategy"] = MERGED
+    merged["prompt_id"] = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+    chosen = annotations.merge(merged[["query_id", "doc_id", "grade"]], on=["query_id", "doc_id"])
+    given = chosen.dropna(subset=["grade_x"])
+    agreed = (given["grade_x"] == given["grade_y"]).groupby([given["query_id"], given["doc_id"]])
+    merged = merged.merge(agreed.mean().rename("confidence").reset_index(), how="left")
+    merged["error"] = merged["grade"].isna().map({True: "merge: no judge gave a grade"})
+    return merged.astype({"grade": "Int64"})
+
+
+def _majority(grades: "pd.Series[float]") -> float:
+    modes = grades.mode()
+    return float(modes.iloc[len(modes) // 2]) if len(modes) else np.nan

@@ -1,0 +1,202 @@
+"""Which pairs are annotated: all that can be, or those on which a budget is spent best."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from corpus.errors import InputError
+from corpus.frequency import BUCKETS, frequency_buckets
+from corpus.tables import Collection
+
+Policy = Literal["tail", "uniform", "fewest_impressions", "widest_posterior"]
+
+
+@dataclass
+class Budget:
+    """What may be annotated, and in which order a limit is spent.
+
+    Attributes:
+        buckets: only queries of these frequency buckets: high, medium, low.
+        max_pairs: number of pairs at most.
+        max_tokens: tokens, of prompts and the longest answers, at most.
+        policy: what a limit is spent on first: the rarest queries (tail); any pair alike
+            (uniform); the pairs that fewest sessions showed (fewest_impressions); or those whose
+            click rate the sessions leave most open (widest_posterior: the standard deviation of
+            the click rate under Jeffreys' prior).
+    """
+
+    buckets: list[Literal["high", "medium", "low"]] | None = None
+    max_pairs: int | None = None
+    max_tokens: int | None = None
+    policy: Policy = "tail"
+
+    def __post_init__(self) -> None:
+        for name in ("max_pairs", "max_tokens"):
+            if (limit := getattr(self, name)) is not None and limit < 1:
+                raise InputError(f"{name} must be at least 1, not {limit}")
+        if unknown := sorted(set(self.buckets or ()) - set(BUCKETS)):
+            raise InputError(f"there is no bucket {unknown[0]!r}; take {', '.join(BUCKETS)}")
+
+
+def pairs_to_annotate(tables: Collection, folder: object) -> pa.Table:
+    """Lists the distinct pairs of the candidates or, if there are none, of the sessions.
+
+    Args:
+        tables: the collection.
+        folder: where it lies, for the error's text.
+
+    Returns:
+        query_row and doc_row (int64), rows of `tables.queries` and `tables.documents`; by query,
+        then by the rank of the candidates.
+
+    Raises:
+        InputError: there are neither candidates nor sessions.
+    """
+    candidates, sessions = tables.candidates, tables.sessions
+    if candidates.num_rows:
+        query_id, doc_id, rank = (candidates[name] for name in ("query_id", "doc_id", "rank"))
+    elif sessions.num_rows:
+        query_id, doc_id, _ = _shown(sessions)
+        rank = pa.repeat(1, len(doc_id))
+    else:
+        raise InputError(
+            f"{folder}: has neither candidates nor sessions; there is no pair to annotate"
+        )
+    query_row, doc_row = _rows(tables, query_id, doc_id)
+    listed = pa.table({"query_row": query_row, "doc_row": doc_row, "rank": rank})
+    distinct = listed.group_by(["query_row", "doc_row"]).aggregate([("rank", "min")])
+    order = [(column, "ascending") for column in ("query_row", "rank_min", "doc_row")]
+    return distinct.sort_by(order).select(["query_row", "doc_row"])
+
+
+def spend_budget(
+    pairs: pa.Table,
+    tables: Collection,
+    budget: Budget,
+    whole_queries: bool,
+    count_tokens: Callable[[pa.Table], NDArray[np.int64]],
+    seed: int,
+) -> pa.Table:
+    """Keeps the pairs that the budget buys, in their order.
+
+    Args:
+        pairs: from `pairs_to_annotate`.
+        tables: the collection that they number the rows of.
+        budget: limits and policy.
+        whole_queries: take all pairs of a query or none, for strategies that show them together.
+        count_tokens: tokens of each of some pairs; called as far as max_tokens reaches.
+        seed: of the uniform policy, and of the order among equals.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    frequency = tables.queries["frequency"].to_numpy()
+    query_row = pairs["query_row"].to_numpy()
+    if budget.buckets is not None:
+        pairs = pairs.filter(np.isin(frequency_buckets(frequency), budget.buckets)[query_row])
+        query_row = pairs["query_row"].to_numpy()
+    if pairs.num_rows == 0:
+        raise InputError(f"no pair belongs to a query of the buckets {budget.buckets}")
+    if budget.max_pairs is None and budget.max_tokens is None:
+        return pairs
+    urgency = _urgency(pairs, tables, budget.policy)
+    _, unit = np.unique(query_row, return_inverse=True)
+    if not whole_queries:
+        unit = np.arange(pairs.num_rows)
+    size = np.bincount(unit)
+    mean_urgency = np.bincount(unit, weights=urgency) / size
+    shuffled = np.random.default_rng(seed).permutation(len(size))
+    order = shuffled[np.argsort(-mean_urgency[shuffled], kind="stable")]
+    if budget.max_pairs is not None:
+        order = order[: np.searchsorted(np.cumsum(size[order]), budget.max_pairs, side="right")]
+    if budget.max_tokens is not None:
+        order = _affordable(order, unit, pairs, budget.max_tokens, count_tokens)
+    if len(order) == 0:
+        raise InputError("the budget does not buy a single prompt; raise it")
+    return pairs.filter(np.isin(unit, order))
+
+
+def number_parts(pairs: pa.Table, whole_queries: bool, batch_size: int) -> NDArray[np.int64]:
+    """Deals pairs into parts of about `batch_size`, which no query's list straddles.
+
+    Args:
+        pairs: by query.
+        whole_queries: whether all pairs of a query must stay together.
+        batch_size: pairs of a part; a list that begins within it belongs to it.
+
+    Returns:
+        The part of each pair, ascending from 0; numbers may be left out.
+    """
+    row = np.arange(pairs.num_rows)
+    if whole_queries:
+        query_row = pairs["query_row"].to_numpy()
+        begins = np.flatnonzero(np.diff(query_row, prepend=-1))
+        row = np.repeat(begins, np.diff(np.append(begins, pairs.num_rows)))
+    return row // batch_size
+
+
+def _affordable(
+    order: NDArray[np.int64],
+    unit: NDArray[np.int64],
+    pairs: pa.Table,
+    max_tokens: int,
+    count_tokens: Callable[[pa.Table], NDArray[np.int64]],
+    at_once: int = 1000,
+) -> NDArray[np.int64]:
+    spent = 0
+    for start in range(0, len(order), at_once):
+        chunk = order[start : start + at_once]
+        rows = np.flatnonzero(np.isin(unit, chunk))
+        tokens = np.bincount(unit[rows], count_tokens(pairs.take(rows)), minlength=unit.max() + 1)
+        running = spent + np.cumsum(tokens[chunk])
+        if running[-1] > max_tokens:
+            return order[: start + int(np.searchsorted(running, max_tokens, side="right"))]
+        spent = int(running[-1])
+    return order
+
+
+def _urgency(pairs: pa.Table, tables: Collection, policy: Policy) -> NDArray[np.float64]:
+    """How much each pair is wanted."""
+    if policy == "uniform":
+        return np.zeros(pairs.num_rows)
+    if policy == "tail":
+        return -tables.queries["frequency"].to_numpy()[pairs["query_row"].to_numpy()].astype(float)
+    impressions, clicks = _click_evidence(pairs, tables)
+    if policy == "fewest_impressions":
+        return -impressions
+    return np.asarray(beta.std(clicks + 0.5, impressions - clicks + 0.5))
+
+
+def _click_evidence(
+    pairs: pa.Table, tables: Collection
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Impressions and clicks of each pair in the sessions."""
+    query_id, doc_id, clicks = _shown(tables.sessions)
+    width = tables.documents.num_rows
+    query_row, doc_row = (column.to_numpy() for column in _rows(tables, query_id, doc_id))
+    shown = query_row.astype(np.int64) * width + doc_row
+    wanted = pairs["query_row"].to_numpy().astype(np.int64) * width + pairs["doc_row"].to_numpy()
+    keys, place = np.unique(np.concatenate([wanted, shown]), return_inverse=True)
+    own, seen = place[: len(wanted)], place[len(wanted) :]
+    impressions = np.bincount(seen, minlength=len(keys)).astype(np.float64)
+    clicked = np.bincount(
+        seen, weights=clicks.to_numpy(False).astype(np.float64), minlength=len(keys)
+    )
+    return np.asarray(impressions[own]), np.asarray(clicked[own], dtype=np.float64)
+
+
+def _shown(sessions: pa.Table) -> tuple[pa.ChunkedArray, pa.Array, pa.Array]:
+    doc_ids = sessions["doc_ids"].combine_chunks()
+    query_id = sessions["query_id"].take(pc.list_parent_indices(doc_ids))
+    return query_id, doc_ids.flatten(), sessions["clicks"].combine_chunks().flatten()
+
+
+def _rows(tables: Collection, query_id: object, doc_id: object) -> Sequence[pa.ChunkedArray]:
+    query_row = pc.index_in(query_id, value_set=tables.queries["query_id"])
+    return query_row, pc.index_in(doc_id, value_set=tables.documents["doc_id"])

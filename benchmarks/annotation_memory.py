@@ -1,0 +1,143 @@
+"""Whether the memory of annotation stays flat as pairs grow, with an engine that answers at once.
+
+    python benchmarks/annotation_memory.py
+
+Prints, for each number of pairs, the most memory that the driver and the engine's actor held to
+themselves (unique set size: without what is shared with the object store), and pairs a second.
+"""
+
+import contextlib
+import io
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+from jsonargparse import auto_cli
+from rich.console import Console
+from rich.table import Table
+
+from annotation.annotate import annotate
+from annotation.encoding import EncodedPrompt, PromptEncoder
+from annotation.engine import Answer, AnswerForm, EngineChoice, Secret
+from annotation.judge import demo_judge
+from corpus.tables import Collection, empty_table, write_collection
+from ray_jobs.command_line import connect
+
+DOCUMENTS_PER_QUERY = 12
+WORDS = ["night", "train", "sleeper", "berth", "Vienna", "Paris", "ticket", "platform", "luggage", "carriage"]
+
+
+@dataclass(frozen=True)
+class Instant(EngineChoice):
+    """Believes the same of every document, at once."""
+
+    tokenizer_folder: str
+
+    def actors(self) -> int:
+        return 1
+
+    def actor_options(self) -> dict[str, Any]:
+        return {"num_cpus": 1}
+
+    def tokenizer(self, model: str) -> str:
+        return self.tokenizer_folder
+
+    def secret(self) -> Secret:
+        return Secret()
+
+    def check(self, model: str, encoder: PromptEncoder, form: type[AnswerForm]) -> None:
+        pass
+
+    def start(
+        self, model: str, max_model_len: int, encoder: PromptEncoder, secret: Secret
+    ) -> "Instant":
+        return self
+
+    def answer(self, prompts: Sequence[EncodedPrompt], forms: Sequence[AnswerForm]) -> list[Answer]:
+        return [
+            Answer(log_probabilities=[-1.0, -2.0, -1.5, -3.0], prompt_tokens=len(p.token_ids))
+            for p in prompts
+        ]
+
+
+def main(pairs: list[int] | None = None) -> None:
+    """Runs the job for each number of pairs.
+
+    Args:
+        pairs: by default 10, 30, 100 and 300 thousand.
+    """
+    connect()
+    table = Table("pairs", "driver, MiB", "engine's actor, MiB", "pairs/s")
+    folder = demo_judge()
+    engine = Instant(str(folder))
+    with tempfile.TemporaryDirectory() as scratch:
+        for number in pairs or [10_000, 30_000, 100_000, 300_000]:
+            collection = write_pairs(Path(scratch) / f"collection-{number}", number)
+            started = time.perf_counter()
+            with peak_memory() as peak, contextlib.redirect_stdout(io.StringIO()):
+                annotate(collection, Path(scratch) / f"out-{number}", str(folder), engine=engine)
+            speed = number / (time.perf_counter() - started)
+            cells = [f"{peak[who] / 2**20:,.0f}" for who in ("driver", "actor")]
+            table.add_row(f"{number:,}", *cells, f"{speed:,.0f}")
+    Console().print(table)
+
+
+def write_pairs(folder: Path, pairs: int) -> Path:
+    """A collection of so many candidate pairs over 20,000 documents."""
+    queries = pairs // DOCUMENTS_PER_QUERY
+    rng = np.random.default_rng(0)
+    query_ids = [f"q{number}" for number in range(queries)]
+    doc_ids = [f"d{number}" for number in range(20_000)]
+    texts = [" ".join(rng.choice(WORDS, 60)) for _ in doc_ids]
+    shown = np.concatenate([rng.choice(len(doc_ids), 12, replace=False) for _ in query_ids])
+    tables = {name: empty_table(name) for name in ("sessions", "judgments", "splits")}
+    tables["queries"] = pa.table(
+        {
+            "query_id": query_ids,
+            "text": [f"train {n}" for n in query_ids],
+            "frequency": [1] * queries,
+        }
+    )
+    tables["documents"] = pa.table({"doc_id": doc_ids, "title": ["t"] * 20_000, "body": texts})
+    tables["candidates"] = pa.table(
+        {
+            "query_id": np.repeat(query_ids, 12),
+            "doc_id": np.array(doc_ids)[shown],
+            "rank": np.tile(np.arange(1, 13), queries),
+            "score": np.zeros(len(shown)),
+        }
+    )
+    write_collection(Collection(**tables), folder)
+    return folder
+
+
+@contextlib.contextmanager
+def peak_memory() -> Any:
+    """Samples the driver's and the actors' unique set size while the block runs."""
+    peak = {"driver": 0, "actor": 0}
+    driver, running = psutil.Process(), threading.Event()
+
+    def sample() -> None:
+        while not running.wait(0.2):
+            peak["driver"] = max(peak["driver"], driver.memory_full_info().uss)
+            for process in psutil.process_iter(["cmdline"]):
+                if "ray::MapWorker" in " ".join(process.info["cmdline"] or ()):
+                    with contextlib.suppress(psutil.Error):
+                        peak["actor"] = max(peak["actor"], process.memory_full_info().uss)
+
+    sampler = threading.Thread(target=sample, daemon=True)
+    sampler.start()
+    yield peak
+    running.set()
+    sampler.join()
+
+
+if __name__ == "__main__":
+    auto_cli(main)

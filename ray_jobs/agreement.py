@@ -1,0 +1,5 @@
+from annotation.agreement import agreement
+from ray_jobs.command_line import run_job
+
+if __name__ == "__main__":
+    run_job("agreement", agreement)

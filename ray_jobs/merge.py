@@ -1,0 +1,5 @@
+from annotation.merging import merge
+from ray_jobs.command_line import run_job
+
+if __name__ == "__main__":
+    run_job("merge", merge)

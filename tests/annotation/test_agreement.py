@@ -1,0 +1,165 @@
+"""Agreement, against published numbers and by hand."""
+
+import json
+from pathlib import Path
+
+import krippendorff
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from annotation.agreement import agreement, grades_of_clicks, human_grades, measures
+from annotation.merging import merge, merge_annotations
+from corpus.errors import InputError
+from corpus.tables import SCHEMAS, Collection, read_table, write_collection, write_table
+
+
+def pairs_of(grades: list[int], references: list[int]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"grade": grades, "expected_grade": np.float64(grades), "grade_reference": references}
+    )
+
+
+def test_cohens_kappa_of_the_textbook_table() -> None:
+    # Fifty proposals, two readers: 20 yes/yes, 5 yes/no, 10 no/yes, 15 no/no. Observed agreement
+    # 0.7, expected 0.5, so kappa = 0.4.
+    pairs = pairs_of([1] * 25 + [0] * 25, [1] * 20 + [0] * 5 + [1] * 10 + [0] * 15)
+    assert measures(1)["kappa"](pairs) == pytest.approx(0.4)
+    assert measures(1)["quadratic_kappa"](pairs) == pytest.approx(0.4), "two grades: the same"
+
+
+def test_krippendorffs_alpha_of_his_two_observers() -> None:
+    # Krippendorff, "Computing Krippendorff's alpha-reliability" (2011), section A: 0.095. Of two
+    # values, the ordinal alpha is the nominal one.
+    meg = [0, 1, 0, 0, 0, 0, 0, 0, 1, 0]
+    owen = [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]
+    assert measures(1)["alpha"](pairs_of(meg, owen)) == pytest.approx(0.095, abs=5e-4)
+
+
+def test_the_library_has_krippendorffs_ordinal_alpha() -> None:
+    # Section E of the same paper: four observers, twelve units, ordinal 0.815.
+    missing = np.nan
+    observers = [
+        [1, 2, 3, 3, 2, 1, 4, 1, 2, missing, missing, missing],
+        [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, missing, 3],
+        [missing, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, missing],
+        [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, missing],
+    ]
+    alpha = krippendorff.alpha(reliability_data=observers, level_of_measurement="ordinal")
+    assert alpha == pytest.approx(0.815, abs=5e-4)
+
+
+def test_tau_and_auc_by_hand() -> None:
+    pairs = pairs_of([0, 1, 2, 3], [0, 2, 1, 3])
+    assert measures(2)["tau"](pairs) == pytest.approx(4 / 6)  # five pairs agree, one does not
+    assert measures(2)["auc"](pairs) == pytest.approx(3 / 4)  # (1, 2) is the pair that is wrong
+
+
+def test_what_is_not_defined_is_nan() -> None:
+    pairs = pairs_of([2, 2], [2, 2])
+    assert all(np.isnan(measure(pairs)) for measure in measures(2).values())
+
+
+def test_other_scales_are_brought_to_the_judges() -> None:
+    judgments = pd.DataFrame({"query_id": ["q"] * 5, "doc_id": list("abcde"), "grade": range(5)})
+    assert human_grades(judgments)["grade"].tolist() == [0, 1, 2, 2, 3]
+    assert human_grades(judgments[:3])["grade"].tolist() == [0, 1, 2], "0 to 3 stay as they are"
+
+
+def test_clicks_get_the_judges_grades_by_rank() -> None:
+    ids = {"query_id": ["q"] * 4, "doc_id": list("abcd")}
+    labels = pd.DataFrame({**ids, "relevance": [0.1, 5.0, 0.3, 0.2]})
+    judged = pd.DataFrame({**ids, "grade": [0, 3, 0, 2], "expected_grade": [0.0, 3.0, 0.0, 2.0]})
+    assert grades_of_clicks(labels, judged)["grade"].tolist() == [0, 3, 2, 0]
+
+
+def annotations_of(rows: list[tuple[str, str, str, int | None]]) -> pa.Table:
+    columns = [
+        {
+            "query_id": query_id,
+            "doc_id": doc_id,
+            "annotator": annotator,
+            "strategy": "pointwise",
+            "prompt_id": "p",
+            "grade": grade,
+            "expected_grade": None if grade is None else float(grade),
+            "error": "engine: gone" if grade is None else None,
+        }
+        for query_id, doc_id, annotator, grade in rows
+    ]
+    return pa.Table.from_pylist(columns, SCHEMAS["annotations"])
+
+
+@pytest.fixture
+def judged_collection(tiny_collection: Collection, tmp_path: Path) -> Path:
+    write_collection(tiny_collection, tmp_path / "collection")
+    rows = [("q1", "d1", "a", 3), ("q1", "d2", "a", 1), ("q2", "d3", "a", 1), ("q2", "d4", "a", 0)]
+    write_table(annotations_of(list(rows)), tmp_path / "a", "annotations")
+    return tmp_path
+
+
+def test_the_job_reports_by_bucket(
+    judged_collection: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = judged_collection / "agreement"
+    agreement(judged_collection / "collection", judged_collection / "a", output, resamples=20)
+    report = json.loads((output / "agreement.json").read_text())
+    assert report["human"]["all"]["pairs"] == 3  # q2's d4 was not judged
+    assert report["human"]["all"]["confusion"][2] == [0, 1, 0, 0]  # d3: human 2, judge 1
+    assert report["human"]["all"]["auc"][0] == 0.75
+    assert (output / "agreement.svg").stat().st_size > 1000
+    assert "agreement of the judge and human" in capsys.readouterr().out
+
+
+def test_nothing_to_compare_with_is_refused(judged_collection: Path) -> None:
+    collection = judged_collection / "collection"
+    (collection / "judgments.parquet").unlink()
+    with pytest.raises(InputError, match="--click_labels"):
+        agreement(collection, judged_collection / "a", judged_collection / "out")
+    assert not (judged_collection / "out").exists()
+
+
+def test_several_judges_must_be_merged_first(judged_collection: Path) -> None:
+    rows = [("q1", "d1", "a", 3), ("q1", "d1", "b", 1)]
+    write_table(annotations_of(list(rows)), judged_collection / "two", "annotations")
+    with pytest.raises(InputError, match="merge"):
+        agreement(
+            judged_collection / "collection", judged_collection / "two", judged_collection / "out"
+        )
+
+
+ROWS: list[tuple[str, str, str, int | None]] = [
+    *[("q", "x", judge, grade) for judge, grade in zip("abcd", [0, 3, 3, 1], strict=True)],
+    *[("q", "y", judge, grade) for judge, grade in zip("abcd", [2, None, 3, None], strict=True)],
+    *[("q", "z", judge, None) for judge in "abcd"],
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected", "grades", "confidence"),
+    [
+        ("mean", [1.75, 2.5], [2, 3], [0.0, 0.5]),
+        ("median", [2.0, 2.5], [2, 3], [0.0, 0.5]),
+        ("majority", [3.0, 3.0], [3, 3], [0.5, 0.5]),
+    ],
+)
+def test_merging_by_hand(
+    rule: str, expected: list[float], grades: list[int], confidence: list[float]
+) -> None:
+    merged = merge_annotations(annotations_of(ROWS).to_pandas(), rule)
+    assert merged["doc_id"].tolist() == ["x", "y", "z"]
+    assert merged["expected_grade"].tolist()[:2] == expected
+    assert merged["grade"].tolist()[:2] == grades
+    assert merged["confidence"].tolist()[:2] == confidence
+    assert merged["error"].isna().tolist() == [True, True, False]
+    assert pd.isna(merged["grade"].tolist()[2])
+    assert merged["error"].tolist()[2].startswith("merge:")
+
+
+def test_the_merged_table_is_one_of_annotations(tmp_path: Path) -> None:
+    write_table(annotations_of(ROWS), tmp_path / "all", "annotations")
+    merge([tmp_path / "all"], tmp_path / "merged")
+    table = read_table(tmp_path / "merged", "annotations")
+    assert table["annotator"].to_pylist() == ["mean of 4"] * 3
+    assert table["grade"].to_pylist() == [2, 3, None]
