@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import bootstrap, kendalltau
+from scipy.stats import bootstrap, kendalltau, rankdata
 from sklearn.metrics import cohen_kappa_score, confusion_matrix, roc_auc_score
 
 from annotation.prompts import GRADES
@@ -75,6 +75,13 @@ def agreement(
             f"{collection}: has no judgments; give --click_labels or --other_annotations to "
             "compare the annotations with"
         )
+    compared = {
+        name: judged.merge(reference, on=["query_id", "doc_id"], suffixes=("", "_reference"))
+        for name, reference in references.items()
+    }
+    for name, pairs in compared.items():
+        if pairs.empty:
+            raise InputError(f"{annotations}: has no pair that the reference {name!r} has too")
     settings = {
         "collection": str(collection),
         "annotations": str(annotations),
@@ -90,10 +97,9 @@ def agreement(
     queries = tables.queries.select(["query_id", "frequency"]).to_pandas()
     queries["bucket"] = frequency_buckets(queries["frequency"].to_numpy())
     report = {}
-    for name, reference in references.items():
-        pairs = judged.merge(reference, on=["query_id", "doc_id"], suffixes=("", "_reference"))
-        pairs = pairs.merge(queries, on="query_id")
-        report[name] = compare_by_bucket(pairs, relevant_from, resamples, seed)
+    for name, pairs in compared.items():
+        bucketed = pairs.merge(queries, on="query_id")
+        report[name] = compare_by_bucket(bucketed, relevant_from, resamples, seed)
     (output / "agreement.json").write_text(json.dumps(report, indent=2) + "\n")
     plot_agreement(report).savefig(output / "agreement.svg")
     finish_output(output)
@@ -176,11 +182,13 @@ def human_grades(judgments: pd.DataFrame) -> pd.DataFrame:
 
 
 def grades_of_clicks(labels: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
-    """Grades for click labels, which have none: by rank, with the judge's share of each grade."""
+    """Grades for click labels, which have none: by rank, with the judge's share of each grade.
+
+    Equal labels have their mean rank, and so the same grade.
+    """
     shared = labels.merge(judged, on=["query_id", "doc_id"])
-    order = np.argsort(shared["relevance"].to_numpy(), kind="stable")
-    grade = np.empty(len(shared), dtype=int)
-    grade[order] = np.sort(shared["grade"].to_numpy())
+    rank = rankdata(shared["relevance"], method="average")
+    grade = np.sort(shared["grade"].to_numpy())[np.floor(rank - 0.5).astype(int)]
     return shared[["query_id", "doc_id"]].assign(grade=grade)
 
 

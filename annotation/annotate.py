@@ -8,7 +8,6 @@ its rows that an engine failed on are asked again. That is all that resuming has
 import hashlib
 import logging
 import math
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,14 +21,13 @@ import ray
 from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from transformers import AutoConfig
 
 from annotation.annotator import Annotator, Judge
 from annotation.endpoint import Endpoint, EndpointRefusedError
 from annotation.engine import BUDGET_ERROR, RETRIED, EngineChoice
 from annotation.estimate import count_tokens, print_estimate, print_probe, probe_pairs
 from annotation.judge import demo_judge
-from annotation.pairs import Budget, number_parts, pairs_to_annotate, spend_budget
+from annotation.pairs import Budget, Policy, number_parts, pairs_to_annotate, spend_budget
 from annotation.prompts import Language, StrategyName, load_prompt
 from annotation.summary import summarise
 from annotation.vllm_engine import VllmPool
@@ -54,7 +52,10 @@ def annotate(
     max_model_len: int = 2048,
     documents_per_prompt: int = 20,
     batch_size: int = 1000,
-    budget: Budget = Budget(),  # noqa: B008 - likewise
+    buckets: str | None = None,
+    max_pairs: int | None = None,
+    max_tokens: int | None = None,
+    policy: Policy = "tail",
     estimate: bool = False,
     seed: int = 0,
     resume: bool = False,
@@ -82,7 +83,12 @@ def annotate(
             that reads fewer tokens has its own limit.
         documents_per_prompt: how many documents a prompt shows at most; not for pointwise.
         batch_size: pairs that an engine gets at once, and that an interruption can cost.
-        budget: which pairs to annotate, where it should not be all.
+        buckets: annotate only queries of these frequency buckets, such as low,medium.
+        max_pairs: annotate this many pairs at most.
+        max_tokens: spend about this many tokens at most, of prompts and the longest answers.
+        policy: what max_pairs or max_tokens is spent on first: the rarest queries (tail); any pair
+            alike (uniform); the pairs that the fewest sessions showed (fewest_impressions); or
+            those whose click rate the sessions leave most open (widest_posterior).
         estimate: only say how many pairs, tokens and hours it will be, from a short probe.
         seed: of the order in which documents are shown, and of the choice of pairs.
         resume: go on with an output folder that an earlier run, with the same settings, has begun.
@@ -93,6 +99,11 @@ def annotate(
     """
     if batch_size < 1 or documents_per_prompt < 1:
         raise InputError("batch_size and documents_per_prompt must be at least 1")
+    if strategy == "ranking" and documents_per_prompt < 2:
+        raise InputError("ranking needs documents_per_prompt of at least 2")
+    if model == DEMO_JUDGE and isinstance(engine, Endpoint):
+        raise InputError("give --model, the name that the endpoint knows the model by")
+    budget = Budget(buckets.split(",") if buckets else None, max_pairs, max_tokens, policy)
     tables = read_collection(collection)
     pairs = pairs_to_annotate(tables, collection)
     checkpoint = str(demo_judge()) if model == DEMO_JUDGE else model
@@ -102,28 +113,33 @@ def annotate(
         engine=engine,
         strategy=strategy,
         prompt=load_prompt(strategy, language, criterion, prompt, examples),
-        max_model_len=min(max_model_len, _context_length(checkpoint, engine)),
+        max_model_len=min(max_model_len, engine.context_length(checkpoint)),
         documents_per_prompt=documents_per_prompt,
         seed=seed,
     )
-    judge.check()
-    count = count_tokens(judge, tables)
-    pairs = spend_budget(pairs, tables, budget, judge.shows_lists, count, seed)
+    judge.check(int(np.bincount(pairs["query_row"].to_numpy()).max()))
+    tokens_of = count_tokens(judge, tables)
+    pairs = spend_budget(pairs, tables, budget, judge.shows_lists, tokens_of, seed)
     if estimate:
         probe = probe_pairs(pairs, judge, engine.actors())
         print_probe(_run_engines(probe, tables, judge), pairs.num_rows)
         return
     settings = {
         "collection": str(collection),
-        "texts_hash": _hash_texts(pairs, tables),
         "model": model,
         "checkpoint": Path(checkpoint).name,
+        **engine.identity(),
         "strategy": strategy,
         "prompt_id": judge.prompt.prompt_id,
         "max_model_len": max_model_len,
         "documents_per_prompt": documents_per_prompt,
         "batch_size": batch_size,
+        "buckets": buckets,
+        "max_pairs": max_pairs,
+        "max_tokens": max_tokens,
+        "policy": policy,
         "seed": seed,
+        "texts_hash": _hash_texts(pairs, tables),
     }
     if not begin_output(output, "annotate", settings, resume):
         print(f"{output}: is complete; nothing to do")
@@ -135,7 +151,7 @@ def annotate(
     rest = pairs.filter(_unanswered(pairs, folder, judge.shows_lists))
     speed = ""
     if rest.num_rows:
-        print_estimate(rest, count)
+        print_estimate(rest, tokens_of)
         answers = _run_engines(rest, tables, judge)
         per_second = _write_parts(answers, folder, pairs.num_rows, rest.num_rows)
         speed = f"; {per_second:,.0f} pairs/s"
@@ -168,7 +184,12 @@ def _run_engines(pairs: pa.Table, tables: Collection, judge: Judge) -> Iterator[
         },
         batch_size=None,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=judge.engine.actors()),
+        # Two batches at a time: one is encoded while the engine answers the other.
+        compute=ActorPoolStrategy(
+            size=judge.engine.actors(),
+            max_concurrent_calls_per_actor=2,
+            enable_true_multi_threading=True,
+        ),
         **judge.engine.actor_options(),
     )
     try:
@@ -244,23 +265,6 @@ def _replace_rows(before: pa.Table, after: pa.Table) -> pa.Table:
 
 def _part_path(folder: Path, number: int) -> Path:
     return folder / f"part-{number:06d}.parquet"
-
-
-def _context_length(model: str, engine: EngineChoice) -> int:
-    """Tokens that the model reads, as far as can be known here.
-
-    Raises:
-        InputError: there is no such model.
-    """
-    if isinstance(engine, Endpoint):
-        return sys.maxsize
-    try:
-        config = AutoConfig.from_pretrained(model).get_text_config()
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{model}: is neither the folder of a model nor one that Hugging Face has: {error}"
-        ) from error
-    return int(getattr(config, "max_position_embeddings", sys.maxsize))
 
 
 def _hash_texts(pairs: pa.Table, tables: Collection) -> str:

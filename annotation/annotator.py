@@ -10,9 +10,9 @@ import ray
 from transformers import AutoTokenizer
 
 from annotation.encoding import PromptEncoder
-from annotation.engine import EngineChoice, Json, OneOf, Secret
+from annotation.engine import EngineChoice, Secret
 from annotation.prompts import Document, Prompt, StrategyName
-from annotation.strategies import STRATEGIES, Asking, DocumentList, Verdict
+from annotation.strategies import STRATEGIES, Asking, DocumentList, Verdict, answer_form
 from corpus.errors import InputError
 
 VERDICT_TYPES = {
@@ -69,14 +69,22 @@ class Judge:
             ) from error
         return PromptEncoder(tokenizer, self.prompt)
 
-    def check(self) -> None:
+    def check(self, longest_list: int) -> None:
         """Refuses what cannot be asked, before any engine starts.
+
+        Args:
+            longest_list: documents of the query that has the most.
 
         Raises:
             InputError: naming the reason.
         """
-        form = Json if self.shows_lists else OneOf
-        self.engine.check(self.model, self.encoder(), form)
+        form = answer_form(self.strategy, min(self.documents_per_prompt, longest_list))
+        if form.max_tokens >= self.max_model_len:
+            raise InputError(
+                f"an answer can take {form.max_tokens} of the {self.max_model_len} tokens that the "
+                "model may read and write; lower --documents_per_prompt"
+            )
+        self.engine.check(self.model, self.encoder(), type(form))
 
 
 class Annotator:

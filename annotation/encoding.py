@@ -77,19 +77,34 @@ class PromptEncoder:
             [Document(self._clean(t[:limit]), self._clean(b[:limit])) for t, b in documents]
             for _, documents in asked
         ]
-        messages = [self._render(*pair) for pair in zip(queries, texts, strict=True)]
+        messages, errors = self._render_each(queries, texts)
         all_token_ids = self._tokenize(messages)
         prompts = []
         for row, (_, documents) in enumerate(asked):
             cut = [len(title) > limit or len(body) > limit for title, body in documents]
-            if not queries[row].strip():
-                prompts.append(EncodedPrompt("", [], [False] * len(cut), "empty query"))
+            error = errors[row] if queries[row].strip() else "empty query"
+            if error is not None:
+                prompts.append(EncodedPrompt("", [], [False] * len(cut), error))
             elif len(all_token_ids[row]) > longest:
                 token_count = len(all_token_ids[row])
                 prompts.append(self._cut_to_fit(queries[row], texts[row], token_count, longest))
             else:
                 prompts.append(EncodedPrompt(messages[row], all_token_ids[row], cut))
         return prompts
+
+    def _render_each(
+        self, queries: Sequence[str], documents: Sequence[Sequence[Document]]
+    ) -> tuple[list[str], list[str | None]]:
+        messages: list[str] = []
+        errors: list[str | None] = []
+        for query, shown in zip(queries, documents, strict=True):
+            try:
+                messages.append(self._render(query, shown))
+                errors.append(None)
+            except Exception as error:  # a user's template can fail on one list and not on others
+                messages.append("")
+                errors.append(f"template: {error}")
+        return messages, errors
 
     def choice_tokens(self, choices: Sequence[str]) -> list[int]:
         """The tokens that answer each of the choices after a prompt.
@@ -141,7 +156,7 @@ class PromptEncoder:
         lengths = np.array([len(title) + len(body) for title, body in starts])
         # What documents may have. More than one round is rare: cut text may split otherwise.
         available = lengths.sum() + longest - token_count
-        while available > 0:
+        while available >= np.count_nonzero(lengths) > 0:
             cap = _largest_cap(lengths, available)
             kept = [
                 Document(

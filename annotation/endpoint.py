@@ -16,6 +16,7 @@ from annotation.encoding import EncodedPrompt, PromptEncoder
 from annotation.engine import (
     BUDGET_ERROR,
     ENGINE_ERROR,
+    PROMPT_ERROR,
     Answer,
     AnswerForm,
     Engine,
@@ -26,10 +27,8 @@ from annotation.engine import (
 )
 from corpus.errors import InputError
 
-# A judge may begin its answer with a blank or a new line.
-TOKENS_FOR_A_CHOICE = 4
 TOP_LOG_PROBABILITIES = 20
-FAILURES_TO_GIVE_UP = 20
+FAILURES_TO_GIVE_UP = 50
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
@@ -47,7 +46,8 @@ class Endpoint(EngineChoice):
         timeout: seconds that an answer may take.
         retries: how often a request is repeated, with growing pauses, after 408, 409, 429, 5xx, a
             cut connection or a time-out.
-        token_budget: tokens, read and written, that one run may spend; none is asked beyond it.
+        token_budget: tokens, read and written, that one run may spend, as the server counts those
+            of its replies; nothing is asked that could go beyond it.
         log_probabilities: ask for them; without, pointwise grades have no confidence.
         key_variable: the environment variable that holds the key.
         fields: further fields of each request, such as reasoning_effort.
@@ -66,15 +66,23 @@ class Endpoint(EngineChoice):
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
             raise InputError(f"url must begin with http:// or https://, not {self.url!r}")
-        for name, least in (("concurrency", 1), ("retries", 0), ("timeout", 1e-3)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        least_values = {"concurrency": 1, "retries": 0, "timeout": 1e-3, "token_budget": 1}
+        for name, least in least_values.items():
+            if (value := getattr(self, name)) is not None and value < least:
+                raise InputError(f"{name} must be at least {least}, not {value}")
 
     def actors(self) -> int:
         return 1
 
     def actor_options(self) -> dict[str, Any]:
         return {"num_cpus": 0.5}
+
+    def identity(self) -> dict[str, Any]:
+        decides = {"url": self.url, "measured_by": self.measured_by, "fields": self.fields}
+        return {"engine": "Endpoint", **decides}
+
+    def context_length(self, model: str) -> int:
+        return sys.maxsize
 
     def tokenizer(self, model: str) -> str:
         return self.measured_by or model
@@ -121,15 +129,20 @@ class EndpointEngine:
         self._reserved = 0  # tokens that the open requests can take
         self._settled = asyncio.Condition()
         self._closed = False  # whether the budget is spent
+        self._refusal = ""  # why no more is asked
         self._failures = 0  # in a row
 
     def answer(self, prompts: Sequence[EncodedPrompt], forms: Sequence[AnswerForm]) -> list[Answer]:
         """See `Engine`.
 
+        Once the server has refused the key or the model, or FAILURES_TO_GIVE_UP requests in a row
+        have failed, the rest of the prompts is not asked; what was answered before is returned.
+
         Raises:
-            EndpointRefusedError: the key, the model or the address is wrong, or FAILURES_TO_GIVE_UP
-                requests in a row have failed.
+            EndpointRefusedError: that has happened in an earlier call.
         """
+        if self._refusal:
+            raise EndpointRefusedError(self._refusal)
         return self._loop.run_until_complete(self._answer_all(prompts, forms))
 
     async def _answer_all(
@@ -141,23 +154,18 @@ class EndpointEngine:
             async with open_requests:
                 return await self._answer_within_budget(prompt, form)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(answer_one(prompt, form))
-                    for prompt, form in zip(prompts, forms, strict=True)
-                ]
-        except* EndpointRefusedError as refusals:
-            raise EndpointRefusedError(str(refusals.exceptions[0])) from None
-        return [task.result() for task in tasks]
+        return await asyncio.gather(*map(answer_one, prompts, forms))
 
     async def _answer_within_budget(self, prompt: EncodedPrompt, form: AnswerForm) -> Answer:
         request = self._request(prompt.message, form)
-        wanted = len(prompt.token_ids) + request["max_completion_tokens"]
-        budget = self._endpoint.token_budget or sys.maxsize
+        longest = self._endpoint.fields.get("max_completion_tokens", form.max_tokens)
+        wanted = len(prompt.token_ids) + longest
+        budget = self._endpoint.token_budget
         async with self._settled:
             # Once a prompt is refused, all that follow are, so that the job can stop there.
-            while not self._closed and self._spent + self._reserved + wanted > budget:
+            while not self._closed and self._spent + self._reserved + wanted > (
+                sys.maxsize if budget is None else budget
+            ):
                 self._closed = self._reserved == 0
                 if not self._closed:
                     await self._settled.wait()
@@ -172,21 +180,27 @@ class EndpointEngine:
         return answer
 
     async def _ask(self, request: dict[str, Any], form: AnswerForm) -> Answer:
+        if self._refusal:
+            return Answer(error=f"{ENGINE_ERROR}: {self._refusal}")
+        answer = Answer()
         try:
             completion = await self._client.chat.completions.create(**request)
-            answer = _read_completion(completion, form)
+            _read_completion(completion, form, answer)
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            answer.error = f"{PROMPT_ERROR}: {_describe(error)}"
         except (
             openai.AuthenticationError,
             openai.PermissionDeniedError,
             openai.NotFoundError,
         ) as error:
-            raise EndpointRefusedError(_describe(error)) from None
+            self._refusal = _describe(error)
+            answer.error = f"{ENGINE_ERROR}: {self._refusal}"
         except (openai.OpenAIError, AttributeError, IndexError, TypeError, ValueError) as error:
-            answer = Answer(error=f"{ENGINE_ERROR}: {_describe(error)}")
+            answer.error = f"{ENGINE_ERROR}: {_describe(error)}"
         failed = (answer.error or "").startswith(ENGINE_ERROR)
         self._failures = self._failures + 1 if failed else 0
-        if self._failures >= FAILURES_TO_GIVE_UP:
-            raise EndpointRefusedError(f"{self._failures} requests in a row failed; {answer.error}")
+        if self._failures >= FAILURES_TO_GIVE_UP and not self._refusal:
+            self._refusal = f"{self._failures} requests in a row failed; {answer.error}"
         return answer
 
     def _request(self, message: str, form: AnswerForm) -> dict[str, Any]:
@@ -194,53 +208,51 @@ class EndpointEngine:
             "model": self._model,
             "messages": [{"role": "user", "content": message}],
             "temperature": 0,
+            "max_completion_tokens": form.max_tokens,
         }
         if isinstance(form, Json):
             schema = {"name": "answer", "strict": True, "schema": json.loads(form.schema)}
             request["response_format"] = {"type": "json_schema", "json_schema": schema}
-            request["max_completion_tokens"] = form.max_tokens
-        else:
-            request["max_completion_tokens"] = TOKENS_FOR_A_CHOICE
-            if self._endpoint.log_probabilities:
-                request |= {"logprobs": True, "top_logprobs": TOP_LOG_PROBABILITIES}
+        elif self._endpoint.log_probabilities:
+            request |= {"logprobs": True, "top_logprobs": TOP_LOG_PROBABILITIES}
         # extra_body wins over the client's own fields and may hold what it does not know.
         return request | {"extra_body": self._endpoint.fields}
 
 
-def _read_completion(completion: Any, form: AnswerForm) -> Answer:
-    """Reads a reply.
+def _read_completion(completion: Any, form: AnswerForm, answer: Answer) -> None:
+    """Reads a reply into `answer`, first what it has cost.
 
     Raises:
         AttributeError, IndexError, TypeError, ValueError: it is none.
     """
-    [choice] = completion.choices
     usage = completion.usage
+    answer.prompt_tokens = getattr(usage, "prompt_tokens", None) or 0
+    answer.answer_tokens = getattr(usage, "completion_tokens", None) or 0
     details = getattr(usage, "prompt_tokens_details", None)
-    answer = Answer(
-        text=choice.message.content,
-        prompt_tokens=usage.prompt_tokens,
-        answer_tokens=usage.completion_tokens,
-        cached_tokens=getattr(details, "cached_tokens", None) or 0,
-    )
-    if answer.text is None:
+    answer.cached_tokens = getattr(details, "cached_tokens", None) or 0
+    [choice] = completion.choices
+    if choice.message.content is None:
         raise ValueError(f"an empty answer ({choice.finish_reason})")
+    answer.text = choice.message.content
     if isinstance(form, OneOf):
         _read_choice(answer, choice, form.choices)
-    return answer
 
 
 def _read_choice(answer: Answer, choice: Any, choices: Sequence[str]) -> None:
-    """Takes the first of the choices from the text, and the belief in all where it stands.
+    """Takes the choice that the text begins with, and the belief in all where it stands.
 
-    A choice that is not among the likeliest tokens counts as likely as the least of them, which it
-    cannot exceed.
+    A text that goes on with another number ("2.5", "1 or 2") names no choice. A choice that is not
+    among the likeliest tokens counts as likely as the least of them, which it cannot exceed.
     """
-    found = re.match(rf"\W*({'|'.join(choices)})\b", answer.text or "")
+    alternatives = "|".join(choices)
+    pattern = rf"[\s\"'`(*\[]*({alternatives})(?!\d|\s*(?:[.,/–-]|or|to|and)\s*\d)"
+    found = re.match(pattern, answer.text or "")
     answer.text = found[1] if found else None
     if not found:
         answer.error = "answer: none of " + ", ".join(choices)
-    for place in choice.logprobs.content if found and choice.logprobs else ():
-        if place.token.strip() == answer.text:
+    places = getattr(choice.logprobs, "content", None) if found else None
+    for place in places or ():
+        if place.token.strip() == answer.text and place.top_logprobs:
             believed = {other.token.strip(): other.logprob for other in place.top_logprobs[::-1]}
             least = min(believed.values())
             answer.log_probabilities = [believed.get(name, least) for name in choices]

@@ -11,6 +11,8 @@ from annotation.encoding import EncodedPrompt, PromptEncoder
 ENGINE_ERROR = "engine"
 BUDGET_ERROR = "budget"
 RETRIED = (ENGINE_ERROR, BUDGET_ERROR)
+# A prompt that the engine will never answer.
+PROMPT_ERROR = "prompt"
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,11 @@ class OneOf:
 
     Attributes:
         choices: the answers, each one token.
+        max_tokens: room for it; a judge that is not held to its answer may begin with a blank.
     """
 
     choices: tuple[str, ...]
-    max_tokens: int = 1
+    max_tokens: int = 4
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,18 @@ class EngineChoice(ABC):
     @abstractmethod
     def actor_options(self) -> dict[str, Any]:
         """Ray's options for an engine's actor: resources and environment."""
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What of these settings decides the answers."""
+
+    @abstractmethod
+    def context_length(self, model: str) -> int:
+        """Tokens that the model reads, as far as can be known here.
+
+        Raises:
+            InputError: there is no such model.
+        """
 
     @abstractmethod
     def tokenizer(self, model: str) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from annotation.annotator import Judge
 from annotation.prompts import Document
-from annotation.strategies import ANSWER_TOKENS
+from annotation.strategies import ANSWER_FRAME, ANSWER_TOKENS
 from corpus.tables import Collection
 
 SAMPLE = 200
@@ -41,7 +41,7 @@ def count_tokens(judge: Judge, tables: Collection) -> TokenCounter:
                 pairs["query_row"].to_numpy(), return_inverse=True, return_counts=True
             )
             shown = np.minimum(listed[query], judge.documents_per_prompt)
-            share = len(frame.token_ids) / shown
+            share = (len(frame.token_ids) + ANSWER_FRAME) / shown
             tokens = np.maximum(tokens - len(frame.token_ids), 0) + np.ceil(share).astype(int)
             if judge.strategy == "ranking":  # windows overlap by half
                 tokens *= np.where(listed[query] > judge.documents_per_prompt, 2, 1)

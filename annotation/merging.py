@@ -14,6 +14,7 @@ from corpus.tables import SCHEMAS, read_table, write_table
 
 Rule = Literal["mean", "median", "majority"]
 MERGED = "merged"
+PAIR = ["query_id", "doc_id"]
 
 
 def merge(annotations: list[Path], output: Path, rule: Rule = "mean", resume: bool = False) -> None:
@@ -55,11 +56,12 @@ def merge_annotations(annotations: pd.DataFrame, rule: Rule) -> pd.DataFrame:
 
     Returns:
         The table `annotations`: expected_grade by the rule; grade, the nearest whole number (halves
-        up); confidence, the share of the judges who gave that grade; error where none gave any.
+        up); confidence, for majority the share of the judges who gave that grade, else the mean of
+        the judges' own; error where none gave a grade.
     """
     sources = annotations[["annotator", "strategy", "prompt_id"]].drop_duplicates()
     names = sorted(sources.astype(str).agg(" ".join, axis=1))
-    grouped = annotations.groupby(["query_id", "doc_id"], sort=False)
+    grouped = annotations.groupby(PAIR, sort=False)
     if rule == "majority":
         expected = grouped["grade"].agg(_majority)
     else:
@@ -69,10 +71,13 @@ def merge_annotations(annotations: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     merged["annotator"] = f"{rule} of {sources['annotator'].nunique()}"
     merged["strategy"] = MERGED
     merged["prompt_id"] = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
-    chosen = annotations.merge(merged[["query_id", "doc_id", "grade"]], on=["query_id", "doc_id"])
-    given = chosen.dropna(subset=["grade_x"])
-    agreed = (given["grade_x"] == given["grade_y"]).groupby([given["query_id"], given["doc_id"]])
-    merged = merged.merge(agreed.mean().rename("confidence").reset_index(), how="left")
+    merged["confidence"] = grouped["confidence"].mean().to_numpy()
+    if rule == "majority":
+        chosen = annotations.merge(merged[["query_id", "doc_id", "grade"]], on=PAIR)
+        given = chosen.dropna(subset=["grade_x"])
+        agreed = (given["grade_x"] == given["grade_y"]).groupby([given[name] for name in PAIR])
+        shares = agreed.mean().rename("confidence").reset_index()
+        merged = merged.drop(columns="confidence").merge(shares, how="left")
     merged["error"] = merged["grade"].isna().map({True: "merge: no judge gave a grade"})
     return merged.astype({"grade": "Int64"})
 

@@ -31,7 +31,7 @@ class Budget:
             the click rate under Jeffreys' prior).
     """
 
-    buckets: list[Literal["high", "medium", "low"]] | None = None
+    buckets: list[str] | None = None
     max_pairs: int | None = None
     max_tokens: int | None = None
     policy: Policy = "tail"

@@ -21,6 +21,7 @@ from corpus.errors import InputError
 PROMPT_FOLDER = Path(__file__).with_name("prompts")
 FIELDS = frozenset({"query", "title", "body", "documents", "criterion", "examples"})
 GRADES = (0, 1, 2, 3)
+GRADE_TEXTS = tuple(str(grade) for grade in GRADES)
 
 StrategyName = Literal["pointwise", "listwise", "selection", "ranking"]
 Language = Literal["english", "chinese"]
@@ -134,11 +135,11 @@ def load_prompt(
             if not fields & alternatives:
                 missing = " or ".join(sorted(alternatives))
                 raise InputError(f"{path}: has no field {missing}; nothing could be judged")
-        prompt.compile()("query", [Document("title", "body")] * 2)
+        prompt.compile()("query", [Document("title", "body")] * (1 + (strategy != "pointwise")))
     except TemplateSyntaxError as error:
         raise InputError(f"{path}: line {error.lineno} is no Jinja: {error.message}") from error
-    except UndefinedError as error:
-        raise InputError(f"{path}: {error.message}") from error
+    except (UndefinedError, TypeError, ArithmeticError) as error:
+        raise InputError(f"{path}: {error}") from error
     return prompt
 
 
@@ -162,13 +163,15 @@ def read_examples(path: Path) -> tuple[Example, ...]:
 def _example(entry: Any, place: str) -> Example:
     if not isinstance(entry, dict) or not {"query", "documents"} <= entry.keys():
         raise InputError(f"{place}: needs a query and documents")
+    if not isinstance(entry["documents"], list) or not entry["documents"]:
+        raise InputError(f"{place}: documents must be a list")
     documents = []
     for number, document in enumerate(entry["documents"], 1):
         if not isinstance(document, dict) or not {"body", "grade"} <= document.keys():
             raise InputError(f"{place}, document {number}: needs a body and a grade")
         if document["grade"] not in GRADES:
             raise InputError(f"{place}, document {number}: the grade must be 0, 1, 2 or 3")
-        title, body = str(document.get("title", "")), str(document["body"])
+        title, body = str(document.get("title") or ""), str(document["body"])
         documents.append(GradedDocument(number, title, body, int(document["grade"])))
     return Example(str(entry["query"]), tuple(documents))
 

@@ -14,7 +14,9 @@ liking for the first place favours no document.
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +33,13 @@ from annotation.answers import (
     selection_schema,
 )
 from annotation.encoding import EncodedPrompt, PromptEncoder
-from annotation.engine import Answer, AnswerForm, Engine, Json, OneOf
-from annotation.prompts import GRADES, Document, StrategyName
+from annotation.engine import PROMPT_ERROR, Answer, AnswerForm, Engine, Json, OneOf
+from annotation.prompts import GRADE_TEXTS, GRADES, Document, StrategyName
 
-CHOICES = OneOf(tuple(str(grade) for grade in GRADES))
+CHOICES = OneOf(GRADE_TEXTS)
 SELECTED_GRADE, OTHER_GRADE = 3, 0
-# The most that an answer takes for each document, in tokens that may be single characters.
+# The most that an answer takes at all and for each document, in tokens that may be characters.
+ANSWER_FRAME = 24
 ANSWER_TOKENS: dict[StrategyName, int] = {
     "pointwise": 1,
     "listwise": 12,
@@ -108,14 +111,23 @@ class Asking:
     max_model_len: int
     documents_per_prompt: int
     seed: int
+    _encoding: Lock = field(default_factory=Lock)
+    _answering: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     def ask(
         self, asked: Sequence[tuple[str | None, Sequence[Document]]], form: AnswerForm
     ) -> list[tuple[EncodedPrompt, Answer]]:
-        """Encodes prompts and has those answered that can be."""
-        prompts = self.encoder.encode(asked, self.max_model_len - form.max_tokens)
+        """Encodes prompts and has those answered that can be.
+
+        Called by several threads, it encodes for one while the engine answers another. Neither
+        tokenizer nor engine bears two callers, and the engine keeps to one thread, for each that
+        computes has OpenMP threads of its own.
+        """
+        with self._encoding:
+            prompts = self.encoder.encode(asked, self.max_model_len - form.max_tokens)
         sound = [prompt for prompt in prompts if prompt.error is None]
-        answers = iter(self.engine.answer(sound, [form] * len(sound)))
+        answered = self._answering.submit(self.engine.answer, sound, [form] * len(sound))
+        answers = iter(answered.result())
         return [
             (prompt, next(answers) if prompt.error is None else Answer(error=prompt.error))
             for prompt in prompts
@@ -139,10 +151,12 @@ def pointwise(lists: Sequence[DocumentList], asking: Asking) -> list[list[Verdic
         verdict = Verdict(error=answer.error, cut=prompt.cut[0])
         _share_tokens(answer, [verdict])
         verdicts.append(verdict)
+        if answer.text is not None:
+            verdict.grade, verdict.expected_grade = int(answer.text), float(answer.text)
         if answer.log_probabilities is not None:
             believed[row] = answer.log_probabilities
-        elif answer.text is not None:
-            verdict.grade, verdict.expected_grade = int(answer.text), float(answer.text)
+            if np.isnan(believed[row]).any():
+                verdict.error = f"{PROMPT_ERROR}: the engine gave no log-probabilities"
     known = np.flatnonzero(~np.isnan(believed).any(axis=1))
     columns = (column.tolist() for column in grade_from_log_probabilities(believed[known]))
     for row, grade, expected, confidence in zip(known, *columns, strict=True):
@@ -182,7 +196,7 @@ def ranking(lists: Sequence[DocumentList], asking: Asking) -> list[list[Verdict]
     Windows of `documents_per_prompt` slide from the end of the list to its front by half their
     length, and each is put in the order of its answer before the next (RankGPT, section 3.2). The
     document at rank r of n has the expected grade 3 u and the grade floor(4 u), where
-    u = 1 - (r - 1/2) / n: the best quarter gets 3, the last 0.
+    u = 1 - (r - 1/2) / n: the best quarter gets 3, the last 0, and a document alone 2.
     """
     verdicts = [_shown_verdicts(asking.shown_order(listed)) for listed in lists]
     orders = [asking.shown_order(listed) for listed in lists]
@@ -246,16 +260,22 @@ def grade_from_log_probabilities(
     return grade, probabilities @ np.array(GRADES, dtype=np.float64), probabilities.max(axis=1)
 
 
+def answer_form(strategy: StrategyName, documents: int) -> AnswerForm:
+    """The form of an answer on so many documents."""
+    forms = {"listwise": _listwise_form, "selection": _selection_form, "ranking": _ranking_form}
+    return forms[strategy](documents) if strategy in forms else CHOICES
+
+
 def _listwise_form(documents: int) -> Json:
-    return Json(grades_schema(documents), 24 + ANSWER_TOKENS["listwise"] * documents)
+    return Json(grades_schema(documents), ANSWER_FRAME + ANSWER_TOKENS["listwise"] * documents)
 
 
 def _selection_form(documents: int) -> Json:
-    return Json(selection_schema(documents), 24 + ANSWER_TOKENS["selection"] * documents)
+    return Json(selection_schema(documents), ANSWER_FRAME + ANSWER_TOKENS["selection"] * documents)
 
 
 def _ranking_form(documents: int) -> Json:
-    return Json(ranking_schema(documents), 24 + ANSWER_TOKENS["ranking"] * documents)
+    return Json(ranking_schema(documents), ANSWER_FRAME + ANSWER_TOKENS["ranking"] * documents)
 
 
 def _judge_together(

@@ -2,15 +2,17 @@
 
 import atexit
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import AutoConfig
 
 from annotation.encoding import EncodedPrompt, PromptEncoder
 from annotation.engine import (
-    ENGINE_ERROR,
+    PROMPT_ERROR,
     Answer,
     AnswerForm,
     EngineChoice,
@@ -18,7 +20,7 @@ from annotation.engine import (
     OneOf,
     Secret,
 )
-from annotation.prompts import GRADES
+from annotation.prompts import GRADE_TEXTS
 from corpus.errors import InputError
 
 CPU_ENVIRONMENT = {
@@ -27,6 +29,8 @@ CPU_ENVIRONMENT = {
     # Ray gives each actor its number of threads; vLLM would pin all engines to the same cores.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_CPU_KVCACHE_SPACE": "1",
+    # The engine runs eagerly here; what vLLM would still compile costs seconds and saves nothing.
+    "TORCHDYNAMO_DISABLE": "1",
 }
 QUIET = {
     "VLLM_LOGGING_LEVEL": "ERROR",
@@ -64,6 +68,18 @@ class VllmPool(EngineChoice):
             "runtime_env": {"env_vars": engine_environment(self.gpus_per_engine)},
         }
 
+    def identity(self) -> dict[str, Any]:
+        return {"engine": "VllmPool"}
+
+    def context_length(self, model: str) -> int:
+        try:
+            config = AutoConfig.from_pretrained(model).get_text_config()
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{model}: is neither the folder of a model nor one that Hugging Face has: {error}"
+            ) from error
+        return int(getattr(config, "max_position_embeddings", sys.maxsize))
+
     def tokenizer(self, model: str) -> str:
         return model
 
@@ -72,12 +88,16 @@ class VllmPool(EngineChoice):
 
     def check(self, model: str, encoder: PromptEncoder, form: type[AnswerForm]) -> None:
         if form is OneOf:
-            encoder.choice_tokens([str(grade) for grade in GRADES])
+            encoder.choice_tokens(GRADE_TEXTS)
 
     def start(
         self, model: str, max_model_len: int, encoder: PromptEncoder, secret: Secret
     ) -> "VllmEngine":
-        return VllmEngine(model, max_model_len, encoder, self.gpus_per_engine)
+        try:
+            grade_tokens = encoder.choice_tokens(GRADE_TEXTS)
+        except InputError:  # only pointwise needs them, and `check` has refused it then
+            grade_tokens = []
+        return VllmEngine(model, max_model_len, grade_tokens, self.gpus_per_engine)
 
 
 def engine_environment(gpus: int) -> dict[str, str]:
@@ -96,12 +116,12 @@ class VllmEngine:
     Args:
         model: a Hugging Face id or the path of a folder.
         max_model_len: tokens of prompt and answer together.
-        encoder: of the prompts; knows the tokens of `OneOf`'s choices.
+        choice_tokens: the tokens of `OneOf`'s choices, in their order.
         gpus: number of GPUs to spread the model over; 0 runs it on the CPU.
     """
 
     def __init__(
-        self, model: str, max_model_len: int, encoder: PromptEncoder, gpus: int = 0
+        self, model: str, max_model_len: int, choice_tokens: Sequence[int], gpus: int = 0
     ) -> None:
         from vllm import LLM  # takes 10 s, and only actors need it
 
@@ -111,13 +131,15 @@ class VllmEngine:
             # Linux lends AMX to a process that asks. vLLM relies on PyTorch having asked, which it
             # has not if the first prompts are too short for its own AMX kernels: SIGILL.
             torch.cpu._init_amx()
-        self._encoder = encoder
+        self._choice_tokens = list(choice_tokens)
         self._llm = LLM(
             model,
             max_model_len=max_model_len,
             tensor_parallel_size=max(gpus, 1),
             enable_prefix_caching=True,
             enforce_eager=gpus == 0,
+            # On a CPU vLLM caches prefixes by 128 tokens, which many a prompt does not have.
+            block_size=None if gpus else 32,
             use_tqdm_on_load=False,
             # Blanks between the parts of an answer would only cost tokens.
             structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
@@ -147,7 +169,7 @@ class VllmEngine:
             engine = self._llm.llm_engine
             engine.abort_request(list(engine.output_processor.request_states), internal=True)
             if len(prompts) == 1:
-                return [Answer(error=f"{ENGINE_ERROR}: {type(error).__name__}: {error}")]
+                return [Answer(error=f"{PROMPT_ERROR}: {type(error).__name__}: {error}")]
             middle = len(prompts) // 2
             left = self.answer(prompts[:middle], forms[:middle])
             return left + self.answer(prompts[middle:], forms[middle:])
@@ -166,9 +188,11 @@ class VllmEngine:
                 max_tokens=form.max_tokens, temperature=0, structured_outputs=schema
             )
         # The best of these choices is what greedy decoding constrained to them would answer.
-        tokens = self._encoder.choice_tokens(form.choices)
         return SamplingParams(
-            max_tokens=1, temperature=0, logprob_token_ids=tokens, detokenize=False
+            max_tokens=1,
+            temperature=0,
+            logprob_token_ids=self._choice_tokens,
+            detokenize=False,
         )
 
 

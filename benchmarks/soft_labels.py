@@ -7,8 +7,11 @@ each label, with all else equal; nDCG@10 of the test queries against human grade
 run goes on where it stopped.
 """
 
+import sys
 from pathlib import Path
 from typing import get_args
+
+sys.path.pop(0)  # this folder, where a file has the name of a package
 
 import pandas as pd
 from jsonargparse import auto_cli

@@ -113,8 +113,10 @@ def _with_sections(argv: list[str], job: str) -> list[str]:
     arguments = iter(argv)
     for argument in arguments:
         name, given, value = argument.partition("=")
+        if name.startswith("--"):
+            name = "--" + name[2:].replace("-", "_")  # either way of writing it
         if name != "--config":
-            result.append(argument)
+            result.append(name + given + value)
             continue
         path = Path(value if given else next(arguments, ""))
         if not path.is_file():

@@ -12,7 +12,14 @@ import pytest
 from annotation.agreement import agreement, grades_of_clicks, human_grades, measures
 from annotation.merging import merge, merge_annotations
 from corpus.errors import InputError
-from corpus.tables import SCHEMAS, Collection, read_table, write_collection, write_table
+from corpus.tables import (
+    SCHEMAS,
+    Collection,
+    empty_table,
+    read_table,
+    write_collection,
+    write_table,
+)
 
 
 def pairs_of(grades: list[int], references: list[int]) -> pd.DataFrame:
@@ -72,6 +79,8 @@ def test_clicks_get_the_judges_grades_by_rank() -> None:
     labels = pd.DataFrame({**ids, "relevance": [0.1, 5.0, 0.3, 0.2]})
     judged = pd.DataFrame({**ids, "grade": [0, 3, 0, 2], "expected_grade": [0.0, 3.0, 0.0, 2.0]})
     assert grades_of_clicks(labels, judged)["grade"].tolist() == [0, 3, 2, 0]
+    tied = labels.assign(relevance=[0.0, 1.0, 0.0, 0.0])
+    assert grades_of_clicks(tied, judged)["grade"].tolist() == [0, 3, 0, 0]
 
 
 def annotations_of(rows: list[tuple[str, str, str, int | None]]) -> pa.Table:
@@ -84,6 +93,7 @@ def annotations_of(rows: list[tuple[str, str, str, int | None]]) -> pa.Table:
             "prompt_id": "p",
             "grade": grade,
             "expected_grade": None if grade is None else float(grade),
+            "confidence": None if grade is None else 0.75,
             "error": "engine: gone" if grade is None else None,
         }
         for query_id, doc_id, annotator, grade in rows
@@ -120,6 +130,62 @@ def test_nothing_to_compare_with_is_refused(judged_collection: Path) -> None:
     assert not (judged_collection / "out").exists()
 
 
+def test_clicks_and_another_judge_are_references_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    queries = [f"q{number}" for number in range(30)]
+    pairs = [(query, doc) for query in queries for doc in "abcd"]
+    grades = rng.integers(0, 4, len(pairs))
+    noisy = np.clip(grades + rng.integers(-1, 2, len(pairs)), 0, 3)
+    empty = {name: empty_table(name) for name in ("candidates", "sessions", "judgments", "splits")}
+    texts = [["a", "b", "c", "d"], [""] * 4, ["x"] * 4]
+    collection = Collection(
+        queries=pa.table([queries, queries, list(range(30))], schema=SCHEMAS["queries"]),
+        documents=pa.table(texts, schema=SCHEMAS["documents"]),
+        **empty,
+    )
+    write_collection(collection, tmp_path / "collection")
+    for name, given in (("a", grades), ("b", noisy)):
+        rows = [(q, d, name, int(g)) for (q, d), g in zip(pairs, given, strict=True)]
+        write_table(annotations_of(list(rows)), tmp_path / name, "annotations")
+    labels = [
+        {
+            "query_id": q,
+            "doc_id": d,
+            "relevance": float(g),
+            "impressions": 9,
+            "clicks": 1,
+            "model": "m",
+        }
+        for (q, d), g in zip(pairs, grades, strict=True)
+    ]
+    labels_table = pa.Table.from_pylist(labels, SCHEMAS["click_labels"])
+    write_table(labels_table, tmp_path / "clicks", "click_labels")
+    agreement(
+        tmp_path / "collection",
+        tmp_path / "a",
+        tmp_path / "out",
+        click_labels=tmp_path / "clicks",
+        other_annotations=tmp_path / "b",
+        resamples=50,
+    )
+    report = json.loads((tmp_path / "out" / "agreement.json").read_text())
+    assert report["clicks"]["all"]["kappa"] == [1.0, 1.0, 1.0], "clicks in the order of the grades"
+    value, low, high = report["other judge"]["all"]["quadratic_kappa"]
+    assert low < value < high
+    assert 0.6 < value < 0.9
+    assert report["other judge"]["low"]["queries"] == 9
+
+
+def test_no_pair_in_common_is_refused(judged_collection: Path) -> None:
+    rows = [("q3", "d1", "a", 3)]
+    write_table(annotations_of(list(rows)), judged_collection / "lone", "annotations")
+    with pytest.raises(InputError, match="has no pair"):
+        agreement(
+            judged_collection / "collection", judged_collection / "lone", judged_collection / "out"
+        )
+    assert not (judged_collection / "out").exists()
+
+
 def test_several_judges_must_be_merged_first(judged_collection: Path) -> None:
     rows = [("q1", "d1", "a", 3), ("q1", "d1", "b", 1)]
     write_table(annotations_of(list(rows)), judged_collection / "two", "annotations")
@@ -139,8 +205,8 @@ ROWS: list[tuple[str, str, str, int | None]] = [
 @pytest.mark.parametrize(
     ("rule", "expected", "grades", "confidence"),
     [
-        ("mean", [1.75, 2.5], [2, 3], [0.0, 0.5]),
-        ("median", [2.0, 2.5], [2, 3], [0.0, 0.5]),
+        ("mean", [1.75, 2.5], [2, 3], [0.75, 0.75]),
+        ("median", [2.0, 2.5], [2, 3], [0.75, 0.75]),
         ("majority", [3.0, 3.0], [3, 3], [0.5, 0.5]),
     ],
 )

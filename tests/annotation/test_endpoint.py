@@ -17,13 +17,18 @@ import httpx
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from openai.types.chat import ChatCompletion
 from transformers import PreTrainedTokenizerFast
 
 from annotation.annotate import annotate
 from annotation.encoding import EncodedPrompt, PromptEncoder
-from annotation.endpoint import Endpoint, EndpointEngine, EndpointRefusedError
-from annotation.engine import Json, OneOf, Secret
-from annotation.pairs import Budget
+from annotation.endpoint import (
+    Endpoint,
+    EndpointEngine,
+    EndpointRefusedError,
+    _read_completion,
+)
+from annotation.engine import Answer, Json, OneOf, Secret
 from annotation.prompts import load_prompt
 from annotation.strategies import CHOICES
 from annotation.vllm_engine import engine_environment
@@ -64,6 +69,8 @@ class Misbehaving(BaseHTTPRequestHandler):
             self._reply(200, {"choices": []})
         elif message == "unknown model":
             self._reply(404, {"error": {"message": "no such model"}})
+        elif message == "refused":
+            self._reply(400, {"error": {"message": "content filter"}})
         elif message == "essay":
             self._reply(200, _completion("It depends."))
         else:
@@ -128,8 +135,9 @@ def ask(url: str, *messages: str, form: OneOf | Json = CHOICES, **settings: Any)
 def test_what_passes_is_asked_again_and_what_does_not_costs_itself_only(server: str) -> None:
     messages = ["good", "busy twice", "broken once", "cut once", "nonsense", "empty", "late"]
     answers = ask(server, *messages, "always broken", "essay", retries=2)
+    answers += ask(server, "refused")
     errors = [answer.error and answer.error.partition(":")[0] for answer in answers]
-    assert errors == [None] * 4 + ["engine"] * 4 + ["answer"]
+    assert errors == [None] * 4 + ["engine"] * 4 + ["answer", "prompt"]
     assert [answer.text for answer in answers[:4]] == ["2"] * 4
     assert Misbehaving.seen["busy twice"] == 3
     assert Misbehaving.seen["broken once"] == 2
@@ -162,14 +170,55 @@ def test_never_are_more_tokens_spent_than_the_budget_allows(server: str) -> None
 
 
 def test_a_server_that_knows_no_such_model_stops_the_job(server: str) -> None:
+    endpoint = Endpoint(server, concurrency=1)
+    engine = EndpointEngine(endpoint, "m", Secret(KEY))
+    messages = ["good", "unknown model", "good"]
+    prompts = [EncodedPrompt(message, [1] * TOKENS, [False]) for message in messages]
+    answers = engine.answer(prompts, [CHOICES] * 3)
+    assert [answer.text for answer in answers] == ["2", None, None], "what was paid for is kept"
     with pytest.raises(EndpointRefusedError, match="no such model"):
-        ask(server, "good", "unknown model")
+        engine.answer(prompts, [CHOICES] * 3)
+    assert Misbehaving.seen["good"] == 1
 
 
 def test_after_many_failures_in_a_row_the_job_stops(server: str) -> None:
-    with pytest.raises(EndpointRefusedError, match=r"20 requests in a row failed.*down"):
-        ask(server, *["always broken"] * 200, retries=0)
-    assert Misbehaving.seen["always broken"] < 60
+    engine = EndpointEngine(Endpoint(server, retries=0, concurrency=4), "m", Secret(KEY))
+    prompts = [EncodedPrompt("always broken", [1] * TOKENS, [False])] * 200
+    answers = engine.answer(prompts, [CHOICES] * 200)
+    assert {answer.error.partition(":")[0] for answer in answers} == {"engine"}
+    assert 50 <= Misbehaving.seen["always broken"] < 60
+    with pytest.raises(EndpointRefusedError, match=r"50 requests in a row failed.*down"):
+        engine.answer(prompts, [CHOICES] * 200)
+
+
+@pytest.mark.parametrize(
+    ("text", "grade"),
+    [("2", "2"), (" 2", "2"), ("**2**", "2"), ('"2".', "2"), ("2 - in part", "2")]
+    + [("2.5", None), ("1-2", None), ("1 or 2", None), ("-3", None), ("30", None), ("It", None)],
+)
+def test_only_an_answer_that_names_one_grade_is_taken(text: str, grade: str | None) -> None:
+    answer = Answer()
+    _read_completion(ChatCompletion.model_validate(_completion(text)), CHOICES, answer)
+    assert answer.text == grade
+    assert (answer.error is None) == (grade is not None)
+
+
+def test_a_reply_that_cannot_be_read_has_its_price_all_the_same() -> None:
+    reply = _completion("")
+    reply["choices"][0]["message"]["content"] = None
+    answer = Answer()
+    with pytest.raises(ValueError, match="an empty answer"):
+        _read_completion(ChatCompletion.model_validate(reply), CHOICES, answer)
+    assert (answer.prompt_tokens, answer.answer_tokens) == (TOKENS, 1)
+
+
+def test_log_probabilities_that_are_not_there_leave_the_grade() -> None:
+    for lacking in ({"content": None}, None):
+        reply = _completion("2")
+        reply["choices"][0]["logprobs"] = lacking
+        answer = Answer()
+        _read_completion(ChatCompletion.model_validate(reply), CHOICES, answer)
+        assert (answer.text, answer.log_probabilities) == ("2", None)
 
 
 def test_the_key_reaches_the_server_and_nothing_else(server: str) -> None:
@@ -191,7 +240,9 @@ def test_without_a_key_a_far_server_is_refused(
 
 
 @pytest.mark.parametrize(
-    "setting", [{"url": "api.example.org"}, {"concurrency": 0}, {"timeout": 0}, {"retries": -1}]
+    "setting",
+    [{"url": "api.example.org"}, {"concurrency": 0}, {"timeout": 0}, {"retries": -1}]
+    + [{"token_budget": 0}],
 )
 def test_an_endpoint_that_will_not_do_is_refused(setting: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(setting))):
@@ -296,7 +347,7 @@ def test_vllms_server_answers_lists_in_their_form(
         engine=endpoint,
         max_model_len=1000,
         documents_per_prompt=2,
-        budget=Budget(max_pairs=90),
+        max_pairs=90,
     )
     table = read_table(tmp_path / "out", "annotations")
     assert table.num_rows == 90
