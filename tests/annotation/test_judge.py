@@ -41,8 +41,6 @@ def test_the_demo_judge_sees_more_than_the_most_frequent_grade() -> None:
     report = JudgeReport(**json.loads((demo_judge() / REPORT).read_text()))
     assert report.accuracy > report.majority + 0.05
     assert report.quadratic_kappa > 0.5
-    unseen = graded_pairs(
-        JudgeTraining().seed + JudgeTraining().worlds, 200, JudgeTraining().documents
-    )
+    unseen = graded_pairs(JudgeTraining().unseen_seed, 200, JudgeTraining().documents)
     assert report.pairs == len(unseen.grades)
     assert report.majority == max((unseen.grades == grade).mean() for grade in range(4))
