@@ -101,7 +101,7 @@ def main(
         cached = answers["cached_tokens"].sum() / answers["prompt_tokens"].sum()
         print(f"Tandem found {cached:.0%} of the prompts' tokens in the prefix cache")
         small = make_collection(folder / "small", strategy_pairs)
-        print_strategies(small, folder, checkpoint, engine_threads)
+        print_strategies(small, folder, checkpoint, engine_threads, strategy_pairs // 6)
 
 
 def make_collection(folder: Path, pairs: int) -> Path:
@@ -284,13 +284,15 @@ def print_speeds(speeds: dict[str, list[float]]) -> None:
     Console().print(table)
 
 
-def print_strategies(collection: Path, folder: Path, checkpoint: Path, threads: int) -> None:
+def print_strategies(
+    collection: Path, folder: Path, checkpoint: Path, threads: int, batch_size: int
+) -> None:
     """Prints what a thousand pairs cost by each strategy."""
     title = "a thousand pairs, by strategy (four documents a prompt)"
     table = Table("strategy", "seconds", "tokens read", "from the cache", "written", title=title)
     for strategy in STRATEGIES:
         output = folder / strategy
-        speed = run_tandem(collection, output, checkpoint, threads, strategy, batch_size=100)
+        speed = run_tandem(collection, output, checkpoint, threads, strategy, batch_size)
         frame = pq.read_table(output / "annotations.parquet").to_pandas()
         read, cached, written = (
             1000 * frame[name].mean()
