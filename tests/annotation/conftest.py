@@ -16,7 +16,7 @@ from corpus.tables import SCHEMAS, Collection, empty_table, write_collection
 
 QUERIES = {"q1": "night trains", "q2": "夜行列车 去 巴黎", "q3": "  ", "q4": "قطار الليل 🚂"}
 # So many that an interruption finds the job at work.
-QUERIES |= {f"q{number}": f"night train number {number}" for number in range(5, 61)}
+QUERIES |= {f"q{number}": f"night train number {number}" for number in range(5, 41)}
 DOCUMENTS = {
     "plain": ("Sleeper trains", "Sleep on the way to Vienna or Paris."),
     "huge": ("Timetable", "Vienna Paris Vienna " * 10_000),
