@@ -211,7 +211,11 @@ def test_poisoned_rows_change_no_other_row(
 
 @pytest.mark.parametrize("strategy", ["listwise", "selection", "ranking"])
 def test_lists_are_answered_in_their_form(
-    strategy: StrategyName, collection_folder: Path, random_model: Path, tmp_path: Path
+    strategy: StrategyName,
+    collection_folder: Path,
+    random_model: Path,
+    cluster: None,
+    tmp_path: Path,
 ) -> None:
     examples = tmp_path / "examples.yaml"
     examples.write_text("- {query: q, documents: [{body: b, grade: 3}, {body: c, grade: 0}]}")
