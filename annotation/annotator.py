@@ -84,7 +84,7 @@ class Judge:
                 f"an answer can take {form.max_tokens} of the {self.max_model_len} tokens that the "
                 "model may read and write; lower --documents_per_prompt"
             )
-        self.engine.check(self.model, self.encoder(), type(form))
+        self.engine.check(self.encoder(), type(form))
 
 
 class Annotator:

@@ -90,7 +90,7 @@ class Endpoint(EngineChoice):
     def secret(self) -> Secret:
         return Secret(os.environ.get(self.key_variable, ""))
 
-    def check(self, model: str, encoder: PromptEncoder, form: type[AnswerForm]) -> None:
+    def check(self, encoder: PromptEncoder, form: type[AnswerForm]) -> None:
         if not self.secret().value and urlsplit(self.url).hostname not in LOCAL_HOSTS:
             raise InputError(
                 f"{self.url}: needs a key; put it into the variable {self.key_variable}"
@@ -125,6 +125,7 @@ class EndpointEngine:
             max_retries=endpoint.retries,
         )
         self._loop = asyncio.new_event_loop()
+        self._budget = endpoint.token_budget or sys.maxsize
         self._spent = 0  # tokens of the requests that were answered
         self._reserved = 0  # tokens that the open requests can take
         self._settled = asyncio.Condition()
@@ -160,17 +161,14 @@ class EndpointEngine:
         request = self._request(prompt.message, form)
         longest = self._endpoint.fields.get("max_completion_tokens", form.max_tokens)
         wanted = len(prompt.token_ids) + longest
-        budget = self._endpoint.token_budget
         async with self._settled:
             # Once a prompt is refused, all that follow are, so that the job can stop there.
-            while not self._closed and self._spent + self._reserved + wanted > (
-                sys.maxsize if budget is None else budget
-            ):
+            while not self._closed and self._spent + self._reserved + wanted > self._budget:
                 self._closed = self._reserved == 0
                 if not self._closed:
                     await self._settled.wait()
             if self._closed:
-                return Answer(error=f"{BUDGET_ERROR}: {budget:,} tokens are spent")
+                return Answer(error=f"{BUDGET_ERROR}: {self._budget:,} tokens are spent")
             self._reserved += wanted
         answer = await self._ask(request, form)
         async with self._settled:

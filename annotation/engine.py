@@ -109,7 +109,7 @@ class EngineChoice(ABC):
         """The key that it needs, from the environment of this process."""
 
     @abstractmethod
-    def check(self, model: str, encoder: PromptEncoder, form: type[AnswerForm]) -> None:
+    def check(self, encoder: PromptEncoder, form: type[AnswerForm]) -> None:
         """Refuses, before anything is started, what this engine cannot do.
 
         Raises:

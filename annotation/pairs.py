@@ -24,7 +24,7 @@ class Budget:
     Attributes:
         buckets: only queries of these frequency buckets: high, medium, low.
         max_pairs: number of pairs at most.
-        max_tokens: tokens, of prompts and the longest answers, at most.
+        max_tokens: tokens at most, of prompts and the longest answers, as they are counted before.
         policy: what a limit is spent on first: the rarest queries (tail); any pair alike
             (uniform); the pairs that fewest sessions showed (fewest_impressions); or those whose
             click rate the sessions leave most open (widest_posterior: the standard deviation of

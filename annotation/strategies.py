@@ -37,6 +37,11 @@ from annotation.engine import PROMPT_ERROR, Answer, AnswerForm, Engine, Json, On
 from annotation.prompts import GRADE_TEXTS, GRADES, Document, StrategyName
 
 CHOICES = OneOf(GRADE_TEXTS)
+SCHEMAS: dict[StrategyName, Callable[[int], str]] = {
+    "listwise": grades_schema,
+    "selection": selection_schema,
+    "ranking": ranking_schema,
+}
 SELECTED_GRADE, OTHER_GRADE = 3, 0
 # The most that an answer takes at all and for each document, in tokens that may be characters.
 ANSWER_FRAME = 24
@@ -175,7 +180,7 @@ def listwise(lists: Sequence[DocumentList], asking: Asking) -> list[list[Verdict
             verdict.grade, verdict.error, verdict.repaired = grade, error, read.repaired
             verdict.expected_grade = None if grade is None else float(grade)
 
-    return _judge_together(lists, asking, _listwise_form, judge)
+    return _judge_together(lists, asking, "listwise", judge)
 
 
 def selection(lists: Sequence[DocumentList], asking: Asking) -> list[list[Verdict]]:
@@ -187,7 +192,7 @@ def selection(lists: Sequence[DocumentList], asking: Asking) -> list[list[Verdic
             verdict.grade = SELECTED_GRADE if number in selected else OTHER_GRADE
             verdict.expected_grade, verdict.repaired = float(verdict.grade), repaired
 
-    return _judge_together(lists, asking, _selection_form, judge)
+    return _judge_together(lists, asking, "selection", judge)
 
 
 def ranking(lists: Sequence[DocumentList], asking: Asking) -> list[list[Verdict]]:
@@ -212,7 +217,7 @@ def ranking(lists: Sequence[DocumentList], asking: Asking) -> list[list[Verdict]
                 (lists[number].query, [lists[number].documents[row] for row in rows])
                 for number, rows in zip(numbers, shown, strict=True)
             ]
-            answered = asking.ask(asked, _ranking_form(length))
+            answered = asking.ask(asked, answer_form("ranking", length))
             for number, rows, (prompt, answer) in zip(numbers, shown, answered, strict=True):
                 window = [verdicts[number][row] for row in rows]
                 _note_prompt(prompt, answer, window)
@@ -262,26 +267,16 @@ def grade_from_log_probabilities(
 
 def answer_form(strategy: StrategyName, documents: int) -> AnswerForm:
     """The form of an answer on so many documents."""
-    forms = {"listwise": _listwise_form, "selection": _selection_form, "ranking": _ranking_form}
-    return forms[strategy](documents) if strategy in forms else CHOICES
-
-
-def _listwise_form(documents: int) -> Json:
-    return Json(grades_schema(documents), ANSWER_FRAME + ANSWER_TOKENS["listwise"] * documents)
-
-
-def _selection_form(documents: int) -> Json:
-    return Json(selection_schema(documents), ANSWER_FRAME + ANSWER_TOKENS["selection"] * documents)
-
-
-def _ranking_form(documents: int) -> Json:
-    return Json(ranking_schema(documents), ANSWER_FRAME + ANSWER_TOKENS["ranking"] * documents)
+    if strategy == "pointwise":
+        return CHOICES
+    schema = SCHEMAS[strategy](documents)
+    return Json(schema, ANSWER_FRAME + ANSWER_TOKENS[strategy] * documents)
 
 
 def _judge_together(
     lists: Sequence[DocumentList],
     asking: Asking,
-    form_of: Callable[[int], Json],
+    strategy: StrategyName,
     judge: Callable[[str, list[Verdict]], None],
 ) -> list[list[Verdict]]:
     """Shows each list's documents in prompts of equal length and reads each answer once."""
@@ -299,7 +294,7 @@ def _judge_together(
             (lists[number].query, [lists[number].documents[row] for row in rows])
             for number, rows in shown
         ]
-        answered = asking.ask(asked, form_of(length))
+        answered = asking.ask(asked, answer_form(strategy, length))
         for (number, rows), (prompt, answer) in zip(shown, answered, strict=True):
             together = [verdicts[number][row] for row in rows]
             _note_prompt(prompt, answer, together)

@@ -86,7 +86,7 @@ class VllmPool(EngineChoice):
     def secret(self) -> Secret:
         return Secret()
 
-    def check(self, model: str, encoder: PromptEncoder, form: type[AnswerForm]) -> None:
+    def check(self, encoder: PromptEncoder, form: type[AnswerForm]) -> None:
         if form is OneOf:
             encoder.choice_tokens(GRADE_TEXTS)
 

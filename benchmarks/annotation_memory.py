@@ -61,7 +61,7 @@ class Instant(EngineChoice):
     def secret(self) -> Secret:
         return Secret()
 
-    def check(self, model: str, encoder: PromptEncoder, form: type[AnswerForm]) -> None:
+    def check(self, encoder: PromptEncoder, form: type[AnswerForm]) -> None:
         pass
 
     def start(

@@ -234,9 +234,9 @@ def test_without_a_key_a_far_server_is_refused(
     endpoint = Endpoint("https://api.example.org/v1", key_variable="JUDGE_KEY")
     encoder = PromptEncoder(tokenizer, load_prompt())
     with pytest.raises(InputError, match="JUDGE_KEY"):
-        endpoint.check("m", encoder, OneOf)
+        endpoint.check(encoder, OneOf)
     monkeypatch.setenv("JUDGE_KEY", KEY)
-    endpoint.check("m", encoder, OneOf)
+    endpoint.check(encoder, OneOf)
 
 
 @pytest.mark.parametrize(
