@@ -6,10 +6,10 @@ import bm25s
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from corpus.tables import Collection, check_table
+from corpus.texts import document_text
 
 
 def bm25_scores(texts: pa.ChunkedArray, documents: pa.Table) -> NDArray[np.float64]:
@@ -74,11 +74,6 @@ def shown_candidates(sessions: pa.Table) -> pa.Table:
     mean["score"] = -mean["position"]
     table = pa.Table.from_pandas(mean.drop(columns="position"), preserve_index=False)
     return check_table(table, "candidates", "documents shown in sessions")
-
-
-def document_text(documents: pa.Table) -> list[str]:
-    """Title and body of each document as one text."""
-    return pc.binary_join_element_wise(documents["title"], documents["body"], " ").to_pylist()
 
 
 def _score_each(texts: pa.ChunkedArray, documents: pa.Table) -> Iterator[NDArray[np.float64]]:

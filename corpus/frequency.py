@@ -1,10 +1,10 @@
 """How often a query is searched, and the bucket (high, medium, low) that follows from it."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 BUCKETS = ("high", "medium", "low")
 
@@ -43,6 +43,6 @@ def frequency_buckets(
         raise ValueError(f"bucket cuts must be 0 <= medium <= low <= 10, not {medium}, {low}")
     if len(frequency) == 0:
         return np.array([], dtype=np.str_)
-    rank = rankdata(-np.asarray(frequency), method="average")
+    rank = pd.Series(-np.asarray(frequency)).rank(method="average").to_numpy()
     decile = np.floor(10 * (rank - 0.5) / len(frequency))
     return np.select([decile < medium, decile < low], ["high", "medium"], "low")

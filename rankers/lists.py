@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from corpus.candidates import document_text
 from corpus.errors import InputError
 from corpus.tables import Collection
+from corpus.texts import document_text
 
 AnnotationLabel = Literal["grade", "expected_grade", "confident_grade"]
 SIGNALS = ("click_label", "annotation_label", "annotation_weight")

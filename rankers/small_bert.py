@@ -11,8 +11,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from corpus.candidates import document_text
 from corpus.tables import Collection
+from corpus.texts import document_text
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -36,7 +36,8 @@ def build_small_bert(collection: Collection, folder: Path, seed: int) -> None:
     document (Levy & Goldberg, "Neural word embedding as implicit matrix factorization", NeurIPS
     2014). Queries and keys of attention start equal, so that words attend to words like them
     (Trockman & Kolter, "Mimetic initialization of self-attention layers", ICML 2023). The rest is
-    random.
+    random. There is no dropout: a model that sees so little text and so few epochs does not
+    overfit, and with dropout it begins to learn later or not at all.
 
     Args:
         collection: its documents and queries.
@@ -53,6 +54,8 @@ def build_small_bert(collection: Collection, folder: Path, seed: int) -> None:
         num_attention_heads=4,
         intermediate_size=4 * HIDDEN_SIZE,
         max_position_embeddings=MAX_TOKENS,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
         num_labels=1,  # type: ignore[call-arg]
         pad_token_id=tokenizer.pad_token_id,
     )

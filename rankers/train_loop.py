@@ -92,22 +92,24 @@ class WorkerTask:
     highest_grade: int
 
 
-def train_worker(config: dict[str, WorkerTask]) -> None:
-    """The train loop of one worker; Ray Train calls it with ``{"task": WorkerTask}``.
+def train_worker(task: WorkerTask) -> None:
+    """The train loop of one worker.
 
     After each epoch it reports the metrics with a checkpoint: the ranker as a Hugging Face folder,
     the state of optimizer and schedule, and the history so far. It goes on from the last one where
     Ray Train hands it a checkpoint.
     """
     logging.getLogger().setLevel(logging.WARNING)
-    task = config["task"]
     settings = task.settings
     torch.manual_seed(settings.seed)
     model, tokenizer = load_cross_encoder(settings.backbone, settings.max_length)
     distributed = ray.train.torch.prepare_model(model)
     steps = _steps_per_epoch(task) * settings.epochs
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        model.parameters(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
     schedule = LambdaLR(optimizer, lambda step: _warm_up_and_decay(step, steps))
     history = _restore(model, optimizer, schedule)

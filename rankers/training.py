@@ -180,8 +180,9 @@ def fit_ranker(
         highest_grade=HIGHEST_GRADE,
     )
     trainer = TorchTrainer(
-        train_worker,
-        train_loop_config={"task": task},
+        # Bound rather than given as the loop's config, which Ray Train reads in its controller too:
+        # that would import all of torch and transformers there before any worker starts.
+        partial(train_worker, task),
         scaling_config=ScalingConfig(
             num_workers=training.workers,
             use_gpu=training.use_gpu,

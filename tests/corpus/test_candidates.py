@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from corpus.candidates import bm25_candidates, bm25_scores, document_text, shown_candidates
+from corpus.candidates import bm25_candidates, bm25_scores, shown_candidates
 from corpus.tables import SCHEMAS, Collection, empty_table
+from corpus.texts import document_text
 
 # Without stop words: 2, 3 and 4 words; 3 on average.
 TEXTS = {"short": ("fox", "bread"), "twice": ("fox fox", "den"), "long": ("owl", "nest tree bread")}
