@@ -30,7 +30,7 @@ from rankers.training import train
 from ray_jobs.command_line import connect
 
 
-def main(output: Path, seeds: int = 5, epochs: int = 8) -> None:
+def main(output: Path, seeds: int = 5, epochs: int = 6) -> None:
     """Trains and measures a ranker for each seed and label; prints means and paired differences.
 
     Args:
@@ -48,7 +48,9 @@ def main(output: Path, seeds: int = 5, epochs: int = 8) -> None:
         rankers = {}
         for label in get_args(AnnotationLabel):
             rankers[label] = folder / label
-            settings = TrainingSettings(annotation_label=label, epochs=epochs, seed=seed)
+            settings = TrainingSettings(
+                annotation_label=label, epochs=epochs, lists_per_step=4, seed=seed
+            )
             train(
                 folder / "collection",
                 folder / label,

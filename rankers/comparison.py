@@ -77,9 +77,8 @@ def evaluate(
         return
     (output / "runs").mkdir(exist_ok=True)
     runs = {FIRST_STAGE: _first_stage_run(tables, lists)}
-    for name, ranker in rankers.items():
-        print(f"scoring {lists.num_rows:,} lists with {name}")
-        runs[name] = score_candidates(lists, ranker, scorers, cpus_per_scorer, use_gpu)
+    print(f"scoring {lists.num_rows:,} lists with {', '.join(rankers)}")
+    runs |= score_candidates(lists, rankers, scorers, cpus_per_scorer, use_gpu)
     values, means = [], []
     buckets = query_buckets(tables.queries, bucket_cuts)
     for name, run in runs.items():

@@ -1,13 +1,15 @@
 """The job `rerank`: scores candidate lists with a saved ranker, by Ray Data."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import ray.data
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from corpus.output_folder import begin_output, finish_output
@@ -17,6 +19,8 @@ from rankers.evaluation import write_trec_run
 from rankers.lists import candidate_lists, pad_lists, tokenize_lists
 
 Split = Literal["train", "validation", "test", "all"]
+LISTS_PER_BLOCK = 16
+MOST_BLOCKS = 200
 
 
 def rerank(
@@ -52,75 +56,102 @@ def rerank(
     if not begin_output(output, "rerank", settings, resume):
         print(f"{output}: already reranked")
         return
-    run = score_candidates(lists, ranker, scorers, cpus_per_scorer, use_gpu)
+    name = Path(ranker).name
+    run = score_candidates(lists, {name: ranker}, scorers, cpus_per_scorer, use_gpu)[name]
     write_parquet(pa.Table.from_pandas(run, preserve_index=False), output / "run.parquet")
-    write_trec_run(run, output / "run.trec", tag=Path(ranker).name)
+    write_trec_run(run, output / "run.trec", tag=name)
     finish_output(output)
     print(f"{output}: {len(run):,} pairs of {lists.num_rows:,} queries scored")
 
 
 def score_candidates(
     lists: pa.Table,
-    ranker: Path,
+    rankers: Mapping[str, Path],
     scorers: int = 1,
     cpus_per_scorer: float = 0.5,
     use_gpu: bool = False,
-) -> pd.DataFrame:
-    """Scores every document of every list with a pool of Ray actors.
+) -> dict[str, pd.DataFrame]:
+    """Scores every document of every list with each ranker, by one pool of Ray actors.
 
     Args:
         lists: from `rankers.lists.candidate_lists`.
-        ranker: a checkpoint folder that every node reaches.
+        rankers: checkpoint folders that every node reaches, by name.
         scorers: size of the pool.
         cpus_per_scorer: CPUs that Ray sets aside for each.
         use_gpu: whether each takes a GPU.
 
     Returns:
-        query_id, doc_id, score, in the order of `lists`.
+        For each ranker query_id, doc_id, score, in the order of `lists`.
     """
-    blocks = max(min(lists.num_rows // 16, 200), scorers)
     numbered = lists.append_column("row", pa.array(np.arange(lists.num_rows)))
+    size = max(LISTS_PER_BLOCK, lists.num_rows // MOST_BLOCKS)
+    blocks = [
+        numbered.slice(start, size).append_column("ranker", pa.repeat(name, rows))
+        for name in rankers
+        for start in range(0, lists.num_rows, size)
+        for rows in [min(size, lists.num_rows - start)]
+    ]
     scored = (
-        ray.data.from_arrow(numbered)
-        .repartition(blocks)
+        ray.data.from_arrow(blocks)
         .map_batches(
             ListScorer,
-            fn_constructor_args=(str(Path(ranker).absolute()),),
+            fn_constructor_args=(
+                {name: str(Path(path).absolute()) for name, path in rankers.items()},
+            ),
             batch_format="pyarrow",
-            batch_size=16,
+            batch_size=None,  # a block, which is of one ranker
             compute=ray.data.ActorPoolStrategy(size=scorers),
             num_cpus=cpus_per_scorer,
             num_gpus=1 if use_gpu else 0,
         )
         .to_pandas()
+        .sort_values(["row", "place"])
     )
-    return scored.sort_values(["row", "place"])[["query_id", "doc_id", "score"]].reset_index(
-        drop=True
-    )
+    runs = dict(iter(scored.groupby("ranker")[["query_id", "doc_id", "score"]]))
+    return {name: runs[name].reset_index(drop=True) for name in rankers}
 
 
 class ListScorer:
-    """One actor of the pool: loads the ranker once and scores batches of lists."""
+    """One actor of the pool: scores blocks of lists, each block with the ranker that it names."""
 
-    def __init__(self, ranker: str) -> None:
-        self.model, self.tokenizer = load_cross_encoder(ranker)
+    def __init__(self, rankers: dict[str, str]) -> None:
+        self.rankers = rankers
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        nn.Module.to(self.model, self.device).train(False)
+        self._loaded = ""
+
+    def _load(self, ranker: str) -> None:
+        """Keeps one ranker at a time, since the blocks of a ranker follow each other."""
+        if ranker != self._loaded:
+            self.model, self.tokenizer = load_cross_encoder(self.rankers[ranker])
+            nn.Module.to(self.model, self.device).train(False)
+            self._loaded = ranker
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Returns row, place in the list, query_id, doc_id and score for each document."""
-        tokenized = tokenize_lists(batch, self.tokenizer, self.tokenizer.model_max_length)
-        padded: dict[str, Any] = pad_lists(tokenized, self.tokenizer)
-        with torch.inference_mode():
-            scores = score_lists(self.model, padded, self.device)
+        """Returns ranker, row, place in the list, query_id, doc_id and score of each document."""
+        ranker = batch["ranker"][0].as_py()
+        self._load(ranker)
+        scores = np.concatenate(
+            [
+                self._score(batch.slice(start, LISTS_PER_BLOCK))
+                for start in range(0, batch.num_rows, LISTS_PER_BLOCK)
+            ]
+        )
         doc_ids = batch["doc_ids"].to_pylist()
         lengths = [len(ids) for ids in doc_ids]
         return pa.table(
             {
+                "ranker": pa.repeat(ranker, len(scores)),
                 "row": np.repeat(batch["row"].to_numpy(), lengths),
                 "place": np.concatenate([np.arange(length) for length in lengths]),
                 "query_id": np.repeat(batch["query_id"].to_numpy(), lengths),
                 "doc_id": [doc_id for ids in doc_ids for doc_id in ids],
-                "score": scores[padded["where"].to(self.device)].cpu().numpy(),
+                "score": scores,
             }
         )
+
+    def _score(self, lists: pa.Table) -> NDArray[np.float32]:
+        tokenized = tokenize_lists(lists, self.tokenizer, self.tokenizer.model_max_length)
+        padded = pad_lists(tokenized, self.tokenizer)
+        with torch.inference_mode():
+            scores = score_lists(self.model, padded, self.device)
+        return np.asarray(scores[padded["where"].to(self.device)].cpu().numpy(), np.float32)

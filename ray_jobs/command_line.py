@@ -19,6 +19,7 @@ from corpus.errors import InputError
 LEAST_LOGICAL_CPUS = 8
 WORKER_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # otherwise every progress line comes twice
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a short run would wait long for its own end
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "PYTHONWARNINGS": "ignore::DeprecationWarning",

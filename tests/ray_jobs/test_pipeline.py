@@ -110,7 +110,7 @@ def test_measures_follow_from_the_trec_runs(finished: Path) -> None:
 def test_the_ranker_is_a_cross_encoder_of_sentence_transformers(finished: Path) -> None:
     lists = candidate_lists(read_collection(finished / "collection"), "test")
     ranker = finished / "rankers" / "famol"
-    ours = score_candidates(lists, ranker)["score"].to_numpy()
+    ours = score_candidates(lists, {"r": ranker})["r"]["score"].to_numpy()
     pairs = [(row["text"], document) for row in lists.to_pylist() for document in row["documents"]]
     theirs = CrossEncoder(str(ranker)).predict(pairs, convert_to_numpy=True)
     np.testing.assert_allclose(1 / (1 + np.exp(-ours)), theirs, atol=1e-5)
