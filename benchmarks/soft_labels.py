@@ -69,10 +69,10 @@ def main(output: Path, seeds: int = 5, epochs: int = 6) -> None:
 
 
 def print_labels(ndcg: pd.DataFrame) -> None:
-    """Prints nDCG@10 by label and seed, and how far each label is from the expected grade."""
+    """Prints nDCG@10 by label and seed, the gain over the expected grade, and p of a paired t-test."""
     table = Table(title="nDCG@10 on test queries, trained on annotations alone")
-    for heading in ("label", *map(str, ndcg.index), "mean", "less expected_grade", "p (paired t)"):
-        table.add_column(heading, justify="right")
+    for heading in ("label", *map(str, ndcg.index), "mean", "gain", "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for label in ndcg.columns:
         values, base = ndcg[label], ndcg["expected_grade"]
         cells = [f"{value:.4f}" for value in (*values, values.mean())]
@@ -84,4 +84,4 @@ def print_labels(ndcg: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    auto_cli(main)
+    auto_cli(main, as_positional=False)

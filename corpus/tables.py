@@ -285,6 +285,8 @@ def _check_clicks(table: pa.Table, source: str | Path) -> None:
 
 
 def _check_keys(table: pa.Table, key: Sequence[str], source: str | Path) -> None:
+    if len(key) == 1 and pc.count_distinct(table[key[0]]).as_py() == table.num_rows:
+        return
     numbered = table.select(key).append_column("row", pa.array(range(table.num_rows)))
     counted = numbered.group_by(key).aggregate([("row", "count"), ("row", "max")])
     repeated = counted.filter(pc.greater(counted["row_count"], 1))
