@@ -69,7 +69,7 @@ def main(output: Path, seeds: int = 5, epochs: int = 6) -> None:
 
 
 def print_labels(ndcg: pd.DataFrame) -> None:
-    """Prints nDCG@10 by label and seed, the gain over the expected grade, and p of a paired t-test."""
+    """Prints nDCG@10 by label and seed, gain over the expected grade, p of a paired t-test."""
     table = Table(title="nDCG@10 on test queries, trained on annotations alone")
     for heading in ("label", *map(str, ndcg.index), "mean", "gain", "p"):
         table.add_column(heading, justify="right", no_wrap=True)

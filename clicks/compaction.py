@@ -1,5 +1,7 @@
 """Session compaction: the distinct result pages of a log, with their clicks summed."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -7,7 +9,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from corpus.errors import InputError
-from corpus.tables import check_table
+from corpus.tables import SCHEMAS, check_table
+
+SEPARATOR = "\x1f"
+EXACT_BITS = 52  # as many clicks as one float64 tells apart
 
 
 def compact_sessions(sessions: pa.Table) -> pa.Table:
@@ -42,11 +47,7 @@ def compact_sessions(sessions: pa.Table) -> pa.Table:
     >>> pages.to_pylist()
     [{'query_id': 'q', 'doc_ids': ['a', 'b'], 'impressions': 2, 'clicks': [2, 1]}]
     """
-    sessions = check_table(sessions, "sessions", "sessions")
-    if sessions.num_rows == 0:
-        raise InputError("sessions: the table has no rows; clicks need at least one session")
-    if pc.sum(pc.list_value_length(sessions["doc_ids"])).as_py() == 0:
-        raise InputError("sessions: doc_ids is empty in every row; no document was shown")
+    sessions = _check_sessions(sessions)
     page = _number_pages(sessions)
     _, first_session = np.unique(page, return_index=True)
     pages = sessions.select(["query_id", "doc_ids"]).take(pa.array(first_session))
@@ -66,6 +67,32 @@ def compact_sessions(sessions: pa.Table) -> pa.Table:
     return pages.append_column("impressions", pa.array(np.bincount(page))).append_column(
         "clicks", page_clicks
     )
+
+
+def distinct_sessions(sessions: pa.Table) -> pa.Table:
+    """Counts the sessions that are alike in query, documents, order and clicks.
+
+    Click models that look at more than one click at a time need to know which clicks came
+    together; more than these counts none of them needs.
+
+    Args:
+        sessions: session_id, query_id, doc_ids and clicks, as in a collection; where there is a
+            column `sessions`, each row stands for so many.
+
+    Returns:
+        The first of each kind, in order of first appearance, with a column `sessions`, int64.
+
+    Raises:
+        InputError: there are no sessions, they show no documents, or they break the schema.
+    """
+    sessions = _check_sessions(sessions)
+    kind = _number(_number_pages(sessions), _number_patterns(sessions))
+    first = np.empty(int(kind.max()) + 1, dtype=np.int64)
+    first[kind[::-1]] = np.arange(len(kind))[::-1]
+    weights = sessions["sessions"].to_numpy() if "sessions" in sessions.column_names else None
+    count = np.bincount(kind, weights=weights).astype(np.int64)
+    kept = sessions.select(SCHEMAS["sessions"].names).take(pa.array(first))
+    return kept.append_column("sessions", pa.array(count))
 
 
 def list_results(pages: pa.Table) -> pa.Table:
@@ -91,16 +118,53 @@ def list_results(pages: pa.Table) -> pa.Table:
     )
 
 
+def _check_sessions(sessions: pa.Table) -> pa.Table:
+    sessions = check_table(sessions, "sessions", "sessions")
+    if sessions.num_rows == 0:
+        raise InputError("sessions: the table has no rows; clicks need at least one session")
+    if pc.sum(pc.list_value_length(sessions["doc_ids"])).as_py() == 0:
+        raise InputError("sessions: doc_ids is empty in every row; no document was shown")
+    return sessions
+
+
 def _number_pages(sessions: pa.Table) -> NDArray[np.int64]:
     """Numbers each session's page from 0, in order of first appearance."""
     doc_ids = sessions["doc_ids"].combine_chunks()
-    # Codes are joined, not the ids themselves, which may hold any separator.
-    codes = doc_ids.flatten().dictionary_encode().indices.cast(pa.string())
-    starts = pa.array(_list_starts(sessions["doc_ids"]), pa.int32())
-    page_key = pc.binary_join(pa.ListArray.from_arrays(starts, codes), " ")
-    query = sessions["query_id"].combine_chunks().dictionary_encode().indices
-    frame = pd.DataFrame({"query": query.to_numpy(), "page": page_key.to_pandas()})
-    return np.asarray(frame.groupby(["query", "page"], sort=False).ngroup(), dtype=np.int64)
+    page = pc.binary_join(doc_ids, SEPARATOR).dictionary_encode()
+    separators = pc.count_substring(page.dictionary, SEPARATOR).to_numpy()
+    lengths = pc.list_value_length(doc_ids).to_numpy()
+    if np.any(separators[page.indices.to_numpy()] != np.maximum(lengths - 1, 0)):
+        # An id holds the separator, so that two pages could join to one text: join codes instead.
+        codes = doc_ids.flatten().dictionary_encode().indices.cast(pa.string())
+        starts = pa.array(_list_starts(sessions["doc_ids"]), pa.int32())
+        page = pc.binary_join(pa.ListArray.from_arrays(starts, codes), " ").dictionary_encode()
+    query = sessions["query_id"].combine_chunks().dictionary_encode()
+    empty = lengths == 0  # joins to the same text as one empty id
+    return _number(query.indices.to_numpy(), page.indices.to_numpy(), empty)
+
+
+def _number_patterns(sessions: pa.Table) -> NDArray[np.int64]:
+    """Numbers each session's clicks from 0; pages of different length may share a number."""
+    clicked = np.flatnonzero(sessions["clicks"].combine_chunks().flatten())
+    starts = _list_starts(sessions["clicks"])
+    session = np.searchsorted(starts, clicked, side="right") - 1
+    position = clicked - starts[session]
+    numbers = np.zeros(sessions.num_rows, dtype=np.int64)
+    for first in range(0, int(position.max(initial=0)) + 1, EXACT_BITS):
+        inside = (position >= first) & (position < first + EXACT_BITS)
+        bits = np.exp2(position[inside] - first)
+        part = np.bincount(session[inside], weights=bits, minlength=sessions.num_rows)
+        numbers = _number(numbers, part)
+    return numbers
+
+
+def _number(*columns: NDArray[Any]) -> NDArray[np.int64]:
+    """Numbers the distinct rows of columns from 0, in order of first appearance."""
+    numbers = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        codes, distinct = pd.factorize(column)
+        numbers, _ = pd.factorize(numbers * len(distinct) + codes)
+    return np.asarray(numbers, dtype=np.int64)
 
 
 def _list_starts(lists: pa.ChunkedArray) -> NDArray[np.int64]:

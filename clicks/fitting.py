@@ -67,7 +67,7 @@ def fit_clicks(
     write_parquet(_propensity_table(model, pages), output / "propensities.parquet")
     finish_output(output)
 
-    iterations = f"{len(model.objective_)} iterations"
+    iterations = f"{model.iterations_} iterations"
     print(
         f"{sessions.num_rows:,} sessions on {pages.num_rows:,} distinct pages "
         f"({sessions.num_rows / pages.num_rows:.1f} to a page), {labels.num_rows:,} click labels"
