@@ -57,7 +57,7 @@ def test_writes_labels_and_propensities_and_says_what_it_saw(
     ]
     printed = " ".join(capsys.readouterr().out.split())
     assert "4 sessions on 3 distinct pages (1.3 to a page), 2 click labels" in printed
-    assert f"{len(model.objective_)} iterations" in printed
+    assert f"{model.iterations_} iterations" in printed
     assert f"perplexity {model.perplexity(SESSIONS):.4f}" in printed
 
 

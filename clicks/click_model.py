@@ -1,0 +1,203 @@
+"""What all click models have in common: fitting, predicting, simulating, saving."""
+
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from clicks.click_log import ClickLog, Pairs, encode_sessions, read_click_log
+from clicks.shrinkage import Array, PairRates
+from corpus.errors import InputError
+from corpus.tables import check_table, write_parquet
+
+
+class ClickModel(ABC):
+    """A model of which results of a page are clicked.
+
+    Every pair of a query and a document has rates that are learned: attractiveness and, in some
+    models, satisfaction. Most pairs of a log are seen a few times only, so the rates are shrunk
+    towards those of the same document under other queries, and these towards all, as far as the
+    log itself shows documents to be alike (`clicks.shrinkage`). A pair that the log does not
+    show has the rate that its document would lead one to expect, or the mean of all.
+
+    Numbers that all pages share (examination, continuation) have one success and one failure more
+    than the log, so that they stay inside (0, 1).
+
+    Attributes:
+        pairs_: the pairs of the log that was fitted, which the rates are aligned with.
+    """
+
+    # Names of the attributes that `save` writes: numbers of the whole log, and rates of pairs.
+    numbers: ClassVar[tuple[str, ...]] = ()
+    rates: ClassVar[tuple[str, ...]] = ()
+    pairs_: Pairs
+
+    def fit(self, sessions: pa.Table) -> Self:
+        """Learns from sessions.
+
+        Args:
+            sessions: session_id, query_id, doc_ids and clicks, as in a collection; with a
+                column `sessions`, as of `distinct_sessions`, each row stands for so many.
+
+        Raises:
+            InputError: there are no sessions, they show no documents, or they break the schema.
+        """
+        log = read_click_log(sessions)
+        self.pairs_ = log.pairs
+        self._fit(log)
+        return self
+
+    def relevance(self) -> pa.Table:
+        """What the clicks say of each pair of the log: query_id, doc_id, relevance in (0, 1)."""
+        table = pa.table(
+            {
+                "query_id": self.pairs_.queries.take(self.pairs_.query),
+                "doc_id": self.pairs_.documents.take(self.pairs_.document),
+                "relevance": self._relevance(),
+            }
+        )
+        return table.sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
+
+    def log_likelihood(self, sessions: pa.Table) -> float:
+        """The natural log-likelihood of all clicks and non-clicks of a session, mean of sessions.
+
+        It is minus infinity if the model holds a session to be impossible, as the cascade model
+        does with two clicks.
+
+        Raises:
+            InputError: there are no sessions, they show no documents, or they break the schema.
+        """
+        log = read_click_log(sessions)
+        surprise = _log_likelihood(self._click_given_earlier(log), log)
+        return float(log.sessions @ surprise.sum(axis=1) / log.sessions.sum())
+
+    def perplexity(self, sessions: pa.Table, by_position: bool = False) -> float | Array:
+        """How surprising the clicks at a position are: 2^(-mean log2-likelihood); 1 is perfect.
+
+        Clicks are predicted without knowledge of the session's other clicks (Chuklin, Markov &
+        de Rijke, Click Models for Web Search, 2015, section 5.2).
+
+        Args:
+            sessions: session_id, query_id, doc_ids and clicks, as in a collection.
+            by_position: give the perplexity of each position, float64, shape (positions,), in
+                place of their mean.
+
+        Raises:
+            InputError: there are no sessions, they show no documents, or they break the schema.
+        """
+        log = read_click_log(sessions)
+        total = log.sessions @ _log_likelihood(self._click(log), log)
+        perplexity: Array = np.exp(-total / (log.sessions @ log.shown))
+        return perplexity if by_position else float(perplexity.mean())
+
+    def sample(self, pages: pa.Table, seed: int = 0) -> pa.Table:
+        """Simulates a session on each page.
+
+        Args:
+            pages: query_id and doc_ids; where there is a session_id, it is kept.
+            seed: of the clicks.
+
+        Returns:
+            session_id, query_id, doc_ids and clicks, one row for each page.
+
+        Raises:
+            InputError: a column is missing or of another type.
+        """
+        lengths = [len(ids) for ids in pages["doc_ids"].to_pylist()]
+        columns = {
+            "session_id": pages["session_id"].to_pylist()
+            if "session_id" in pages.column_names
+            else [str(row) for row in range(pages.num_rows)],
+            "query_id": pages["query_id"],
+            "doc_ids": pages["doc_ids"],
+            "clicks": [[False] * length for length in lengths],
+        }
+        table = check_table(pa.table(columns), "sessions", "pages")
+        log = encode_sessions(table.append_column("sessions", pa.repeat(1, table.num_rows)))
+        draws = np.random.default_rng(seed).random(log.clicks.shape)
+        for position in range(log.clicks.shape[1]):
+            chance = self._click_given_earlier(log)[:, position]
+            log.clicks[:, position] = draws[:, position] < chance
+        starts = np.append(0, np.cumsum(lengths)).astype(np.int32)
+        clicks = pa.ListArray.from_arrays(pa.array(starts), pa.array(log.clicks[log.shown]))
+        return table.set_column(table.column_names.index("clicks"), "clicks", clicks)
+
+    def save(self, folder: Path) -> None:
+        """Writes the fitted model into a folder: model.json, pairs.parquet, documents.parquet."""
+        numbers = {name: np.asarray(getattr(self, name)).tolist() for name in self.numbers}
+        rates: dict[str, PairRates] = {name: getattr(self, name) for name in self.rates}
+        means = {name: rate.mean for name, rate in rates.items()}
+        document = self.pairs_.documents
+        pairs = {"query_id": self.pairs_.queries.take(self.pairs_.query)}
+        pairs |= {"doc_id": document.take(self.pairs_.document)}
+        pairs |= {name: pa.array(rate.pair) for name, rate in rates.items()}
+        documents = {"doc_id": document}
+        documents |= {name: pa.array(rate.document) for name, rate in rates.items()}
+        write_parquet(pa.table(pairs), folder / "pairs.parquet")
+        write_parquet(pa.table(documents), folder / "documents.parquet")
+        model = {"model": type(self).__name__, "numbers": numbers, "means": means}
+        (folder / "model.json").write_text(json.dumps(model, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads a model of this class that `save` wrote.
+
+        Raises:
+            InputError: the folder holds no model, or one of another class.
+        """
+        path = folder / "model.json"
+        if not path.is_file():
+            raise InputError(f"{folder}: there is no click model in it ({path.name} is missing)")
+        saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if saved["model"] != cls.__name__:
+            raise InputError(f"{folder}: holds a {saved['model']}, not a {cls.__name__}")
+        pairs = pq.read_table(folder / "pairs.parquet")
+        documents = pq.read_table(folder / "documents.parquet")
+        queries = pairs["query_id"].combine_chunks().dictionary_encode()
+        names = documents["doc_id"].combine_chunks()
+        document = pc.index_in(pairs["doc_id"], value_set=names).to_numpy()
+        model = cls()
+        model.pairs_ = Pairs(
+            queries.dictionary,
+            names,
+            queries.indices.to_numpy().astype(np.int64),
+            document.astype(np.int64),
+        )
+        for name, value in saved["numbers"].items():
+            setattr(model, name, np.array(value) if isinstance(value, list) else value)
+        for name, mean in saved["means"].items():
+            of_pairs, of_documents = pairs[name].to_numpy(), documents[name].to_numpy()
+            setattr(model, name, PairRates(of_pairs, of_documents, mean))
+        return model
+
+    @abstractmethod
+    def _fit(self, log: ClickLog) -> None:
+        """Learns the numbers and rates; `pairs_` is there."""
+
+    @abstractmethod
+    def _relevance(self) -> Array:
+        """The relevance of each of `pairs_`, shape (pairs,)."""
+
+    @abstractmethod
+    def _click(self, log: ClickLog) -> Array:
+        """P(click) at each position, not knowing other clicks; shape of `log.pair`."""
+
+    @abstractmethod
+    def _click_given_earlier(self, log: ClickLog) -> Array:
+        """P(click) at each position given the session's clicks at the positions before it."""
+
+    def _rate(self, rates: PairRates, log: ClickLog) -> Array:
+        """The rate at each position of another log; shape of `log.pair`, 0 beyond a page's end."""
+        known = rates.of(*self.pairs_.find(log.pairs))
+        return np.where(log.shown, known[log.pair], 0.0)
+
+
+def _log_likelihood(chance: Array, log: ClickLog) -> Array:
+    """Natural log-likelihood of each click and non-click, 0 beyond a page's end."""
+    with np.errstate(divide="ignore"):
+        return np.where(log.shown, np.log(np.where(log.clicks, chance, 1 - chance)), 0.0)

@@ -1,0 +1,100 @@
+"""The dynamic Bayesian network model, and its simplified form."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from clicks.chain import ChainModel, Clicks
+from clicks.shrinkage import Array, PairRates, RatePrior, Trials, learn_prior, total
+
+
+class DynamicBayesianNetwork(ChainModel):
+    """A click may satisfy the user, who then stops, or else goes on with some perseverance.
+
+        P(click | read) = attractiveness[q, d]
+        after_skip = perseverance
+        after_click = perseverance * (1 - satisfaction[q, d])
+
+    (Chapelle & Zhang, WWW 2009.) The relevance of a document is the chance that its being read
+    satisfies: attractiveness * satisfaction.
+
+    Attributes:
+        attractiveness_: of each pair.
+        satisfaction_: of each pair, given a click.
+        perseverance_: in (0, 1].
+        iterations_: of EM.
+        converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
+    """
+
+    numbers: ClassVar[tuple[str, ...]] = ("perseverance_",)
+    rates = ("attractiveness_", "satisfaction_")
+    satisfaction_: PairRates
+    perseverance_: float
+    _satisfaction_prior: RatePrior
+
+    def _start(self, pairs: int, documents: int, positions: int) -> None:
+        self.satisfaction_ = PairRates(np.full(pairs, 0.5), np.full(documents, 0.5), 0.5)
+        self.perseverance_ = 0.9
+
+    def _going_on(self, *rates: Array) -> tuple[Array, Array]:
+        _, satisfaction = rates
+        return np.full(1, self.perseverance_), self.perseverance_ * (1 - satisfaction)
+
+    def _improve(self, clicks: Clicks, learning: bool) -> tuple[Array | float, Array | float]:
+        satisfied = self._satisfy(clicks, learning)
+        unsatisfied = clicks.sessions.sum() - satisfied
+        went_on = clicks.skips_went_on + clicks.went_on.sum()
+        self.perseverance_ = float((went_on + 1) / (clicks.skips + unsatisfied + 2))
+        return 0.0, 0.0
+
+    def _satisfy(self, clicks: Clicks, learning: bool) -> float:
+        """Improves satisfaction; returns how many clicks are expected to have satisfied."""
+        satisfaction = self.satisfaction_.pair[clicks.pair]
+        stopped = 1 - self.perseverance_ * (1 - satisfaction)
+        satisfied = (clicks.sessions - clicks.went_on) * satisfaction / stopped
+        count = len(self.pairs_.document)
+        known = Trials(
+            successes=total(clicks.pair, satisfied, count),
+            trials=total(clicks.pair, clicks.sessions, count),
+            document=self.pairs_.document,
+            documents=len(self.pairs_.documents),
+        )
+        if learning:
+            self._satisfaction_prior = learn_prior(known)
+        self.satisfaction_ = self._satisfaction_prior.rates(known)
+        return float(satisfied.sum())
+
+    def _relevance(self) -> Array:
+        return self.attractiveness_.pair * self.satisfaction_.pair
+
+
+class SimplifiedDynamicBayesianNetwork(DynamicBayesianNetwork):
+    """The dynamic Bayesian network of a user who always perseveres.
+
+        P(click | read) = attractiveness[q, d]
+        after_skip = 1
+        after_click = 1 - satisfaction[q, d]
+
+    (Chapelle & Zhang, WWW 2009, section 5. Their closed form takes each last click for a
+    satisfying one. Here a user may also be unsatisfied by it and click nothing below, so that the
+    likelihood itself is maximised.) The relevance of a document is attractiveness * satisfaction.
+
+    Attributes:
+        attractiveness_: of each pair.
+        satisfaction_: of each pair, given a click.
+        iterations_: of EM.
+        converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
+    """
+
+    numbers = ()
+
+    def _start(self, pairs: int, documents: int, positions: int) -> None:
+        super()._start(pairs, documents, positions)
+        self.perseverance_ = 1.0
+
+    def _going_on(self, *rates: Array) -> tuple[Array, Array]:
+        return np.ones(1), 1 - rates[1]
+
+    def _improve(self, clicks: Clicks, learning: bool) -> tuple[Array | float, Array | float]:
+        self._satisfy(clicks, learning)
+        return 0.0, 0.0

@@ -1,0 +1,89 @@
+"""The user browsing model."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clicks.click_log import ClickLog
+from clicks.click_model import Array, ClickModel
+from clicks.examination import check_fitting, examine
+from clicks.shrinkage import PairRates
+
+
+class UserBrowsingModel(ClickModel):
+    """Examination depends on the position and on where the last click was.
+
+        P(click on d at position k for q) = examination[k, r] * attractiveness[q, d]
+
+    after a last click at position r, or r = 0 where nothing was clicked before (Dupret &
+    Piwowarski, SIGIR 2008). The scale
+    is set by examination[1, 0] = 1: the first position is always examined. Fitted to the
+    impressions and clicks of each pair at each (k, r) by their marginal likelihood
+    (`clicks.examination.examine`).
+
+    Attributes:
+        examination_: by position k - 1 and last click r, float64 in (0, 1], shape (positions,
+            positions); only r < k mean anything. Positions beyond those of the log are taken as
+            the last one.
+        attractiveness_: of each pair.
+        iterations_: of the optimizer.
+        converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
+    """
+
+    numbers = ("examination_",)
+    rates = ("attractiveness_",)
+    examination_: Array
+    attractiveness_: PairRates
+    iterations_: int
+    converged_: bool
+
+    def __init__(self, max_iterations: int = 200, tolerance: float = 1e-6) -> None:
+        """Sets how long to fit.
+
+        Args:
+            max_iterations: the most iterations of L-BFGS, at least 1.
+            tolerance: stop once an iteration gains less log-likelihood, relative to all of it.
+        """
+        self.max_iterations, self.tolerance = check_fitting(max_iterations, tolerance)
+
+    def _fit(self, log: ClickLog) -> None:
+        positions = log.pair.shape[1]
+        place = np.arange(positions) * positions + _last_click(log.clicks)
+        found = examine(log, place[log.shown], positions**2, self.max_iterations, self.tolerance)
+        self.examination_ = found.places.reshape(positions, positions)
+        self.attractiveness_ = found.attractiveness
+        self.iterations_, self.converged_ = found.iterations, found.converged
+
+    def _relevance(self) -> Array:
+        return self.attractiveness_.pair
+
+    def _click(self, log: ClickLog) -> Array:
+        attractiveness = self._rate(self.attractiveness_, log)
+        sessions, positions = log.pair.shape
+        # P(last click at r) before each position, r = 0 for none.
+        last = np.zeros((sessions, positions + 1))
+        last[:, 0] = 1.0
+        click = np.zeros(log.pair.shape)
+        for position in range(positions):
+            before = np.arange(position + 1)
+            chance = attractiveness[:, [position]] * self._examined(position, before)
+            click[:, position] = (last[:, before] * chance).sum(axis=1)
+            last[:, before] *= 1 - chance
+            last[:, position + 1] = click[:, position]
+        return click
+
+    def _click_given_earlier(self, log: ClickLog) -> Array:
+        position = np.arange(log.pair.shape[1])
+        examined = self._examined(position, _last_click(log.clicks))
+        return examined * self._rate(self.attractiveness_, log)
+
+    def _examined(self, position: int | NDArray[np.int64], last: NDArray[np.int64]) -> Array:
+        deepest = len(self.examination_) - 1
+        return self.examination_[np.minimum(position, deepest), np.minimum(last, deepest)]
+
+
+def _last_click(clicks: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The last clicked position, from 1, before each position; 0 where there is none."""
+    clicked = np.where(clicks, np.arange(1, clicks.shape[1] + 1), 0)
+    before = np.zeros(clicks.shape, dtype=np.int64)
+    before[:, 1:] = np.maximum.accumulate(clicked, axis=1)[:, :-1]
+    return before
