@@ -1,17 +1,18 @@
 """Click labels: what the clicks say of each query-document pair, freed of position bias."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clicks.compaction import list_results
+from clicks.click_model import ClickModel
+from clicks.compaction import compact_sessions, list_results
 from corpus.errors import InputError
-
-MODEL = "ipw-pbm"
 
 
 def inverse_propensity_labels(
-    compacted: pa.Table, propensities: NDArray[np.float64], max_weight: float
+    parts: Sequence[tuple[pa.Table, NDArray[np.float64]]], max_weight: float, method: str = "em"
 ) -> pa.Table:
     """Weights each click by how rarely its position is examined.
 
@@ -27,50 +28,84 @@ def inverse_propensity_labels(
     the clicks are; `impressions` says which.
 
     Args:
-        compacted: the table that `compact_sessions` returns.
-        propensities: P(examined) by position, in (0, 1], shape (positions,).
+        parts: sessions, and P(examined) by position in them, in (0, 1], shape (positions,); one
+            part, or one for each context.
         max_weight: the most that a click can weigh, at least 1.
+        method: what estimated the propensities; named in the column `model`.
 
     Returns:
         The table click_labels: query_id, doc_id, relevance (float64, from 0 to max_weight),
-        impressions, clicks (int64), model ("ipw-pbm"); one row for each pair that was shown,
-        sorted by both ids.
+        impressions, clicks (int64), model ("ipw-" and the method); one row for each pair that was
+        shown, sorted by both ids.
 
     Raises:
-        InputError: a propensity or max_weight is out of range, or a page is longer than there
-            are propensities.
+        InputError: a propensity or max_weight is out of range, a page is longer than there are
+            propensities, or the sessions break their schema.
 
-    >>> pages = pa.table(
-    ...     {"query_id": ["q"], "doc_ids": [["a", "b"]], "impressions": [4], "clicks": [[2, 1]]}
+    >>> sessions = pa.table(
+    ...     {
+    ...         "session_id": ["1", "2", "3", "4"],
+    ...         "query_id": ["q"] * 4,
+    ...         "doc_ids": [["a", "b"]] * 4,
+    ...         "clicks": [[True, True], [True, False], [False, False], [False, False]],
+    ...     }
     ... )
-    >>> inverse_propensity_labels(pages, np.array([1.0, 0.5]), 10.0)["relevance"].to_pylist()
+    >>> parts = [(sessions, np.array([1.0, 0.5]))]
+    >>> inverse_propensity_labels(parts, 10.0)["relevance"].to_pylist()
     [0.5, 0.5]
     """
-    if not np.all((propensities > 0) & (propensities <= 1)):
-        raise InputError(f"propensities must be above 0 and at most 1, not {propensities}")
     if max_weight < 1:
         raise InputError(f"max_weight must be at least 1, not {max_weight}")
-    results = list_results(compacted)
-    position = results["position"].to_numpy()
-    if position.max(initial=0) > len(propensities):
-        raise InputError(
-            f"a page shows {position.max()} documents, but there are propensities of "
-            f"{len(propensities)} positions"
-        )
-    weight = np.minimum(1 / propensities, max_weight)[position - 1]
-    labels = (
-        results.append_column("weighted", pa.array(results["clicks"].to_numpy() * weight))
-        .group_by(["query_id", "doc_id"], use_threads=False)
-        .aggregate([("weighted", "sum"), ("impressions", "sum"), ("clicks", "sum")])
+    weighted = []
+    for sessions, propensities in parts:
+        if not np.all((propensities > 0) & (propensities <= 1)):
+            raise InputError(f"propensities must be above 0 and at most 1, not {propensities}")
+        results = list_results(compact_sessions(sessions))
+        position = results["position"].to_numpy()
+        if position.max() > len(propensities):
+            raise InputError(
+                f"a page shows {position.max()} documents, but there are propensities of "
+                f"{len(propensities)} positions"
+            )
+        weight = np.minimum(1 / propensities, max_weight)[position - 1]
+        clicks = pa.array(results["clicks"].to_numpy() * weight)
+        weighted.append(results.append_column("weighted", clicks))
+    counts = _count_pairs(pa.concat_tables(weighted), "weighted")
+    relevance = counts["weighted_sum"].to_numpy() / counts["impressions_sum"].to_numpy()
+    return _as_labels(counts, relevance, f"ipw-{method}")
+
+
+def relevance_labels(model: ClickModel, sessions: pa.Table) -> pa.Table:
+    """The relevance that a fitted click model sees in each pair, as click labels.
+
+    Args:
+        model: fitted to the sessions.
+        sessions: session_id, query_id, doc_ids and clicks, as in a collection.
+
+    Returns:
+        The table click_labels; `model` is the name of the click model's class.
+    """
+    counts = _count_pairs(list_results(compact_sessions(sessions)))
+    return _as_labels(counts, model.relevance()["relevance"].to_numpy(), type(model).__name__)
+
+
+def _count_pairs(results: pa.Table, *further: str) -> pa.Table:
+    """Sums over the results of each pair, sorted by both ids."""
+    return (
+        results.group_by(["query_id", "doc_id"], use_threads=False)
+        .aggregate([(name, "sum") for name in ("impressions", "clicks", *further)])
         .sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
     )
+
+
+def _as_labels(counts: pa.Table, relevance: NDArray[np.float64], model: str) -> pa.Table:
     return pa.table(
         {
-            "query_id": labels["query_id"],
-            "doc_id": labels["doc_id"],
-            "relevance": labels["weighted_sum"].to_numpy() / labels["impressions_sum"].to_numpy(),
-            "impressions": labels["impressions_sum"],
-            "clicks": labels["clicks_sum"],
-            "model": pa.repeat(MODEL, labels.num_rows),
+            "query_id": counts["query_id"],
+            "doc_id": counts["doc_id"],
+            "relevance": relevance,
+            "impressions": counts["impressions_sum"],
+            "clicks": counts["clicks_sum"],
+            "model": pa.repeat(model, counts.num_rows),
         }
     )

@@ -24,7 +24,8 @@ def compact_sessions(sessions: pa.Table) -> pa.Table:
     them costs as much as there are distinct pages, whatever the traffic.
 
     Args:
-        sessions: session_id, query_id, doc_ids and clicks, as in a collection.
+        sessions: session_id, query_id, doc_ids and clicks, as in a collection; where there is a
+            column `sessions`, each row stands for so many.
 
     Returns:
         One row for each distinct page, in order of first appearance: query_id, doc_ids
@@ -53,23 +54,24 @@ def compact_sessions(sessions: pa.Table) -> pa.Table:
     pages = sessions.select(["query_id", "doc_ids"]).take(pa.array(first_session))
 
     page_start = _list_starts(pages["doc_ids"])
+    stands_for = _sessions_of(sessions)
     clicks = sessions["clicks"].combine_chunks()
     session = pc.list_parent_indices(clicks).to_numpy()
     position = np.arange(len(session)) - _list_starts(sessions["clicks"])[session]
     summed = np.bincount(
         page_start[page[session]] + position,
-        weights=clicks.flatten().to_numpy(zero_copy_only=False),
+        weights=clicks.flatten().to_numpy(zero_copy_only=False) * stands_for[session],
         minlength=page_start[-1],
     )
     page_clicks = pa.ListArray.from_arrays(
         pa.array(page_start, pa.int32()), pa.array(summed.astype(np.int64))
     )
-    return pages.append_column("impressions", pa.array(np.bincount(page))).append_column(
-        "clicks", page_clicks
-    )
+    return pages.append_column(
+        "impressions", pa.array(np.bincount(page, stands_for).astype(np.int64))
+    ).append_column("clicks", page_clicks)
 
 
-def distinct_sessions(sessions: pa.Table) -> pa.Table:
+def distinct_sessions(sessions: pa.Table, by: str | None = None) -> pa.Table:
     """Counts the sessions that are alike in query, documents, order and clicks.
 
     Click models that look at more than one click at a time need to know which clicks came
@@ -78,6 +80,7 @@ def distinct_sessions(sessions: pa.Table) -> pa.Table:
     Args:
         sessions: session_id, query_id, doc_ids and clicks, as in a collection; where there is a
             column `sessions`, each row stands for so many.
+        by: a further column that sessions must share to be alike; it is kept.
 
     Returns:
         The first of each kind, in order of first appearance, with a column `sessions`, int64.
@@ -86,12 +89,13 @@ def distinct_sessions(sessions: pa.Table) -> pa.Table:
         InputError: there are no sessions, they show no documents, or they break the schema.
     """
     sessions = _check_sessions(sessions)
-    kind = _number(_number_pages(sessions), _number_patterns(sessions))
+    further = [] if by is None else [sessions[by].to_pandas().to_numpy()]
+    kind = _number(_number_pages(sessions), _number_patterns(sessions), *further)
     first = np.empty(int(kind.max()) + 1, dtype=np.int64)
     first[kind[::-1]] = np.arange(len(kind))[::-1]
-    weights = sessions["sessions"].to_numpy() if "sessions" in sessions.column_names else None
-    count = np.bincount(kind, weights=weights).astype(np.int64)
-    kept = sessions.select(SCHEMAS["sessions"].names).take(pa.array(first))
+    count = np.bincount(kind, weights=_sessions_of(sessions)).astype(np.int64)
+    columns = [*SCHEMAS["sessions"].names, *([by] if by else [])]
+    kept = sessions.select(columns).take(pa.array(first))
     return kept.append_column("sessions", pa.array(count))
 
 
@@ -125,6 +129,13 @@ def _check_sessions(sessions: pa.Table) -> pa.Table:
     if pc.sum(pc.list_value_length(sessions["doc_ids"])).as_py() == 0:
         raise InputError("sessions: doc_ids is empty in every row; no document was shown")
     return sessions
+
+
+def _sessions_of(sessions: pa.Table) -> NDArray[np.float64]:
+    """How many sessions each row stands for."""
+    if "sessions" in sessions.column_names:
+        return np.asarray(sessions["sessions"].to_numpy(), dtype=np.float64)
+    return np.ones(sessions.num_rows)
 
 
 def _number_pages(sessions: pa.Table) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ import bm25s
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from corpus.tables import Collection, check_table
@@ -65,10 +66,34 @@ def shown_candidates(sessions: pa.Table) -> pa.Table:
     Returns:
         The table `candidates`; the score is the negative mean position, from 1.
     """
-    shown = sessions.select(["query_id", "doc_ids"]).to_pandas()
-    shown["position"] = [np.arange(1, len(doc_ids) + 1) for doc_ids in shown["doc_ids"]]
-    flat = shown.explode(["doc_ids", "position"]).rename(columns={"doc_ids": "doc_id"})
-    mean = flat.groupby(["query_id", "doc_id"])["position"].mean().astype(float).reset_index()
+    return rank_shown(sum_positions(sessions))
+
+
+def sum_positions(sessions: pa.Table, earlier: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Adds up where sessions show documents, so that a log can be read in parts.
+
+    Returns:
+        query_id, doc_id, positions (sum, each from 1) and impressions, of `sessions` and of the
+        `earlier` sessions that this was made of.
+    """
+    doc_ids = sessions["doc_ids"].combine_chunks()
+    session = pc.list_parent_indices(doc_ids)
+    starts = np.append(0, np.cumsum(pc.list_value_length(doc_ids).to_numpy()))
+    shown = pd.DataFrame(
+        {
+            "query_id": sessions["query_id"].take(session).to_pandas(),
+            "doc_id": doc_ids.flatten().to_pandas(),
+            "positions": np.arange(len(session)) - starts[session.to_numpy()] + 1.0,
+            "impressions": 1,
+        }
+    )
+    both = shown if earlier is None else pd.concat([earlier, shown], ignore_index=True)
+    return both.groupby(["query_id", "doc_id"], as_index=False, sort=False).sum()
+
+
+def rank_shown(shown: pd.DataFrame) -> pa.Table:
+    """The table `candidates` from what `sum_positions` returns, by mean position."""
+    mean = shown[["query_id", "doc_id"]].assign(position=shown["positions"] / shown["impressions"])
     mean = mean.sort_values(["query_id", "position", "doc_id"], kind="stable")
     mean["rank"] = mean.groupby("query_id").cumcount() + 1
     mean["score"] = -mean["position"]

@@ -1,18 +1,32 @@
 """The job `prepare`: from raw data, or from nothing, to a checked collection."""
 
+import shutil
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pyarrow.compute as pc
+import pyarrow.dataset
 
+from corpus.baidu_ultr import BaiduUltrLog
 from corpus.beir import read_beir
 from corpus.candidates import bm25_candidates, shown_candidates
 from corpus.frequency import count_frequency
+from corpus.log_tables import LogFormat, write_log_tables
 from corpus.output_folder import begin_output, finish_output
+from corpus.own_log import OwnLog
 from corpus.simulator import simulate_sessions
 from corpus.splits import split_queries
-from corpus.tables import Collection, check_collection, read_collection, write_collection
+from corpus.tables import (
+    Collection,
+    check_collection,
+    read_collection,
+    read_table,
+    table_path,
+    write_collection,
+    write_table,
+)
+from corpus.tiangong import TianGongLog
 from corpus.world import simulate_world
 
 
@@ -20,12 +34,40 @@ class Source(ABC):
     """Where a collection comes from."""
 
     @abstractmethod
+    def write(self, folder: Path, seed: int) -> None:
+        """Writes the collection, with a split of its queries, into a folder."""
+
+
+class TableSource(Source):
+    """A source that is small enough to be a collection in memory."""
+
+    @abstractmethod
     def read(self, seed: int) -> Collection:
         """Returns the tables that the source has; the others are empty."""
 
+    def write(self, folder: Path, seed: int) -> None:
+        collection = self.read(seed)
+        if collection.splits.num_rows == 0:
+            collection = replace(collection, splits=split_queries(collection.queries, seed))
+        write_collection(collection, folder)
+
+
+class LogSource(Source):
+    """A click log, which is streamed into the collection's tables."""
+
+    @abstractmethod
+    def log(self) -> LogFormat:
+        """What reads the log."""
+
+    def write(self, folder: Path, seed: int) -> None:
+        for name in ("documents", "sessions"):  # parts of a run that was cut short
+            shutil.rmtree(table_path(folder, name), ignore_errors=True)
+        write_log_tables(self.log(), folder)
+        write_table(split_queries(read_table(folder, "queries"), seed), folder, "splits")
+
 
 @dataclass
-class SimulatedWorld(Source):
+class SimulatedWorld(TableSource):
     """A world made for the occasion: documents, queries, users and human grades.
 
     Attributes:
@@ -47,7 +89,7 @@ class SimulatedWorld(Source):
 
 
 @dataclass
-class BeirFolder(Source):
+class BeirFolder(TableSource):
     """A folder in the layout of BEIR, with clicks simulated from its human grades.
 
     Attributes:
@@ -72,7 +114,7 @@ class BeirFolder(Source):
 
 
 @dataclass
-class TablesFolder(Source):
+class TablesFolder(TableSource):
     """A folder of one's own parquet tables, in the schema of a collection.
 
     Queries and documents must be there. Frequencies that are all 0 are counted from the sessions.
@@ -105,6 +147,59 @@ class TablesFolder(Source):
         return collection
 
 
+@dataclass
+class TianGong(LogSource):
+    """TianGong-ST as published: sessions of Sogou, and human labels.
+
+    Attributes:
+        sessions: sogousessiontrack2020.xml.
+        human_labels: sogou_st_human_labels.txt.
+        bodies: documents by id, a line each: id, tab, text; without it documents are titles.
+    """
+
+    sessions: Path
+    human_labels: Path | None = None
+    bodies: Path | None = None
+
+    def log(self) -> LogFormat:
+        return TianGongLog(self.sessions, self.human_labels, self.bodies)
+
+
+@dataclass
+class BaiduUltr(LogSource):
+    """Baidu-ULTR as published; texts are token ids joined by blanks.
+
+    Attributes:
+        parts: a gzip part of the log, or a folder of them.
+        annotations: the file of human labels; its queries get the prefix "judged-".
+    """
+
+    parts: Path
+    annotations: Path | None = None
+
+    def log(self) -> LogFormat:
+        return BaiduUltrLog(self.parts, self.annotations)
+
+
+@dataclass
+class OwnLogFiles(LogSource):
+    """A log of one's own: JSON lines or parquet, a row a search and a row a document.
+
+    Attributes:
+        sessions: a .jsonl or .parquet file, or a folder of them.
+        documents: likewise.
+        columns: what the files call session_id, query_id, text, doc_ids, clicks, doc_id, title and
+            body, where it is not that (and "query" for text).
+    """
+
+    sessions: Path
+    documents: Path
+    columns: dict[str, str] = field(default_factory=dict)
+
+    def log(self) -> LogFormat:
+        return OwnLog(self.sessions, self.documents, self.columns)
+
+
 def prepare(
     output: Path,
     source: Source = SimulatedWorld(),  # noqa: B008 - read only; the command line shows it
@@ -115,7 +210,8 @@ def prepare(
 
     Args:
         output: folder for the collection.
-        source: where the data comes from: SimulatedWorld, BeirFolder or TablesFolder.
+        source: where the data comes from: SimulatedWorld, BeirFolder, TablesFolder, or a click
+            log: TianGong, BaiduUltr or OwnLogFiles.
         seed: of everything random: the simulated world or clicks, and the split of the queries.
         resume: do nothing if the collection is already there; make it again if it was cut short.
 
@@ -126,17 +222,18 @@ def prepare(
     if not begin_output(output, "prepare", settings, resume):
         print(f"{output}: already prepared")
         return
-    collection = source.read(seed)
-    if collection.splits.num_rows == 0:
-        collection = replace(collection, splits=split_queries(collection.queries, seed))
-    write_collection(collection, output)
+    source.write(output, seed)
     finish_output(output)
-    without = collection.queries.num_rows - len(pc.unique(collection.candidates["query_id"]))
+    queries, candidates = (read_table(output, name) for name in ("queries", "candidates"))
+    without = queries.num_rows - len(pc.unique(candidates["query_id"]))
+    counts = {name: _count_rows(output, name) for name in ("documents", "sessions", "judgments")}
     print(
-        f"{output}: {collection.queries.num_rows:,} queries, "
-        f"{collection.documents.num_rows:,} documents, "
-        f"{collection.candidates.num_rows:,} candidate pairs, "
-        f"{collection.sessions.num_rows:,} sessions, "
-        f"{collection.judgments.num_rows:,} judgments"
+        f"{output}: {queries.num_rows:,} queries, {counts['documents']:,} documents, "
+        f"{candidates.num_rows:,} candidate pairs, {counts['sessions']:,} sessions, "
+        f"{counts['judgments']:,} judgments"
         + (f"; {without:,} queries have no candidate and are set aside" if without else "")
     )
+
+
+def _count_rows(folder: Path, name: str) -> int:
+    return int(pyarrow.dataset.dataset(table_path(folder, name)).count_rows())

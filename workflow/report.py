@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from clicks.propensities import plot_propensities
 from corpus.frequency import BUCKETS
 from corpus.tables import read_table
 from rankers.evaluation import MAIN_MEASURE
@@ -35,6 +36,7 @@ def write_report(output: Path, rankers: list[str]) -> Path:
     """
     measures = pd.read_parquet(output / "evaluation" / "measures.parquet")
     trials = pd.read_parquet(output / "tuning" / "trials.parquet")
+    propensities = pq.read_table(output / "click_labels" / "propensities.parquet")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True
     )
@@ -51,7 +53,7 @@ def write_report(output: Path, rankers: list[str]) -> Path:
         trials=Markup(
             trials.to_html(index=False, float_format="{:.4g}".format, na_rep="", border=0)
         ),
-        propensities_plot=_svg(plot_propensities(output / "click_labels")),
+        propensities_plot=_svg(plot_propensities(propensities)),
         grades_plot=_svg(plot_grades(output)),
     )
     path = output / "report.html"
@@ -84,18 +86,6 @@ def plot_histories(folder: Path, rankers: list[str]) -> Figure:
     panel.set_xlabel("epoch")
     panel.set_ylabel(f"validation {MAIN_MEASURE}")
     panel.legend(frameon=False)
-    return figure
-
-
-def plot_propensities(click_labels: Path) -> Figure:
-    """The fitted propensity of each position."""
-    propensities = pq.read_table(click_labels / "propensities.parquet").to_pandas()
-    figure = Figure(figsize=(4, 3.2), layout="constrained")
-    panel = figure.subplots()
-    panel.plot(propensities["position"], propensities["propensity"], marker="o")
-    panel.set_ylim(0, 1.05)
-    panel.set_xlabel("position")
-    panel.set_ylabel("propensity of examination")
     return figure
 
 

@@ -262,7 +262,15 @@ def test_a_spent_budget_stops_cleanly_and_resuming_goes_on(
 
     def run(budget: int | None, resume: bool) -> pa.Table:
         engine = Endpoint(server, measured_by=str(random_model), token_budget=budget)
-        annotate(collection_folder, output, model="m", engine=engine, batch_size=100, resume=resume)
+        annotate(
+            collection_folder,
+            output,
+            model="m",
+            engine=engine,
+            max_model_len=600,  # every prompt alone is within the budget, whichever comes first
+            batch_size=100,
+            resume=resume,
+        )
         return read_table(output, "annotations")
 
     first = run(budget=1_500, resume=False)

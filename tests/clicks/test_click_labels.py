@@ -4,22 +4,26 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clicks import compact_sessions, inverse_propensity_labels
+from clicks import PositionBasedModel, inverse_propensity_labels
+from clicks.click_labels import relevance_labels
 from corpus.errors import InputError
 from corpus.tables import SCHEMAS, check_table
 
-PAGES = pa.table(
+AB, BA = ["a", "b"], ["b", "a"]
+# Page a, b: 8 sessions with 4 clicks on a and 1 on b; page b, a: 2 with 1 click on b and 2 on a.
+SESSIONS = pa.table(
     {
-        "query_id": ["q", "q"],
-        "doc_ids": [["a", "b"], ["b", "a"]],
-        "impressions": [8, 2],
-        "clicks": [[4, 1], [1, 2]],
+        "session_id": ["1", "2", "3", "4", "5"],
+        "query_id": ["q"] * 5,
+        "doc_ids": [AB, AB, AB, BA, BA],
+        "clicks": [[True, True], [True, False], [False, False], [True, True], [False, True]],
+        "sessions": [1, 3, 4, 1, 1],
     }
 )
 
 
 def test_labels_worked_out_by_hand() -> None:
-    labels = inverse_propensity_labels(PAGES, np.array([1.0, 0.25]), max_weight=10.0)
+    labels = inverse_propensity_labels([(SESSIONS, np.array([1.0, 0.25]))], max_weight=10.0)
     assert check_table(labels, "click_labels", "labels").schema == SCHEMAS["click_labels"]
     assert labels.to_pylist() == [
         {
@@ -28,7 +32,7 @@ def test_labels_worked_out_by_hand() -> None:
             "relevance": (4 * 1 + 2 * 4) / 10,
             "impressions": 10,
             "clicks": 6,
-            "model": "ipw-pbm",
+            "model": "ipw-em",
         },
         {
             "query_id": "q",
@@ -36,18 +40,16 @@ def test_labels_worked_out_by_hand() -> None:
             "relevance": (1 * 4 + 1 * 1) / 10,
             "impressions": 10,
             "clicks": 2,
-            "model": "ipw-pbm",
+            "model": "ipw-em",
         },
     ]
 
 
 def test_weights_are_clipped_but_labels_are_not() -> None:
-    clipped = inverse_propensity_labels(PAGES, np.array([1.0, 0.25]), max_weight=2.0)
+    clipped = inverse_propensity_labels([(SESSIONS, np.array([1.0, 0.25]))], max_weight=2.0)
     assert clipped["relevance"].to_pylist() == [(4 + 2 * 2) / 10, (1 * 2 + 1) / 10]
-    once = pa.table(
-        {"query_id": ["q"], "doc_ids": [["a", "b"]], "impressions": [1], "clicks": [[0, 1]]}
-    )
-    labels = inverse_propensity_labels(once, np.array([1.0, 0.1]), max_weight=20.0)
+    once = pa.table([["1"], ["q"], [AB], [[False, True]]], schema=SCHEMAS["sessions"])
+    labels = inverse_propensity_labels([(once, np.array([1.0, 0.1]))], max_weight=20.0)
     assert labels["relevance"].to_pylist() == pytest.approx([0.0, 10.0])
 
 
@@ -66,7 +68,7 @@ def test_labels_are_unbiased_where_click_rates_are_not() -> None:
         ],
         schema=SCHEMAS["sessions"],
     )
-    labels = inverse_propensity_labels(compact_sessions(sessions), propensities, max_weight=20.0)
+    labels = inverse_propensity_labels([(sessions, propensities)], max_weight=20.0)
     probability = propensities * attractiveness
     error = np.sqrt(probability * (1 - probability) / session_count) / propensities
     assert np.all(np.abs(labels["relevance"].to_numpy() - attractiveness) < 4 * error)
@@ -86,4 +88,24 @@ def test_settings_out_of_range_are_refused(
     propensities: list[float], max_weight: float, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        inverse_propensity_labels(PAGES, np.array(propensities), max_weight)
+        inverse_propensity_labels([(SESSIONS, np.array(propensities))], max_weight)
+
+
+def test_each_context_has_weights_of_its_own() -> None:
+    parts = [
+        (SESSIONS.slice(0, 3), np.array([1.0, 0.5])),
+        (SESSIONS.slice(3), np.array([1.0, 0.25])),
+    ]
+    labels = inverse_propensity_labels(parts, max_weight=10.0)
+    assert labels["relevance"].to_pylist() == [(4 + 2 * 4) / 10, (1 * 2 + 1) / 10]
+
+
+def test_labels_of_a_click_model_are_its_relevance() -> None:
+    model = PositionBasedModel().fit(SESSIONS)
+    labels = relevance_labels(model, SESSIONS)
+    assert check_table(labels, "click_labels", "labels").schema == SCHEMAS["click_labels"]
+    assert labels["doc_id"].to_pylist() == AB
+    assert labels["relevance"].to_pylist() == model.relevance()["relevance"].to_pylist()
+    assert labels["impressions"].to_pylist() == [10, 10]
+    assert labels["clicks"].to_pylist() == [6, 2]
+    assert set(labels["model"].to_pylist()) == {"PositionBasedModel"}

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,10 +27,6 @@ from clicks import (
 from clicks.shrinkage import PairRates
 from corpus.errors import InputError
 from corpus.tables import SCHEMAS
-
-REPOSITORY = Path(__file__).parents[2]
-SHARED_DATA = Path(os.environ.get("TANDEM_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
-TREC = SHARED_DATA / "trec-session-2014"
 
 MODELS: list[type[ClickModel]] = [
     GlobalCTR,
@@ -284,10 +279,7 @@ LIMITS = {
 }
 
 
-def read_trec(name: str) -> pa.Table:
-    path = TREC / name
-    if not path.exists():
-        pytest.skip(f"{path} is absent; set TANDEM_SHARED_DATA to the folder of the test data")
+def read_searches(path: Path) -> pa.Table:
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     return make_sessions(
         [
@@ -298,10 +290,10 @@ def read_trec(name: str) -> pa.Table:
 
 
 @pytest.mark.parametrize("kind", LIMITS)
-def test_foretells_real_searches(kind: type[ClickModel]) -> None:
-    model = kind().fit(read_trec("train.jsonl"))
+def test_foretells_real_searches(kind: type[ClickModel], trec_session: Path) -> None:
+    model = kind().fit(read_searches(trec_session / "train.jsonl"))
     assert getattr(model, "converged_", True)
-    assert model.perplexity(read_trec("valid.jsonl")) <= LIMITS[kind]
+    assert model.perplexity(read_searches(trec_session / "valid.jsonl")) <= LIMITS[kind]
 
 
 def test_a_document_is_judged_by_its_other_queries() -> None:

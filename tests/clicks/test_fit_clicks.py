@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clicks import PositionBasedModel, fit_clicks
+from clicks import CascadeModel, PositionBasedModel, fit_clicks
 from corpus.errors import InputError
 from corpus.tables import SCHEMAS, Collection, empty_table, read_table, write_collection
 
@@ -51,14 +51,19 @@ def test_writes_labels_and_propensities_and_says_what_it_saw(
     assert [row["relevance"] for row in labels] == pytest.approx(
         [(1 + 1 + 1 / second) / 4, (1 / second) / 3]
     )
-    assert pq.read_table(output / "propensities.parquet").to_pylist() == [
-        {"position": 1, "propensity": 1.0, "impressions": 4, "clicks": 2},
-        {"position": 2, "propensity": second, "impressions": 3, "clicks": 2},
+    propensities = pq.read_table(output / "propensities.parquet").to_pylist()
+    known = ("position", "propensity", "linked_pairs", "impressions", "clicks", "method")
+    assert [{name: row[name] for name in known} for row in propensities] == [
+        dict(zip(known, (1, 1.0, 2, 4, 2, "em"), strict=True)),
+        dict(zip(known, (2, second, 2, 3, 2, "em"), strict=True)),
     ]
+    for row in propensities:
+        assert row["low"] <= row["high"]
     printed = " ".join(capsys.readouterr().out.split())
-    assert "4 sessions on 3 distinct pages (1.3 to a page), 2 click labels" in printed
-    assert f"{model.iterations_} iterations" in printed
-    assert f"perplexity {model.perplexity(SESSIONS):.4f}" in printed
+    assert "4 sessions, 4 distinct (1.0 of a kind), 2 click labels" in printed
+    assert f"propensities of all sessions: 1.00 {second:.2f}" in printed
+    assert "at position 1, 2 fewer than 20 pairs are also shown elsewhere" in printed
+    assert (output / "propensities.svg").stat().st_size > 1000
 
 
 def test_a_finished_output_is_refused_or_resumed(
@@ -90,3 +95,31 @@ def test_a_weight_below_one_is_refused_before_the_output_is_claimed(tmp_path: Pa
     with pytest.raises(InputError, match="max_weight must be at least 1"):
         fit_clicks(collection, tmp_path / "clicks", max_weight=0.5)
     assert not (tmp_path / "clicks").exists()
+
+
+def test_labels_of_a_click_model_come_with_the_model(tmp_path: Path) -> None:
+    output = tmp_path / "clicks"
+    fit_clicks(
+        write_log(tmp_path / "collection", SESSIONS), output, labels="CascadeModel", resamples=0
+    )
+    model = CascadeModel.load(output / "click_model")
+    labels = read_table(output, "click_labels")
+    assert labels["relevance"].to_pylist() == model.relevance()["relevance"].to_pylist()
+    assert pq.read_table(output / "propensities.parquet")["low"].null_count == 2
+
+
+def test_a_propensity_that_the_log_cannot_tell_is_not_made_up(tmp_path: Path) -> None:
+    collection = write_log(tmp_path / "collection", SESSIONS)
+    with pytest.raises(InputError, match="position 2 and at others"):
+        fit_clicks(collection, tmp_path / "clicks", propensity="pivot_one")
+
+
+def test_contexts_are_told_apart_by_a_column_of_the_log(tmp_path: Path) -> None:
+    devices = SESSIONS.append_column("device", pa.array(["tv", "tv", "phone", "phone"]))
+    collection = write_log(tmp_path / "collection", devices)
+    fit_clicks(collection, tmp_path / "clicks", context="device", resamples=2)
+    table = pq.read_table(tmp_path / "clicks" / "propensities.parquet")
+    assert table["context"].to_pylist() == ["phone", "phone", "tv", "tv"]
+    assert table["impressions"].to_pylist() == [2, 1, 2, 2]
+    with pytest.raises(InputError, match="no column 'browser'"):
+        fit_clicks(collection, tmp_path / "others", context="browser")

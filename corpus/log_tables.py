@@ -1,0 +1,196 @@
+"""Streams a click log into a collection's tables, whatever its format."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from rich.console import Console
+
+from corpus.candidates import rank_shown, sum_positions
+from corpus.errors import InputError
+from corpus.tables import SCHEMAS, check_table, table_path, write_parquet
+
+ROWS_PER_PART = 50_000
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document as a log or a file of documents gives it."""
+
+    doc_id: str
+    title: str = ""
+    body: str = ""
+
+
+@dataclass(frozen=True)
+class Search:
+    """One result page: what was searched, what was shown, what was clicked.
+
+    Attributes:
+        session_id: of the page, once in a log.
+        query_id: equal for equal queries.
+        text: of the query.
+        documents: as shown, by position.
+        clicks: whether each of them was clicked.
+    """
+
+    session_id: str
+    query_id: str
+    text: str
+    documents: list[Document]
+    clicks: list[bool]
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """A human grade, with the texts of its query and document where the log may not have them."""
+
+    query_id: str
+    document: Document
+    grade: int
+    text: str | None = None
+
+
+class LogFormat(ABC):
+    """A format of published or own logs; its iterators put aside, and count, what is junk."""
+
+    @abstractmethod
+    def searches(self, aside: Counter[str]) -> Iterator[Search]:
+        """The pages of the log, in its order; `aside` counts what is left out, by reason."""
+
+    def documents(self, aside: Counter[str]) -> Iterator[Document]:
+        """Documents with more text than the log has; they come in the place of the log's."""
+        yield from ()
+
+    def judgments(self, aside: Counter[str]) -> Iterator[Judgment]:
+        """Human grades."""
+        yield from ()
+
+
+def write_log_tables(log: LogFormat, folder: Path) -> None:
+    """Writes queries, documents, sessions, candidates and judgments into a collection's folder.
+
+    Pages are written as they are read, in parts. Held in memory are the ids of queries and
+    documents, the queries' texts, and the pairs that were shown: what is distinct in the log,
+    whatever its length. What was set aside is printed with its reason.
+
+    Raises:
+        InputError: a file is missing or broken, or holds no usable search.
+    """
+    aside: Counter[str] = Counter()
+    documents = _Documents(folder)
+    for document in log.documents(aside):
+        documents.add(document)
+    texts: dict[str, str] = {}
+    frequency: Counter[str] = Counter()
+    shown: pd.DataFrame | None = None
+    for number, part in enumerate(_in_parts(log.searches(aside))):
+        for search in part:
+            texts.setdefault(search.query_id, search.text)
+            frequency[search.query_id] += 1
+            for document in search.documents:
+                documents.add(document)
+        sessions = _sessions_table(part)
+        _write_part(sessions, folder, "sessions", number)
+        shown = sum_positions(sessions, shown)
+    if shown is None:
+        raise InputError(f"the log holds no usable search; set aside: {dict(aside) or 'nothing'}")
+    grades: dict[tuple[str, str], int] = {}
+    judged: list[tuple[str, str]] = []
+    for judgment in log.judgments(aside):
+        pair = (judgment.query_id, judgment.document.doc_id)
+        if judgment.text is not None:
+            texts.setdefault(judgment.query_id, judgment.text)
+            documents.add(judgment.document)
+            judged.append(pair)
+        if judgment.query_id not in texts or judgment.document.doc_id not in documents.known:
+            aside["judgments of unknown queries or documents"] += 1
+        else:
+            grades.setdefault(pair, judgment.grade)
+    documents.close()
+    if documents.textless:
+        aside["documents kept without any text"] = documents.textless
+    _write_queries(texts, frequency, folder)
+    _write_candidates(shown, judged, folder)
+    rows = [(*pair, grade) for pair, grade in grades.items()]
+    _write(rows, "judgments", folder)
+    for reason, count in sorted(aside.items()):
+        Console(highlight=False).print(f"set aside: {count:,} {reason}", soft_wrap=True)
+
+
+class _Documents:
+    """Writes each document once, in parts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.known: set[str] = set()
+        self.waiting: list[Document] = []
+        self.parts = 0
+        self.textless = 0
+
+    def add(self, document: Document) -> None:
+        if document.doc_id not in self.known:
+            self.known.add(document.doc_id)
+            self.waiting.append(document)
+            self.textless += not (document.title or document.body)
+            if len(self.waiting) == ROWS_PER_PART:
+                self.close()
+
+    def close(self) -> None:
+        if self.waiting:
+            rows = [vars(document) for document in self.waiting]
+            table = pa.Table.from_pylist(rows, schema=SCHEMAS["documents"])
+            _write_part(table, self.folder, "documents", self.parts)
+            self.waiting, self.parts = [], self.parts + 1
+
+
+def _in_parts(searches: Iterable[Search]) -> Iterator[list[Search]]:
+    part: list[Search] = []
+    for search in searches:
+        part.append(search)
+        if len(part) == ROWS_PER_PART:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _sessions_table(part: list[Search]) -> pa.Table:
+    columns: dict[str, list[Any]] = {
+        "session_id": [search.session_id for search in part],
+        "query_id": [search.query_id for search in part],
+        "doc_ids": [[document.doc_id for document in search.documents] for search in part],
+        "clicks": [search.clicks for search in part],
+    }
+    return check_table(pa.table(columns), "sessions", "the log")
+
+
+def _write_part(table: pa.Table, folder: Path, name: str, number: int) -> None:
+    write_parquet(table, table_path(folder, name) / f"part-{number:05d}.parquet")
+
+
+def _write_queries(texts: dict[str, str], frequency: Counter[str], folder: Path) -> None:
+    _write([(name, text, frequency[name]) for name, text in texts.items()], "queries", folder)
+
+
+def _write_candidates(shown: pd.DataFrame, judged: list[tuple[str, str]], folder: Path) -> None:
+    """What was shown, by mean position; of queries that were only judged, what was judged."""
+    known = set(shown["query_id"])
+    more = pd.DataFrame(
+        [(*pair, 1.0, 1) for pair in dict.fromkeys(judged) if pair[0] not in known],
+        columns=shown.columns,
+    )
+    table = rank_shown(pd.concat([shown, more], ignore_index=True) if len(more) else shown)
+    write_parquet(check_table(table, "candidates", "the log"), table_path(folder, "candidates"))
+
+
+def _write(rows: list[tuple[Any, ...]], name: str, folder: Path) -> None:
+    schema = SCHEMAS[name]
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    write_parquet(pa.Table.from_arrays(arrays, schema=schema), table_path(folder, name))

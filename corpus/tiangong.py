@@ -1,0 +1,123 @@
+"""Reads TianGong-ST (Chen et al., CIKM 2019): sessions of Sogou as XML, with human labels."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree.ElementTree import Element, ParseError, iterparse
+
+from rich.progress import open as open_with_progress
+
+from corpus.errors import InputError
+from corpus.log_tables import Document, Judgment, LogFormat, Search
+
+PAGE_LENGTH = 10  # results and clicks beyond it are junk
+
+
+class TianGongLog(LogFormat):
+    """The published files of TianGong-ST.
+
+    Args:
+        sessions: sogousessiontrack2020.xml.
+        human_labels: sogou_st_human_labels.txt: index, session, query id, document id, grade 0-4.
+        bodies: documents by id: a line each, id and text, parted by a tab.
+    """
+
+    def __init__(self, sessions: Path, human_labels: Path | None, bodies: Path | None) -> None:
+        self.sessions, self.human_labels, self.bodies = sessions, human_labels, bodies
+
+    def searches(self, aside: Counter[str]) -> Iterator[Search]:
+        for session in _elements(self.sessions, "session"):
+            for interaction in session.iter("interaction"):
+                name = f"{session.get('num', '')}-{interaction.get('num', '')}"
+                search = _read_interaction(interaction, name, aside)
+                if search is not None:
+                    yield search
+
+    def documents(self, aside: Counter[str]) -> Iterator[Document]:
+        if self.bodies is None:
+            return
+        # Bodies come without titles; the log's titles are read first, as it is read anyway.
+        titles: dict[str, str] = {}
+        for session in _elements(self.sessions, "session"):
+            for result in session.iter("result"):
+                titles.setdefault(_text(result, "docid"), _text(result, "title"))
+        with open_with_progress(self.bodies, "rt", encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                doc_id, tab, body = line.rstrip("\n").partition("\t")
+                if not tab or not doc_id:
+                    aside["lines of bodies without an id and a text"] += 1
+                elif doc_id in titles:
+                    yield Document(doc_id, titles[doc_id], body)
+
+    def judgments(self, aside: Counter[str]) -> Iterator[Judgment]:
+        if self.human_labels is None:
+            return
+        with self.human_labels.open(encoding="utf-8") as lines:
+            for line in lines:
+                columns = line.split()
+                if len(columns) != 5 or not re.fullmatch(r"[0-4]", columns[4]):
+                    aside["lines of human labels without five columns and a grade of 0-4"] += 1
+                else:
+                    yield Judgment(columns[2], Document(columns[3]), int(columns[4]))
+
+
+def _elements(path: Path, tag: str) -> Iterator[Element]:
+    """The elements of a tag, each forgotten once the next is asked for."""
+    try:
+        with open_with_progress(path, "rb", description=path.name) as file:
+            events = iterparse(file, events=("start", "end"))
+            _, root = next(events)
+            for event, element in events:
+                if event == "end" and element.tag == tag:
+                    yield element
+                    root.clear()
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file") from error
+    except ParseError as error:
+        raise InputError(f"{path}: is not well-formed XML: {error}") from error
+
+
+def _read_interaction(interaction: Element, name: str, aside: Counter[str]) -> Search | None:
+    ranked: dict[int, Document] = {}
+    for result in interaction.iter("result"):
+        rank = _rank(result.get("rank"))
+        doc_id = _text(result, "docid")
+        if rank is None or not doc_id:
+            aside["results with a rank out of 1-10 or without a document id"] += 1
+        elif rank in ranked or any(doc_id == other.doc_id for other in ranked.values()):
+            aside["results that repeat a rank or a document of their page"] += 1
+        else:
+            ranked[rank] = Document(doc_id, _text(result, "title"))
+    query_id = _text(interaction, "query_id")
+    if not ranked or not query_id:
+        aside["searches without results or without a query id"] += 1
+        return None
+    clicked: set[int] = set()
+    for click in interaction.iter("click"):
+        rank = _rank(click.get("rank") or _text(click, "rank"))
+        if rank in ranked:
+            clicked.add(rank)
+        else:
+            aside["clicks on a rank that the page does not show"] += 1
+    ranks = sorted(ranked)
+    if ranks[-1] != len(ranks):
+        # Later documents would move up and be given a position where nobody saw them.
+        aside["searches with a gap between their ranks"] += 1
+        return None
+    return Search(
+        session_id=name,
+        query_id=query_id,
+        text=_text(interaction, "query"),
+        documents=[ranked[rank] for rank in ranks],
+        clicks=[rank in clicked for rank in ranks],
+    )
+
+
+def _rank(text: str | None) -> int | None:
+    rank = int(text) if text and text.strip().isdecimal() else 0
+    return rank if 1 <= rank <= PAGE_LENGTH else None
+
+
+def _text(element: Element, tag: str) -> str:
+    return (element.findtext(tag) or "").strip()
