@@ -43,7 +43,7 @@ def main(mebibytes: list[int] = [64, 256, 1024]) -> None:  # noqa: B006 - read o
             path = Path(folder) / "log.xml"
             searches = write_log(path, size)
             start = time.perf_counter()
-            command = [sys.executable, "-c", READ, path, Path(folder) / "tables"]
+            command = [sys.executable, "-c", READ, str(path), str(Path(folder) / "tables")]
             ran = subprocess.run(command, check=True, capture_output=True, text=True)
             seconds = time.perf_counter() - start
         memory = ran.stdout.split()[-1]

@@ -20,7 +20,7 @@ from corpus.errors import InputError
 # impressions of a document.
 LEVELS = np.sin(np.pi / 2 * (np.arange(100) + 0.5) / 100) ** 2
 CHUNKS = 16  # of evidence, that threads work on
-NEGLIGIBLE = 40.0  # nats below the peak
+NEGLIGIBLE = 20.0  # nats below the peak
 RATE_ROUNDS = 10
 
 
@@ -189,7 +189,7 @@ def _marginal(
     return -value / sessions, -np.append(of_places, of_levels) / sessions
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(parallel=True, cache=True, fastmath=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _integrate(
     first: NDArray[np.int64],
     last: NDArray[np.int64],
@@ -205,24 +205,31 @@ def _integrate(
     level_non_clicks: Array,
 ) -> None:
     """Adds, for each chunk of evidence, its likelihood and its pairs and non-clicks by level."""
-    chunks = len(likelihood)
+    chunks, levels = len(likelihood), len(log_level)
     for chunk in prange(chunks):
-        joint = np.empty(len(log_level))
+        joint = np.empty(levels)
         for row in range(chunk, len(clicks), chunks):
-            joint[:] = clicks[row] * log_level + log_weight
+            for level in range(levels):
+                joint[level] = clicks[row] * log_level[level] + log_weight[level]
             for seen in range(first[row], last[row]):
-                joint += non_clicks[seen] * log_unclicked[place[seen]]
+                unclicked, count = log_unclicked[place[seen]], non_clicks[seen]
+                for level in range(levels):
+                    joint[level] += count * unclicked[level]
             peak = joint.max()
             total = 0.0
-            for level in range(len(joint)):
+            for level in range(levels):
                 gap = joint[level] - peak
                 joint[level] = exp(gap) if gap > -NEGLIGIBLE else 0.0
                 total += joint[level]
             likelihood[chunk] += pairs[row] * (peak + log(total))
-            joint *= pairs[row] / total
-            level_pairs[chunk] += joint
+            share = pairs[row] / total
+            for level in range(levels):
+                joint[level] *= share
+                level_pairs[chunk, level] += joint[level]
             for seen in range(first[row], last[row]):
-                level_non_clicks[chunk, place[seen]] += non_clicks[seen] * joint
+                sums, count = level_non_clicks[chunk, place[seen]], non_clicks[seen]
+                for level in range(levels):
+                    sums[level] += count * joint[level]
 
 
 def _attractiveness(log: ClickLog, counts: _Counts, examination: Array) -> PairRates:
