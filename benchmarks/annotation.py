@@ -88,13 +88,7 @@ def main(
             )
             speeds.setdefault("Tandem, parquet to parquet", []).append(speed)
             if ray_data_llm:
-                half = prompts[: len(prompts) // 2]
-                seconds = [
-                    run_ray_data_llm(checkpoint, some, folder / f"llm-{turn}-{len(some)}", threads)
-                    for some in (half, prompts)
-                ]
-                # Its engine starts within the run, for both alike.
-                speed = (len(prompts) - len(half)) / (seconds[1] - seconds[0])
+                speed = run_ray_data_llm(checkpoint, prompts, folder / f"llm-{turn}", threads)
                 speeds.setdefault("ray.data.llm, parquet to parquet", []).append(speed)
         print_speeds(speeds)
         answers = pq.read_table(output / "annotations.parquet").to_pandas()
@@ -221,15 +215,20 @@ def run_tandem(
             documents_per_prompt=4,
             batch_size=batch_size,
         )
-    parts = sorted((output / "annotations.parquet").iterdir(), key=lambda p: p.stat().st_mtime)
-    pairs = sum(pq.read_metadata(path).num_rows for path in parts[1:])
-    return pairs / (parts[-1].stat().st_mtime - parts[0].stat().st_mtime)
+    return steady_speed(output / "annotations.parquet")
+
+
+def steady_speed(folder: Path) -> float:
+    """Rows a second from the first part's file to the last one's."""
+    parts = sorted(folder.glob("*.parquet"), key=lambda path: path.stat().st_mtime)
+    rows = sum(pq.read_metadata(path).num_rows for path in parts[1:])
+    return rows / (parts[-1].stat().st_mtime - parts[0].stat().st_mtime)
 
 
 def run_ray_data_llm(
     checkpoint: Path, prompts: list[EncodedPrompt], folder: Path, threads: int
 ) -> float:
-    """Seconds that ray.data.llm takes on token ids, from parquet to parquet, with its start."""
+    """Pairs a second of ray.data.llm on token ids, from the first part's file to the last one's."""
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
     encoder = PromptEncoder(AutoTokenizer.from_pretrained(checkpoint), load_prompt())
@@ -266,9 +265,10 @@ def run_ray_data_llm(
         preprocess_map_kwargs={"num_cpus": 0.1},
         postprocess_map_kwargs={"num_cpus": 0.1},
     )
-    started = time.perf_counter()
-    processor(ray.data.read_parquet(str(source))).write_parquet(str(folder / "answers"))
-    return time.perf_counter() - started
+    blocks = max(len(prompts) // 1000, 4)
+    asked = ray.data.read_parquet(str(source), override_num_blocks=blocks)
+    processor(asked).write_parquet(str(folder / "answers"))
+    return steady_speed(folder / "answers")
 
 
 def print_speeds(speeds: dict[str, list[float]]) -> None:

@@ -51,7 +51,7 @@ def main(seeds: int = 5, queries: int = 400, documents: int = 800, sessions: int
     for name in values["labels"].unique():
         cells = [f"{mean[name, b]:.3f} ± {error[name, b]:.3f}" for b in (*BUCKETS, "all")]
         table.add_row(name, *cells)
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 def all_labels(collection: Collection) -> dict[str, pa.Table]:
