@@ -60,6 +60,8 @@ def agreement(
     """
     if not 1 <= relevant_from <= max(GRADES):
         raise InputError(f"relevant_from must be between 1 and {max(GRADES)}, not {relevant_from}")
+    if resamples < 1 or seed < 0:
+        raise InputError(f"resamples ({resamples}) must be at least 1, seed ({seed}) at least 0")
     tables = read_collection(collection)
     judged = read_grades(annotations)
     references = {}

@@ -29,7 +29,7 @@ from annotation.estimate import count_tokens, print_estimate, print_probe, probe
 from annotation.judge import demo_judge
 from annotation.pairs import Budget, Policy, number_parts, pairs_to_annotate, spend_budget
 from annotation.prompts import Language, StrategyName, load_prompt
-from annotation.summary import summarise
+from annotation.summary import commonest_error, summarise
 from annotation.vllm_engine import VllmPool
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
@@ -103,7 +103,10 @@ def annotate(
         raise InputError("ranking needs documents_per_prompt of at least 2")
     if model == DEMO_JUDGE and isinstance(engine, Endpoint):
         raise InputError("give --model, the name that the endpoint knows the model by")
-    budget = Budget(buckets.split(",") if buckets else None, max_pairs, max_tokens, policy)
+    if seed < 0:
+        raise InputError(f"seed must be at least 0, not {seed}")
+    wanted = [bucket.strip() for bucket in buckets.split(",")] if buckets else None
+    budget = Budget(wanted, max_pairs, max_tokens, policy)
     tables = read_collection(collection)
     pairs = pairs_to_annotate(tables, collection)
     checkpoint = str(demo_judge()) if model == DEMO_JUDGE else model
@@ -156,10 +159,15 @@ def annotate(
         per_second = _write_parts(answers, folder, pairs.num_rows, rest.num_rows)
         speed = f"; {per_second:,.0f} pairs/s"
     print(f"{summarise(folder)}{speed} -> {folder}")
-    if unanswered := int(_unanswered(pairs, folder, judge.shows_lists).sum()):
-        print(f"{unanswered:,} pairs are still without an answer: --resume asks for them again")
-    else:
+    unanswered = int(_unanswered(pairs, folder, judge.shows_lists).sum())
+    if unanswered == 0:
         finish_output(output)
+        return
+    reason = commonest_error(folder, RETRIED)
+    if not _any_grade(folder):
+        raise InputError(f"{output}: no pair was answered: {reason}; mend that and --resume")
+    print(f"{unanswered:,} pairs are still without an answer: --resume asks for them again")
+    print(f"the most frequent reason: {reason}")
 
 
 def _run_engines(pairs: pa.Table, tables: Collection, judge: Judge) -> Iterator[pa.Table]:
@@ -244,6 +252,11 @@ def _unanswered(pairs: pa.Table, folder: Path, whole_queries: bool) -> NDArray[n
         _, query = np.unique(pairs["query_row"].to_numpy(), return_inverse=True)
         unanswered = np.bincount(query, weights=unanswered)[query] > 0
     return unanswered
+
+
+def _any_grade(folder: Path) -> bool:
+    parts = (pq.read_table(path, columns=["grade"])["grade"] for path in folder.glob("part-*"))
+    return any(grades.null_count < len(grades) for grades in parts)
 
 
 def _has_error(errors: pa.ChunkedArray, kinds: tuple[str, ...]) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from corpus.tables import SCHEMAS, read_table, write_table
 Rule = Literal["mean", "median", "majority"]
 MERGED = "merged"
 PAIR = ["query_id", "doc_id"]
+SOURCE = ["annotator", "strategy", "prompt_id"]
 
 
 def merge(annotations: list[Path], output: Path, rule: Rule = "mean", resume: bool = False) -> None:
@@ -23,7 +24,8 @@ def merge(annotations: list[Path], output: Path, rule: Rule = "mean", resume: bo
     Pairs that some of them failed on are merged from the others.
 
     Args:
-        annotations: folders with annotations.parquet, or one that holds several judges'.
+        annotations: folders with annotations.parquet, or one that holds several judges'; on the
+            command line a list: --annotations '[runs/a, runs/b]'.
         output: folder to write annotations.parquet into.
         rule: mean or median of the expected grades, with the grade rounded from it; or majority,
             the grade that most give (of several, the middle one).
@@ -35,16 +37,30 @@ def merge(annotations: list[Path], output: Path, rule: Rule = "mean", resume: bo
     if not annotations:
         raise InputError("give at least one folder of annotations")
     frames = [read_table(folder, "annotations").to_pandas() for folder in annotations]
+    together = pd.concat(frames, ignore_index=True)
+    twice = together.duplicated([*PAIR, *SOURCE])
+    if twice.any():
+        row = together[twice].iloc[0]
+        raise InputError(
+            f"{', '.join(map(str, annotations))}: {twice.sum():,} pairs have two rows of the same "
+            f"annotator, strategy and prompt, such as query {row['query_id']!r} with document "
+            f"{row['doc_id']!r} by {row['annotator']!r}; a judge counts once"
+        )
     settings = {"annotations": [str(folder) for folder in annotations], "rule": rule}
     if not begin_output(output, "merge", settings, resume):
         print(f"{output}: is complete; nothing to do")
         return
-    merged = merge_annotations(pd.concat(frames, ignore_index=True), rule)
+    merged = merge_annotations(together, rule)
     table = pa.Table.from_pandas(merged, schema=SCHEMAS["annotations"], preserve_index=False)
     write_table(table, output, "annotations")
     finish_output(output)
     failed = int(merged["grade"].isna().sum())
-    print(f"{output}: {len(merged):,} pairs, {failed:,} without a grade of any judge")
+    judges = together.dropna(subset=["grade"]).groupby(PAIR).size().value_counts().sort_index()
+    by_judges = ", ".join(f"{count:,} by {number}" for number, count in judges.items())
+    print(
+        f"{output}: {len(merged):,} pairs, graded {by_judges or 'by none'}; "
+        f"{failed:,} without a grade of any judge"
+    )
 
 
 def merge_annotations(annotations: pd.DataFrame, rule: Rule) -> pd.DataFrame:
@@ -59,7 +75,7 @@ def merge_annotations(annotations: pd.DataFrame, rule: Rule) -> pd.DataFrame:
         up); confidence, for majority the share of the judges who gave that grade, else the mean of
         the judges' own; error where none gave a grade.
     """
-    sources = annotations[["annotator", "strategy", "prompt_id"]].drop_duplicates()
+    sources = annotations[SOURCE].drop_duplicates()
     names = sorted(sources.astype(str).agg(" ".join, axis=1))
     grouped = annotations.groupby(PAIR, sort=False)
     if rule == "majority":
@@ -68,7 +84,7 @@ def merge_annotations(annotations: pd.DataFrame, rule: Rule) -> pd.DataFrame:
         expected = grouped["expected_grade"].agg(rule)
     grade = np.floor(expected + 0.5)
     merged = pd.DataFrame({"expected_grade": expected, "grade": grade}).reset_index()
-    merged["annotator"] = f"{rule} of {sources['annotator'].nunique()}"
+    merged["annotator"] = f"{rule} of {len(sources)}"
     merged["strategy"] = MERGED
     merged["prompt_id"] = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
     merged["confidence"] = grouped["confidence"].mean().to_numpy()

@@ -58,6 +58,15 @@ def summarise(folder: Path) -> str:
     return text
 
 
+def commonest_error(folder: Path, kinds: tuple[str, ...]) -> str:
+    """The most frequent error of some kinds in a folder of parts; "" where there is none."""
+    errors: Counter[str] = Counter()
+    for path in folder.glob("part-*.parquet"):
+        found = pq.read_table(path, columns=["error"])["error"].drop_null().to_pylist()
+        errors.update(error for error in found if error.partition(":")[0] in kinds)
+    return errors.most_common(1)[0][0] if errors else ""
+
+
 def position_bias(annotations: pd.DataFrame) -> dict[str, int]:
     """Counts how far verdicts go with the order in which documents were shown.
 

@@ -59,7 +59,9 @@ def _refuse_other_work(
 ) -> None:
     if record["job"] != job:
         raise InputError(f"{folder}: was begun by {record['job']}, not {job}")
-    for name in sorted(wanted.keys() | record["settings"].keys()):
+    names = wanted.keys() | record["settings"].keys()
+    # What follows from other settings is named last: a hash says little.
+    for name in sorted(names, key=lambda name: (name.endswith(("_id", "_hash")), name)):
         before, now = record["settings"].get(name), wanted.get(name)
         if before != now:
             raise InputError(

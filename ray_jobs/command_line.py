@@ -44,7 +44,9 @@ class JobParser(jsonargparse.ArgumentParser):  # type: ignore[misc]
 
 def job_parser(job: str, description: str) -> JobParser:
     """A parser with `--config` and `--resume`, to which the arguments of functions are added."""
-    parser = JobParser(prog=f"ray_jobs/{job}.py", description=description, env_prefix=None)
+    parser = JobParser(
+        prog=f"ray_jobs/{job}.py", description=description, env_prefix=None, allow_abbrev=False
+    )
     parser.add_argument(
         "--config",
         action=jsonargparse.ActionConfigFile,

@@ -223,6 +223,17 @@ def test_merging_by_hand(
     assert merged["error"].tolist()[2].startswith("merge:")
 
 
+def test_a_judge_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = annotations_of(ROWS)
+    write_table(table, tmp_path / "all", "annotations")
+    write_table(table.slice(0, 1), tmp_path / "again", "annotations")
+    with pytest.raises(InputError, match="1 pairs have two rows of the same"):
+        merge([tmp_path / "all", tmp_path / "again"], tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+    merge([tmp_path / "all"], tmp_path / "merged")
+    assert "graded" in capsys.readouterr().out
+
+
 def test_the_merged_table_is_one_of_annotations(tmp_path: Path) -> None:
     write_table(annotations_of(ROWS), tmp_path / "all", "annotations")
     merge([tmp_path / "all"], tmp_path / "merged")

@@ -285,6 +285,24 @@ def test_a_spent_budget_stops_cleanly_and_resuming_goes_on(
     assert json.loads((output / "job.json").read_text())["complete"]
 
 
+@pytest.mark.slow
+def test_an_endpoint_that_nobody_listens_at_ends_the_job_with_its_reason(
+    collection_folder: Path, random_model: Path, cluster: None, tmp_path: Path
+) -> None:
+    engine = Endpoint("http://127.0.0.1:9/v1", measured_by=str(random_model), retries=0)
+    with pytest.raises(InputError, match=r"no pair was answered: engine: .*onnection"):
+        annotate(
+            collection_folder,
+            tmp_path / "out",
+            model="m",
+            engine=engine,
+            max_pairs=10,
+            batch_size=5,
+        )
+    record = json.loads((tmp_path / "out" / "job.json").read_text())
+    assert not record["complete"], "--resume asks again"
+
+
 @pytest.fixture(scope="module")
 def vllm_server(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """vLLM's own OpenAI server with the small judge, whose chat is the bare message."""
