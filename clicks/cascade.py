@@ -4,7 +4,7 @@ import numpy as np
 
 from clicks.chain import ChainModel, Clicks
 from clicks.click_log import ClickLog
-from clicks.shrinkage import Array, PairRates, Trials, learn_prior, total
+from clicks.shrinkage import Array, PairRates, learn_prior, total
 
 
 class CascadeModel(ChainModel):
@@ -30,15 +30,7 @@ class CascadeModel(ChainModel):
 
     def _fit(self, log: ClickLog) -> None:
         read = log.shown & (np.cumsum(log.clicks, axis=1) - log.clicks == 0)
-        pair = log.pair[read]
-        sessions = np.broadcast_to(log.sessions[:, None], read.shape)[read]
-        count = len(log.pairs.query)
-        known = Trials(
-            successes=total(pair, sessions * log.clicks[read], count),
-            trials=total(pair, sessions, count),
-            document=log.pairs.document,
-            documents=len(log.pairs.documents),
-        )
+        known = log.trials(read)
         self.attractiveness_ = learn_prior(known).rates(known)
 
 

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clicks.compaction import distinct_sessions
+from clicks.shrinkage import Trials, total
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,17 @@ class ClickLog:
     def shown(self) -> NDArray[np.bool_]:
         """Which positions show a document, bool, shape (distinct sessions, positions)."""
         return self.pair >= 0
+
+    def trials(self, where: NDArray[np.bool_]) -> Trials:
+        """Clicks and impressions of each pair at some of the positions, shape of `pair`."""
+        pair, count = self.pair[where], len(self.pairs.query)
+        sessions = np.broadcast_to(self.sessions[:, None], where.shape)[where]
+        return Trials(
+            successes=total(pair, sessions * self.clicks[where], count),
+            trials=total(pair, sessions, count),
+            document=self.pairs.document,
+            documents=len(self.pairs.documents),
+        )
 
 
 def read_click_log(sessions: pa.Table) -> ClickLog:

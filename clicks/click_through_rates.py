@@ -4,7 +4,7 @@ import numpy as np
 
 from clicks.click_log import ClickLog
 from clicks.click_model import Array, ClickModel
-from clicks.shrinkage import PairRates, Trials, learn_prior, total
+from clicks.shrinkage import PairRates, learn_prior
 
 
 class GlobalCTR(ClickModel):
@@ -76,15 +76,7 @@ class DocumentCTR(ClickModel):
     pair_rates_: PairRates
 
     def _fit(self, log: ClickLog) -> None:
-        shown, count = log.shown, len(log.pairs.query)
-        weight = np.broadcast_to(log.sessions[:, None], shown.shape)[shown]
-        pair = log.pair[shown]
-        known = Trials(
-            successes=total(pair, weight * log.clicks[shown], count),
-            trials=total(pair, weight, count),
-            document=log.pairs.document,
-            documents=len(log.pairs.documents),
-        )
+        known = log.trials(log.shown)
         self.pair_rates_ = learn_prior(known).rates(known)
 
     def _relevance(self) -> Array:

@@ -1,5 +1,6 @@
 """Fits models in which a click is an examined place and an attractive document."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from math import exp, log
 
@@ -11,6 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit, softmax
 
 from clicks.click_log import ClickLog
+from clicks.click_model import ClickModel
 from clicks.shrinkage import Array, PairRates, Trials, learn_prior, total
 from corpus.errors import InputError
 
@@ -100,6 +102,41 @@ def examine(
     examination = np.full(places, 0.5)
     examination[occurring] = of_occurring
     return Examination(examination, attractiveness, found.nit, bool(found.success))
+
+
+class ExaminationModel(ClickModel):
+    """What models share in which a click is an examined place and an attractive document."""
+
+    numbers = ("examination_",)
+    rates = ("attractiveness_",)
+    examination_: Array
+    attractiveness_: PairRates
+    iterations_: int
+    converged_: bool
+
+    def __init__(self, max_iterations: int = 200, tolerance: float = 1e-6) -> None:
+        """Sets how long to fit.
+
+        Args:
+            max_iterations: the most iterations of L-BFGS, at least 1.
+            tolerance: stop once an iteration gains less log-likelihood, relative to all of it.
+        """
+        self.max_iterations, self.tolerance = check_fitting(max_iterations, tolerance)
+
+    @abstractmethod
+    def _places(self, log: ClickLog) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+        """The place of each position, shape of `log.pair`, and the shape of `examination_`."""
+
+    def _fit(self, log: ClickLog) -> None:
+        place, shape = self._places(log)
+        count = int(np.prod(shape))
+        found = examine(log, place[log.shown], count, self.max_iterations, self.tolerance)
+        self.examination_ = found.places.reshape(shape)
+        self.attractiveness_ = found.attractiveness
+        self.iterations_, self.converged_ = found.iterations, found.converged
+
+    def _relevance(self) -> Array:
+        return self.attractiveness_.pair
 
 
 @dataclass(frozen=True)

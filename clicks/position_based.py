@@ -1,14 +1,14 @@
 """The position-based click model."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clicks.click_log import ClickLog
-from clicks.click_model import Array, ClickModel
-from clicks.examination import check_fitting, examine
-from clicks.shrinkage import PairRates
+from clicks.examination import ExaminationModel
+from clicks.shrinkage import Array
 
 
-class PositionBasedModel(ClickModel):
+class PositionBasedModel(ExaminationModel):
     """A click is an examined position and an attractive document (Craswell et al., WSDM 2008).
 
         P(click on d at position k for q) = examination[k] * attractiveness[q, d]
@@ -38,32 +38,9 @@ class PositionBasedModel(ClickModel):
     ['a', 'b']
     """
 
-    numbers = ("examination_",)
-    rates = ("attractiveness_",)
-    examination_: Array
-    attractiveness_: PairRates
-    iterations_: int
-    converged_: bool
-
-    def __init__(self, max_iterations: int = 200, tolerance: float = 1e-6) -> None:
-        """Sets how long to fit.
-
-        Args:
-            max_iterations: the most iterations of L-BFGS, at least 1.
-            tolerance: stop once an iteration gains less log-likelihood, relative to all of it.
-        """
-        self.max_iterations, self.tolerance = check_fitting(max_iterations, tolerance)
-
-    def _fit(self, log: ClickLog) -> None:
-        shown = log.shown
-        positions = shown.shape[1]
-        place = np.broadcast_to(np.arange(positions), shown.shape)[shown]
-        found = examine(log, place, positions, self.max_iterations, self.tolerance)
-        self.examination_, self.attractiveness_ = found.places, found.attractiveness
-        self.iterations_, self.converged_ = found.iterations, found.converged
-
-    def _relevance(self) -> Array:
-        return self.attractiveness_.pair
+    def _places(self, log: ClickLog) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+        positions = log.pair.shape[1]
+        return np.broadcast_to(np.arange(positions), log.pair.shape), (positions,)
 
     def _click(self, log: ClickLog) -> Array:
         position = np.minimum(np.arange(log.pair.shape[1]), len(self.examination_) - 1)

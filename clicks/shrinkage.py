@@ -65,19 +65,14 @@ class RatePrior:
     document_strength: float
     pair_strength: float
 
-    def of_pairs(self, known: Trials) -> tuple[Array, Array]:
-        """Mean and strength of each pair's Beta prior, given the other pairs of its document."""
-        successes, trials = known.of_documents()
-        others = np.maximum(trials[known.document] - known.trials, 0.0) + self.document_strength
-        other_successes = successes[known.document] - known.successes
-        expected = (other_successes + self.mean * self.document_strength) / others
-        return expected, _strength_of_others(others, self.pair_strength)
-
     def rates(self, known: Trials) -> "PairRates":
-        """Posterior means of pairs and documents."""
-        expected, strength = self.of_pairs(known)
+        """Posterior means of pairs, given the other pairs of their documents, and of documents."""
         successes, trials = known.of_documents()
         weight = self.document_strength
+        others = np.maximum(trials[known.document] - known.trials, 0.0) + weight
+        other_successes = successes[known.document] - known.successes
+        expected = (other_successes + self.mean * weight) / others
+        strength = _strength_of_others(others, self.pair_strength)
         return PairRates(
             pair=(known.successes + expected * strength) / (known.trials + strength),
             document=(successes + self.mean * weight) / (trials + weight),
@@ -100,7 +95,7 @@ class PairRates:
     mean: float
 
     def of(self, pair: NDArray[np.int64], document: NDArray[np.int64]) -> Array:
-        """The best known rate where a pair, or else its document, has a number; -1 where not."""
+        """The rate of each pair; where its number is -1, of its document, or else of all."""
         of_document = np.where(document >= 0, self.document[document], self.mean)
         return np.where(pair >= 0, self.pair[pair], of_document)
 

@@ -4,21 +4,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicks.click_log import ClickLog
-from clicks.click_model import Array, ClickModel
-from clicks.examination import check_fitting, examine
-from clicks.shrinkage import PairRates
+from clicks.examination import ExaminationModel
+from clicks.shrinkage import Array
 
 
-class UserBrowsingModel(ClickModel):
+class UserBrowsingModel(ExaminationModel):
     """Examination depends on the position and on where the last click was.
 
         P(click on d at position k for q) = examination[k, r] * attractiveness[q, d]
 
     after a last click at position r, or r = 0 where nothing was clicked before (Dupret &
-    Piwowarski, SIGIR 2008). The scale
-    is set by examination[1, 0] = 1: the first position is always examined. Fitted to the
-    impressions and clicks of each pair at each (k, r) by their marginal likelihood
-    (`clicks.examination.examine`).
+    Piwowarski, SIGIR 2008). The scale is set by examination[1, 0] = 1: the first position is
+    always examined. Fitted to the impressions and clicks of each pair at each (k, r) by their
+    marginal likelihood (`clicks.examination.examine`).
 
     Attributes:
         examination_: by position k - 1 and last click r, float64 in (0, 1], shape (positions,
@@ -29,32 +27,10 @@ class UserBrowsingModel(ClickModel):
         converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
     """
 
-    numbers = ("examination_",)
-    rates = ("attractiveness_",)
-    examination_: Array
-    attractiveness_: PairRates
-    iterations_: int
-    converged_: bool
-
-    def __init__(self, max_iterations: int = 200, tolerance: float = 1e-6) -> None:
-        """Sets how long to fit.
-
-        Args:
-            max_iterations: the most iterations of L-BFGS, at least 1.
-            tolerance: stop once an iteration gains less log-likelihood, relative to all of it.
-        """
-        self.max_iterations, self.tolerance = check_fitting(max_iterations, tolerance)
-
-    def _fit(self, log: ClickLog) -> None:
+    def _places(self, log: ClickLog) -> tuple[NDArray[np.int64], tuple[int, ...]]:
         positions = log.pair.shape[1]
         place = np.arange(positions) * positions + _last_click(log.clicks)
-        found = examine(log, place[log.shown], positions**2, self.max_iterations, self.tolerance)
-        self.examination_ = found.places.reshape(positions, positions)
-        self.attractiveness_ = found.attractiveness
-        self.iterations_, self.converged_ = found.iterations, found.converged
-
-    def _relevance(self) -> Array:
-        return self.attractiveness_.pair
+        return place, (positions, positions)
 
     def _click(self, log: ClickLog) -> Array:
         attractiveness = self._rate(self.attractiveness_, log)

@@ -6,6 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from rich.progress import open as open_with_progress
 
@@ -113,7 +114,7 @@ def _lines(path: Path) -> Iterator[str]:
         raise InputError(f"{path}: is no whole gzip file: {error}") from error
 
 
-def _open(path: Path):  # type: ignore[no-untyped-def]
+def _open(path: Path) -> TextIO:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     return path.open(encoding="utf-8", errors="replace", newline="\n")

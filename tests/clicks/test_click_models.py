@@ -24,22 +24,12 @@ from clicks import (
     SimplifiedDynamicBayesianNetwork,
     UserBrowsingModel,
 )
+from clicks.fitting import CLICK_MODELS
 from clicks.shrinkage import PairRates
 from corpus.errors import InputError
 from corpus.tables import SCHEMAS
 
-MODELS: list[type[ClickModel]] = [
-    GlobalCTR,
-    RankCTR,
-    DocumentCTR,
-    PositionBasedModel,
-    CascadeModel,
-    DependentClickModel,
-    SimplifiedDynamicBayesianNetwork,
-    DynamicBayesianNetwork,
-    UserBrowsingModel,
-    ClickChainModel,
-]
+MODELS = list(CLICK_MODELS.values())
 Page = tuple[str, list[str]]
 
 
