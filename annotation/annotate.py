@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,15 @@ from annotation.summary import commonest_error, summarise
 from annotation.vllm_engine import VllmPool
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
-from corpus.tables import Collection, check_table, read_collection, table_path, write_parquet
+from corpus.tables import (
+    Collection,
+    check_table,
+    empty_table,
+    read_collection,
+    table_path,
+    write_parquet,
+)
+from workflow.cluster import connect
 
 DEMO_JUDGE = "demo-judge"
 TEXT_COLUMNS = ("query_id", "doc_id", "text", "title", "body")
@@ -123,6 +132,8 @@ def annotate(
     judge.check(int(np.bincount(pairs["query_row"].to_numpy()).max()))
     tokens_of = count_tokens(judge, tables)
     pairs = spend_budget(pairs, tables, budget, judge.shows_lists, tokens_of, seed)
+    # From here on only the texts are needed; a long log would fill the memory for nothing.
+    tables = replace(tables, candidates=empty_table("candidates"), sessions=empty_table("sessions"))
     if estimate:
         probe = probe_pairs(pairs, judge, engine.actors())
         print_probe(_run_engines(probe, tables, judge), pairs.num_rows)
@@ -176,6 +187,7 @@ def _run_engines(pairs: pa.Table, tables: Collection, judge: Judge) -> Iterator[
     Raises:
         InputError: an endpoint refuses to answer.
     """
+    connect()
     starts = np.flatnonzero(np.diff(pairs["part"], prepend=-1))
     stops = [*starts[1:], pairs.num_rows]
     dataset = ray.data.from_arrow([pairs[a:b] for a, b in zip(starts, stops, strict=True)])

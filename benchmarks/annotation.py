@@ -8,7 +8,7 @@ token, the log-probabilities of four), in turn, `rounds` times; the ratio is tha
 Speeds are steady ones, without the engine's start. vLLM has everything in memory, once as texts,
 which it tokenizes itself, and once as token ids. Tandem and ray.data.llm go from parquet to
 parquet: Tandem's speed is that from its first part's file to its last one's, and that of
-ray.data.llm, which gets token ids, the difference between a run of all prompts and one of half.
+ray.data.llm, which gets token ids, from when its engine gets the first prompt to its last answer.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ from annotation.strategies import CHOICES, STRATEGIES
 from annotation.vllm_engine import VllmPool, engine_environment
 from corpus.preparation import SimulatedWorld, prepare
 from corpus.tables import read_collection
-from ray_jobs.command_line import connect
+from workflow.cluster import connect
 
 MAX_MODEL_LEN = 512
 DOCUMENTS_PER_QUERY = 12
@@ -228,7 +228,7 @@ def steady_speed(folder: Path) -> float:
 def run_ray_data_llm(
     checkpoint: Path, prompts: list[EncodedPrompt], folder: Path, threads: int
 ) -> float:
-    """Pairs a second of ray.data.llm on token ids, from the first part's file to the last one's."""
+    """Pairs a second of ray.data.llm on token ids, once its engine is up."""
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
     encoder = PromptEncoder(AutoTokenizer.from_pretrained(checkpoint), load_prompt())
@@ -261,14 +261,20 @@ def run_ray_data_llm(
             "tokenized_prompt": row["tokens"],
             "sampling_params": {"max_tokens": 1, "temperature": 0, "logprob_token_ids": choices},
         },
-        postprocess=lambda row: {"row": row["row"], "text": row["generated_text"]},
+        postprocess=lambda row: {
+            "row": row["row"],
+            "text": row["generated_text"],
+            "ended": time.time(),
+            "started": time.time() - row["time_taken_llm"],
+        },
         preprocess_map_kwargs={"num_cpus": 0.1},
         postprocess_map_kwargs={"num_cpus": 0.1},
     )
     blocks = max(len(prompts) // 1000, 4)
     asked = ray.data.read_parquet(str(source), override_num_blocks=blocks)
     processor(asked).write_parquet(str(folder / "answers"))
-    return steady_speed(folder / "answers")
+    answers = pq.read_table(folder / "answers").to_pandas()
+    return len(answers) / (answers["ended"].max() - answers["started"].min())
 
 
 def print_speeds(speeds: dict[str, list[float]]) -> None:

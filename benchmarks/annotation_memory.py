@@ -13,7 +13,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ sys.path.pop(0)  # this folder, where a file has the name of a package
 import numpy as np
 import psutil
 import pyarrow as pa
+import ray
 from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
@@ -31,7 +34,7 @@ from annotation.encoding import EncodedPrompt, PromptEncoder
 from annotation.engine import Answer, AnswerForm, EngineChoice, Secret
 from annotation.judge import demo_judge
 from corpus.tables import Collection, empty_table, write_collection
-from ray_jobs.command_line import connect
+from workflow.cluster import connect
 
 DOCUMENTS_PER_QUERY = 12
 WORDS = ["night", "train", "sleeper", "Vienna", "Paris", "ticket", "platform", "luggage"]
@@ -82,20 +85,29 @@ def main(pairs: list[int] | None = None) -> None:
     Args:
         pairs: by default 10, 30, 100 and 300 thousand.
     """
-    connect()
     table = Table("pairs", "driver, MiB", "engine's actor, MiB", "pairs/s")
-    folder = demo_judge()
-    engine = Instant(str(folder))
-    with tempfile.TemporaryDirectory() as scratch:
+    # Each in a process of its own: what one run leaves behind would count as the next one's.
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
         for number in pairs or [10_000, 30_000, 100_000, 300_000]:
-            collection = write_pairs(Path(scratch) / f"collection-{number}", number)
-            started = time.perf_counter()
-            with peak_memory() as peak, contextlib.redirect_stdout(io.StringIO()):
-                annotate(collection, Path(scratch) / f"out-{number}", str(folder), engine=engine)
-            speed = number / (time.perf_counter() - started)
+            peak, speed = processes.submit(measure, number).result()
             cells = [f"{peak[who] / 2**20:,.0f}" for who in ("driver", "actor")]
             table.add_row(f"{number:,}", *cells, f"{speed:,.0f}")
+            print(number, *cells, file=sys.stderr, flush=True)
     Console().print(table)
+
+
+def measure(pairs: int) -> tuple[dict[str, int], float]:
+    """Peak memory of driver and actor in bytes, and pairs a second with the engine's start."""
+    connect()
+    # Ray's workers cannot import this file by the name that it has in a spawned process.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    model = demo_judge()
+    with tempfile.TemporaryDirectory() as scratch:
+        collection = write_pairs(Path(scratch) / "collection", pairs)
+        started = time.perf_counter()
+        with peak_memory() as peak, contextlib.redirect_stdout(io.StringIO()):
+            annotate(collection, Path(scratch) / "out", str(model), engine=Instant(str(model)))
+        return peak, pairs / (time.perf_counter() - started)
 
 
 def write_pairs(folder: Path, pairs: int) -> Path:

@@ -27,7 +27,7 @@ from rankers.lists import AnnotationLabel
 from rankers.mixing import Constant
 from rankers.train_loop import TrainingSettings
 from rankers.training import train
-from ray_jobs.command_line import connect
+from workflow.cluster import connect
 
 
 def main(output: Path, seeds: int = 5, epochs: int = 6) -> None:

@@ -11,6 +11,7 @@ import ray.data
 from clicks.compaction import distinct_sessions
 from corpus.errors import InputError
 from corpus.tables import SCHEMAS
+from workflow.cluster import connect
 
 PARTS = 64
 
@@ -35,6 +36,7 @@ def count_sessions(folder: Path, by: str | None = None) -> pa.Table:
     files = sorted(str(path) for path in folder.glob("*.parquet"))
     if not files:
         raise InputError(f"{folder}: there is no parquet file in it")
+    connect()
     columns = [*SCHEMAS["sessions"].names, *([by] if by else [])]
     compact = partial(distinct_sessions, by=by)
     try:

@@ -17,6 +17,7 @@ from corpus.tables import read_collection, write_parquet
 from rankers.cross_encoder import check_model, load_cross_encoder, score_lists
 from rankers.evaluation import write_trec_run
 from rankers.lists import candidate_lists, pad_lists, tokenize_lists
+from workflow.cluster import connect
 
 Split = Literal["train", "validation", "test", "all"]
 LISTS_PER_BLOCK = 16
@@ -83,6 +84,7 @@ def score_candidates(
     Returns:
         For each ranker query_id, doc_id, score, in the order of `lists`.
     """
+    connect()
     numbered = lists.append_column("row", pa.array(np.arange(lists.num_rows)))
     size = max(LISTS_PER_BLOCK, lists.num_rows // MOST_BLOCKS)
     blocks = [

@@ -30,6 +30,7 @@ from rankers.train_loop import (
     WorkerTask,
     train_worker,
 )
+from workflow.cluster import connect
 
 SMALL_BERT = "small-bert"
 HIGHEST_GRADE = 3
@@ -74,6 +75,7 @@ def train(
     if not begin_output(output, "train", settings, resume):
         print(f"{output}: already trained")
         return
+    connect()
     best = fit_ranker(lists, output, mix, training)
     for path in best.iterdir():
         if path.name != TRAINING_STATE:

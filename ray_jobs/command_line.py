@@ -1,8 +1,6 @@
-"""What all jobs share: the command line of a function, the cluster, and errors a user can read."""
+"""What all jobs share: the command line of a function, and errors that a user can read."""
 
 import difflib
-import logging
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -10,21 +8,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jsonargparse
-import ray
 import yaml
 
 from corpus.errors import InputError
-
-# Ray Data, Train and Tune each hold some of them; on a small machine whole CPUs run out at once.
-LEAST_LOGICAL_CPUS = 8
-WORKER_ENVIRONMENT = {
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # otherwise every progress line comes twice
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a short run would wait long for its own end
-    "TOKENIZERS_PARALLELISM": "false",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "PYTHONWARNINGS": "ignore::DeprecationWarning",
-    "RAY_DATA_LOG_LEVEL": "ERROR",
-}
 
 
 class JobParser(jsonargparse.ArgumentParser):  # type: ignore[misc]
@@ -61,7 +47,7 @@ def job_parser(job: str, description: str) -> JobParser:
 
 
 def run_job(job: str, function: Callable[..., None]) -> None:
-    """Parses the command line of a job's function, connects to Ray and calls it."""
+    """Parses the command line of a job's function and calls it."""
     parser = job_parser(job, (function.__doc__ or "").split("\n\n")[0])
     parser.add_function_arguments(function, skip={"resume"})
     arguments = parse(parser, job)
@@ -80,34 +66,14 @@ def parse(parser: JobParser, job: str) -> dict[str, Any]:
 
 
 def run(work: Callable[[], None]) -> None:
-    """Connects to Ray, does the work, and turns errors of input and Ctrl-C into clear lines."""
+    """Does the work, and turns errors of input and Ctrl-C into clear lines."""
     try:
-        connect()
         work()
     except InputError as error:
         _stop(str(error))
     except KeyboardInterrupt:
         print("\ninterrupted; the same command with --resume goes on from here", file=sys.stderr)
         sys.exit(130)
-
-
-def connect() -> None:
-    """Joins the cluster of RAY_ADDRESS or `ray start`; starts a local one where there is none."""
-    environment = dict(WORKER_ENVIRONMENT)
-    if "HF_HUB_OFFLINE" in os.environ:
-        environment["HF_HUB_OFFLINE"] = os.environ["HF_HUB_OFFLINE"]
-    os.environ.update(environment)
-    options: dict[str, Any] = {
-        "runtime_env": {"env_vars": environment},
-        "logging_level": logging.WARNING,
-    }
-    try:
-        ray.init(address="auto", **options)
-    except ConnectionError:
-        cpus = max(os.cpu_count() or 1, LEAST_LOGICAL_CPUS)
-        ray.init(address="local", num_cpus=cpus, **options)
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 def _with_sections(argv: list[str], job: str) -> list[str]:

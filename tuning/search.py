@@ -19,6 +19,7 @@ from rankers.train_loop import VALIDATION_MEASURE, TrainingSettings
 from rankers.training import SupervisedLists, fit_ranker, read_supervised_lists
 from tuning.analysis import print_trials, write_analysis
 from tuning.search_space import mix_as_config, mix_of, suggest_mix
+from workflow.cluster import connect
 
 EXPERIMENT = "trials"
 # A trial only waits for its training workers, which have CPUs of their own.
@@ -73,6 +74,7 @@ def tune(
     if not begin_output(output, "tune", settings, resume):
         print_trials(pd.read_parquet(output / "trials.parquet"))
         return
+    connect()
     results = _search(
         lists, output.absolute(), training, trials, concurrent_trials, grace_epochs, seed
     )
