@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import krippendorff
 import numpy as np
@@ -18,10 +19,11 @@ from sklearn.metrics import cohen_kappa_score, confusion_matrix, roc_auc_score
 from annotation.prompts import GRADES
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS, frequency_buckets
-from corpus.output_folder import begin_output, finish_output
+from corpus.output_folder import begin_output, finish_output, warn_unfinished
 from corpus.tables import read_collection, read_table
 
 Measure = Callable[[pd.DataFrame], float]
+Interval = dict[str, float | None]
 # Under fewer, an interval would pretend to know something.
 LEAST_QUERIES = 3
 
@@ -87,8 +89,8 @@ def agreement(
     settings = {
         "collection": str(collection),
         "annotations": str(annotations),
-        "click_labels": str(click_labels),
-        "other_annotations": str(other_annotations),
+        "click_labels": click_labels and str(click_labels),
+        "other_annotations": other_annotations and str(other_annotations),
         "relevant_from": relevant_from,
         "resamples": resamples,
         "seed": seed,
@@ -106,6 +108,7 @@ def agreement(
     plot_agreement(report).savefig(output / "agreement.svg")
     finish_output(output)
     print_agreement(report)
+    print(f"{output}: agreement.json, agreement.svg")
 
 
 def measures(relevant_from: int) -> dict[str, Measure]:
@@ -127,7 +130,7 @@ def measures(relevant_from: int) -> dict[str, Measure]:
 
 def compare_by_bucket(
     pairs: pd.DataFrame, relevant_from: int, resamples: int, seed: int
-) -> dict[str, dict[str, object]]:
+) -> dict[str, dict[str, Any]]:
     """Measures, their intervals and the confusion matrix, by bucket and for all.
 
     Args:
@@ -137,13 +140,13 @@ def compare_by_bucket(
         seed: see `agreement`.
 
     Returns:
-        By bucket: pairs, queries, confusion (rows: reference, columns: judge), and each measure as
-        [value, low, high], null where it is not defined.
+        By bucket: pairs, queries, confusion (rows: reference, columns: judge) and measures: of
+        each its value and its interval's ends, low and high, None where they are not defined.
     """
     report = {}
     for bucket in (*BUCKETS, "all"):
         chosen = pairs if bucket == "all" else pairs[pairs["bucket"] == bucket]
-        found: dict[str, object] = {
+        found: dict[str, Any] = {
             "pairs": len(chosen),
             "queries": int(chosen["query_id"].nunique()),
             "confusion": confusion_matrix(
@@ -152,9 +155,10 @@ def compare_by_bucket(
             if len(chosen)
             else [],
         }
-        for name, measure in measures(relevant_from).items():
-            interval = _with_interval(chosen, measure, resamples, seed)
-            found[name] = [None if np.isnan(value) else round(value, 4) for value in interval]
+        found["measures"] = {
+            name: _with_interval(chosen, measure, resamples, seed)
+            for name, measure in measures(relevant_from).items()
+        }
         report[bucket] = found
     return report
 
@@ -166,6 +170,7 @@ def read_grades(folder: Path) -> pd.DataFrame:
         InputError: the table is missing or broken, or a pair has more than one grade.
     """
     table = read_table(folder, "annotations").to_pandas().dropna(subset=["grade"])
+    warn_unfinished(folder)
     repeated = table[table.duplicated(["query_id", "doc_id"])]
     if len(repeated):
         pair = repeated.iloc[0]
@@ -194,14 +199,14 @@ def grades_of_clicks(labels: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame
     return shared[["query_id", "doc_id"]].assign(grade=grade)
 
 
-def plot_agreement(report: dict[str, dict[str, dict[str, object]]]) -> Figure:
+def plot_agreement(report: dict[str, dict[str, dict[str, Any]]]) -> Figure:
     """One row for each reference: the measures by bucket with intervals, and the confusion."""
     figure = Figure(figsize=(10, 3.2 * len(report)), layout="constrained")
     axes = figure.subplots(len(report), 2, squeeze=False, width_ratios=[3, 1])
     for (name, by_bucket), (left, right) in zip(report.items(), axes, strict=True):
-        names = [key for key, value in by_bucket["all"].items() if isinstance(value, list)][1:]
+        names = list(by_bucket["all"]["measures"])
         for shift, (bucket, found) in enumerate(by_bucket.items()):
-            values = np.array([found[key] for key in names], dtype=float)
+            values = np.array([list(found["measures"][key].values()) for key in names], float)
             left.errorbar(
                 np.arange(len(names)) + 0.15 * (shift - 1.5),
                 values[:, 0],
@@ -221,34 +226,33 @@ def plot_agreement(report: dict[str, dict[str, dict[str, object]]]) -> Figure:
     return figure
 
 
-def print_agreement(report: dict[str, dict[str, dict[str, object]]]) -> None:
+def print_agreement(report: dict[str, dict[str, dict[str, Any]]]) -> None:
     """Prints one table for each reference."""
     for name, by_bucket in report.items():
         shown = Table(title=f"agreement of the judge and {name}, with intervals of 95 %")
-        names = [key for key, value in by_bucket["all"].items() if isinstance(value, list)][1:]
+        names = list(by_bucket["all"]["measures"])
         for heading in ("queries", "pairs", *names):
             shown.add_column(heading, justify="right")
         for bucket, found in by_bucket.items():
-            cells = [_shown(found[key]) for key in names]
+            cells = [_shown(**found["measures"][key]) for key in names]
             shown.add_row(f"{bucket} ({found['queries']:,})", f"{found['pairs']:,}", *cells)
         Console().print(shown)
 
 
-def _shown(interval: object) -> str:
-    value, low, high = interval if isinstance(interval, list) else (None, None, None)
+def _shown(value: float | None, low: float | None, high: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
+    return f"{value:.2f}" + ("" if low is None else f"\n{low:.2f}…{high:.2f}")
 
 
-def _with_interval(
-    pairs: pd.DataFrame, measure: Measure, resamples: int, seed: int
-) -> tuple[float, float, float]:
+def _with_interval(pairs: pd.DataFrame, measure: Measure, resamples: int, seed: int) -> Interval:
     """The measure and its 95 % interval: percentiles over resampled queries."""
     value = measure(pairs)
     rows = list(pairs.groupby("query_id", sort=True).indices.values())
-    if len(rows) < LEAST_QUERIES or np.isnan(value):
-        return value, np.nan, np.nan
+    if np.isnan(value):
+        return {"value": None, "low": None, "high": None}
+    if len(rows) < LEAST_QUERIES:
+        return {"value": round(value, 4), "low": None, "high": None}
 
     def resampled(queries: NDArray[np.int64]) -> float:
         return measure(pairs.iloc[np.concatenate([rows[query] for query in queries])])
@@ -262,7 +266,7 @@ def _with_interval(
         rng=np.random.default_rng(seed),
     )
     low, high = np.nanquantile(result.bootstrap_distribution, [0.025, 0.975])
-    return value, float(low), float(high)
+    return {"value": round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
 def _kappa(pairs: pd.DataFrame, weights: str | None) -> float:

@@ -92,7 +92,7 @@ def annotate(
             that reads fewer tokens has its own limit.
         documents_per_prompt: how many documents a prompt shows at most; not for pointwise.
         batch_size: pairs that an engine gets at once, and that an interruption can cost.
-        buckets: annotate only queries of these frequency buckets, such as low,medium.
+        buckets: annotate only queries of these frequency buckets: some of high,medium,low.
         max_pairs: annotate this many pairs at most.
         max_tokens: spend about this many tokens at most, of prompts and the longest answers.
         policy: what max_pairs or max_tokens is spent on first: the rarest queries (tail); any pair

@@ -64,8 +64,9 @@ class Judge:
             tokenizer = AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{name}: its tokenizer cannot be read: {error}. For an endpoint, "
-                "--engine.measured_by takes any other Hugging Face tokenizer"
+                f"{name}: is neither a folder with a tokenizer nor a model that Hugging Face has "
+                "and this machine can reach; for an endpoint, --engine.measured_by takes any other "
+                "model's tokenizer"
             ) from error
         return PromptEncoder(tokenizer, self.prompt)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from corpus.errors import InputError
-from corpus.output_folder import begin_output, finish_output
+from corpus.output_folder import begin_output, finish_output, warn_unfinished
 from corpus.tables import SCHEMAS, read_table, write_table
 
 Rule = Literal["mean", "median", "majority"]
@@ -37,6 +37,7 @@ def merge(annotations: list[Path], output: Path, rule: Rule = "mean", resume: bo
     if not annotations:
         raise InputError("give at least one folder of annotations")
     frames = [read_table(folder, "annotations").to_pandas() for folder in annotations]
+    warn_unfinished(*annotations)
     together = pd.concat(frames, ignore_index=True)
     twice = together.duplicated([*PAIR, *SOURCE])
     if twice.any():

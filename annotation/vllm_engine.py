@@ -76,7 +76,8 @@ class VllmPool(EngineChoice):
             config = AutoConfig.from_pretrained(model).get_text_config()
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{model}: is neither the folder of a model nor one that Hugging Face has: {error}"
+                f"{model}: is neither the folder of a model nor one that Hugging Face has and this "
+                "machine can reach (set HF_TOKEN for a gated one)"
             ) from error
         return int(getattr(config, "max_position_embeddings", sys.maxsize))
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,18 @@ def finish_output(folder: str | Path) -> None:
     """Records that the job of `folder` has finished."""
     record_path = Path(folder) / RECORD
     _write_record(record_path, json.loads(record_path.read_text()) | {"complete": True})
+
+
+def warn_unfinished(*folders: str | Path) -> None:
+    """Says on standard error which folders hold what a job has not finished; each is read so."""
+    for folder in folders:
+        record_path = Path(folder) / RECORD
+        if record_path.exists() and not _read_record(record_path)["complete"]:
+            print(
+                f"{folder}: is unfinished; what is there is used. Finish it with --resume of the "
+                "job that began it",
+                file=sys.stderr,
+            )
 
 
 def _refuse_other_work(

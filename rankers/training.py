@@ -17,7 +17,7 @@ from ray.train import CheckpointConfig, LoggingConfig, RunConfig, ScalingConfig,
 from ray.train.torch import TorchTrainer
 
 from corpus.errors import InputError
-from corpus.output_folder import begin_output, finish_output
+from corpus.output_folder import begin_output, finish_output, warn_unfinished
 from corpus.tables import Collection, read_collection, read_table
 from rankers.cross_encoder import check_model, load_cross_encoder
 from rankers.lists import add_labels, candidate_lists, tokenize_lists
@@ -130,6 +130,7 @@ def read_supervised_lists(
     tables = read_collection(collection)
     clicks = None if click_labels is None else read_table(click_labels, "click_labels")
     grades = None if annotations is None else read_table(annotations, "annotations")
+    warn_unfinished(*filter(None, (click_labels, annotations)))
     train_lists, validation_lists = (
         add_labels(candidate_lists(tables, split), clicks, grades, training.annotation_label)
         for split in ("train", "validation")

@@ -117,7 +117,7 @@ def test_the_job_reports_by_bucket(
     report = json.loads((output / "agreement.json").read_text())
     assert report["human"]["all"]["pairs"] == 3  # q2's d4 was not judged
     assert report["human"]["all"]["confusion"][2] == [0, 1, 0, 0]  # d3: human 2, judge 1
-    assert report["human"]["all"]["auc"][0] == 0.75
+    assert report["human"]["all"]["measures"]["auc"]["value"] == 0.75
     assert (output / "agreement.svg").stat().st_size > 1000
     assert "agreement of the judge and human" in capsys.readouterr().out
 
@@ -169,10 +169,11 @@ def test_clicks_and_another_judge_are_references_too(tmp_path: Path) -> None:
         resamples=50,
     )
     report = json.loads((tmp_path / "out" / "agreement.json").read_text())
-    assert report["clicks"]["all"]["kappa"] == [1.0, 1.0, 1.0], "clicks in the order of the grades"
-    value, low, high = report["other judge"]["all"]["quadratic_kappa"]
-    assert low < value < high
-    assert 0.6 < value < 0.9
+    kappa = report["clicks"]["all"]["measures"]["kappa"]
+    assert set(kappa.values()) == {1.0}, "clicks in the order of the grades"
+    kappa = report["other judge"]["all"]["measures"]["quadratic_kappa"]
+    assert kappa["low"] < kappa["value"] < kappa["high"]
+    assert 0.6 < kappa["value"] < 0.9
     assert report["other judge"]["low"]["queries"] == 9
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from corpus.errors import InputError
-from corpus.output_folder import begin_output, finish_output
+from corpus.output_folder import begin_output, finish_output, warn_unfinished
 
 SETTINGS: dict[str, Any] = {"seed": 1, "source": Path("logs"), "cuts": (3, 7)}
 
@@ -100,3 +100,17 @@ def test_a_foreign_record_is_refused(content: str, tmp_path: Path) -> None:
     assert refusal(tmp_path) == (
         f"{tmp_path / 'job.json'}: was not written by Tandem; give another --output"
     )
+
+
+def test_an_unfinished_folder_is_pointed_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("done", "begun", "own"):
+        (tmp_path / name).mkdir()
+    for name in ("done", "begun"):
+        begin_output(tmp_path / name, "annotate", {}, resume=False)
+    finish_output(tmp_path / "done")
+    warn_unfinished(tmp_path / "done", tmp_path / "own")
+    assert capsys.readouterr().err == ""
+    warn_unfinished(tmp_path / "begun")
+    assert f"{tmp_path / 'begun'}: is unfinished" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from corpus import tables
 from corpus.tables import (
     KEYS,
     SCHEMAS,
@@ -21,6 +22,7 @@ from corpus.tables import (
     table_path,
     write_table,
 )
+from tests.conftest import make_table
 
 Columns = dict[str, Any]
 
@@ -309,3 +311,13 @@ def test_a_write_that_is_cut_short_leaves_the_old_table(
     assert path.read_bytes() == before
     assert write_table(pa.table(ROWS["queries"]).slice(1), tmp_path, "queries") == path
     assert read_table(tmp_path, "queries")["query_id"].to_pylist() == ["q2"]
+
+
+def test_repeated_keys_are_found_where_codes_would_overflow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tables, "MOST_CODES", 1)
+    rows: list[tuple[object, ...]] = [("q1", "d1", 3), ("q1", "d2", 1), ("q2", "d1", 1)]
+    check_table(make_table("judgments", rows), "judgments", "x")
+    with pytest.raises(TableError, match="more than once in 1 of 4 rows; row 3"):
+        check_table(make_table("judgments", [*rows, ("q1", "d2", 0)]), "judgments", "x")
