@@ -1,0 +1,119 @@
+"""What sessions showed of each training list, and what was clicked there."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clicks.compaction import compact_sessions, distinct_sessions
+from corpus.errors import InputError
+
+PAGES = "pages"
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The pages of a batch of lists.
+
+    Attributes:
+        of_list: which list each row belongs to, int64 (rows,).
+        document: the place in that list of the document at each position, int64 (rows, positions);
+            -1 beyond a page's end, and for a document that is no candidate.
+        clicks: the share of the row's sessions that clicked, float32 (rows, positions).
+        sessions: how many they are, float32 (rows,).
+    """
+
+    of_list: Tensor
+    document: Tensor
+    clicks: Tensor
+    sessions: Tensor
+
+
+def add_pages(lists: pa.Table, sessions: pa.Table, linear: bool) -> pa.Table:
+    """Adds to each list the pages that its query's sessions showed.
+
+    A list is scored once however many pages there are of it, and however many sessions of each.
+
+    Args:
+        lists: from `rankers.lists.candidate_lists`.
+        sessions: the table `sessions`; queries without a list are left out.
+        linear: sum the clicks of a page's sessions; otherwise keep each kind of session.
+
+    Returns:
+        `lists` with a column `pages`, of each list the structs of document (places in doc_ids by
+        position, -1 for a document that is no candidate), clicks (how many) and sessions.
+
+    Raises:
+        InputError: no session shows a document of a list.
+    """
+    if linear:
+        rows = compact_sessions(sessions)
+        rows = rows.rename_columns({"impressions": "sessions"})
+    else:
+        rows = distinct_sessions(sessions)
+    row_list = pd.Index(lists["query_id"].to_pandas()).get_indexer(rows["query_id"].to_pandas())
+    order = np.argsort(row_list, kind="stable")
+    rows, row_list = rows.take(order[row_list[order] >= 0]), row_list[order][row_list[order] >= 0]
+    shown = rows["doc_ids"].combine_chunks()
+    lengths = np.diff(shown.offsets.to_numpy())
+    document = _places(lists, np.repeat(row_list, lengths), shown.flatten())
+    if not (document >= 0).any():
+        raise InputError(
+            "no session shows a candidate of a training query: there is no click to learn from"
+        )
+    starts = pa.array(np.append(0, np.cumsum(lengths)), pa.int32())
+    sessions_of = rows["sessions"].to_numpy()
+    clicks = rows["clicks"].combine_chunks().flatten().cast(pa.int64()).to_numpy()
+    if not linear:
+        clicks = clicks * np.repeat(sessions_of, lengths)
+    pages = pa.StructArray.from_arrays(
+        [
+            pa.ListArray.from_arrays(starts, pa.array(document, pa.int32())),
+            pa.ListArray.from_arrays(starts, pa.array(clicks)),
+            pa.array(sessions_of),
+        ],
+        names=["document", "clicks", "sessions"],
+    )
+    ends = np.searchsorted(row_list, np.arange(lists.num_rows + 1))
+    return lists.append_column(PAGES, pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pages))
+
+
+def pad_pages(batch: pa.Table) -> Pages:
+    """Turns the column `pages` of a batch of lists into tensors."""
+    listed = batch[PAGES].combine_chunks()
+    pages = listed.flatten()
+    lengths = torch.tensor(pages.field("document").value_lengths().to_numpy())
+    where = torch.arange(int(lengths.max()) if len(lengths) else 0) < lengths[:, None]
+    document = torch.full(where.shape, -1)
+    document[where] = torch.tensor(_values(pages, "document"), dtype=torch.int64)
+    clicks = torch.zeros(where.shape)
+    clicks[where] = torch.tensor(_values(pages, "clicks"), dtype=torch.float32)
+    sessions = torch.tensor(pages.field("sessions").to_numpy(), dtype=torch.float32)
+    rows = torch.tensor(listed.value_lengths().to_numpy())
+    return Pages(
+        of_list=torch.arange(len(rows)).repeat_interleave(rows),
+        document=document,
+        clicks=clicks / sessions[:, None],
+        sessions=sessions,
+    )
+
+
+def _places(lists: pa.Table, of_list: NDArray[np.int64], doc_id: pa.Array) -> NDArray[np.int64]:
+    """The place of documents in their lists, -1 where they are not in it."""
+    doc_ids = lists["doc_ids"].combine_chunks()
+    starts = doc_ids.offsets.to_numpy()
+    candidates = doc_ids.flatten().dictionary_encode()
+    known = pd.Index(candidates.dictionary.to_pandas())
+    code = known.get_indexer(doc_id.to_pandas())
+    row = np.repeat(np.arange(lists.num_rows), np.diff(starts))
+    keys = pd.Index(row * len(known) + candidates.indices.to_numpy())
+    place = keys.get_indexer(np.where(code < 0, -1, of_list * len(known) + code))
+    return np.where(place < 0, -1, place - starts[of_list])
+
+
+def _values(pages: pa.StructArray, name: str) -> NDArray[np.int64]:
+    return np.array(pages.field(name).flatten().to_numpy(zero_copy_only=False))
