@@ -8,16 +8,24 @@ zero. It never gives NaN. Values are float32, or float64 where the scores are.
 
 Source of signature and definitions: Jagerman et al., "Rax: composable learning-to-rank using JAX",
 KDD 2022. What a mean is taken over is Rax's choice too: lists that hold a document for listwise
-losses, documents for pointwise ones, each over all lists; weights change the terms, not their
-number. Where Rax returns every term without a reduction, and
+losses, pairs with an order for pairwise ones, documents for pointwise ones, each over all lists;
+weights change the terms, not their number. Where Rax returns every term without a reduction, and
 zero for a masked one, ``reduction="none"`` sums them by list, so that it has one shape for all.
 """
+
+import math
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody uses
 from torch import Tensor
 
 from rankers.loss_terms import Loss, MaskedLists, Reduction, mask_lists, reduce_lists
+from rankers.pairwise_losses import (
+    approx_ndcg_loss,
+    lambdarank_loss,
+    pairwise_hinge_loss,
+    pairwise_logistic_loss,
+)
 
 
 def softmax_loss(
@@ -49,6 +57,50 @@ def softmax_loss(
     masked = lists.scores.masked_fill(~lists.where, torch.finfo(lists.scores.dtype).min)
     log_shares = F.log_softmax(masked, dim=-1).masked_fill(~lists.where, 0.0)
     per_list = -(lists.labels * lists.weights * log_shares).sum(-1)
+    return reduce_lists(per_list, lists.where.any(-1), reduction)
+
+
+def listmle_loss(
+    scores: Tensor,
+    labels: Tensor,
+    *,
+    where: Tensor | None = None,
+    weights: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Minus the log-likelihood of the order of the labels under Plackett and Luce's model.
+
+    .. math::
+        -\sum_i w_i \log \frac{e^{s_i}}{\sum_{j: r_j \ge r_i} e^{s_j}}
+
+    with ranks r by falling label, equal labels in the order given.
+
+    Xia et al., "Listwise approach to learning to rank: theory and algorithm", ICML 2008, section
+    4. Equal to Rax's `listmle_loss` without a key, except that a list without a label above zero
+    gives zero, not the likelihood of the order given, and that it takes weights.
+
+    Args:
+        scores: floats of shape (..., documents).
+        labels: relevance from 0, of which only the order counts, same shape.
+        where: which documents count, bool, same shape; all by default.
+        weights: of each document's term, or (..., 1) of each list; 1 by default.
+        reduction: "mean" over the lists that hold a document, "sum", or "none" for shape (...).
+
+    >>> listmle_loss(torch.tensor([2.0, 1.0, 3.0]), torch.tensor([1.0, 0.0, 0.0]))
+    tensor(3.5345)
+    """
+    lists = mask_lists(scores, labels, where, weights)
+    # Masked documents come last, so that no document before them sees them in its sum.
+    order = lists.labels.masked_fill(~lists.where, -math.inf).argsort(
+        dim=-1, descending=True, stable=True
+    )
+    lowest = torch.finfo(lists.scores.dtype).min
+    ordered = lists.scores.masked_fill(~lists.where, lowest).gather(-1, order)
+    remaining = ordered.flip(-1).logcumsumexp(-1).flip(-1)
+    terms = (remaining - ordered) * lists.weights.gather(-1, order)
+    relevant = (lists.labels > 0).any(-1)
+    per_list = terms.masked_fill(~lists.where.gather(-1, order), 0.0).sum(-1)
+    per_list = per_list.masked_fill(~relevant, 0.0)
     return reduce_lists(per_list, lists.where.any(-1), reduction)
 
 
@@ -111,6 +163,11 @@ def pointwise_mse_loss(
 
 LOSSES: dict[str, Loss] = {
     "softmax": softmax_loss,
+    "listmle": listmle_loss,
+    "pairwise_logistic": pairwise_logistic_loss,
+    "pairwise_hinge": pairwise_hinge_loss,
+    "lambdarank": lambdarank_loss,
+    "approx_ndcg": approx_ndcg_loss,
     "pointwise_sigmoid": pointwise_sigmoid_loss,
     "pointwise_mse": pointwise_mse_loss,
 }

@@ -11,6 +11,11 @@ from torch import Tensor
 from rankers.losses import (
     LOSSES,
     Loss,
+    approx_ndcg_loss,
+    lambdarank_loss,
+    listmle_loss,
+    pairwise_hinge_loss,
+    pairwise_logistic_loss,
     pointwise_mse_loss,
     pointwise_sigmoid_loss,
     softmax_loss,
@@ -47,6 +52,90 @@ def test_softmax_loss_by_hand() -> None:
     total = math.exp(2) + math.exp(1) + math.exp(3)
     expected = -(math.log(math.exp(2) / total) + 2 * math.log(math.exp(3) / total))
     assert softmax_loss(scores, labels).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_listmle_loss_by_hand() -> None:
+    scores, labels = torch.tensor([[2.0, 1.0, 3.0]]), torch.tensor([[1.0, 0.0, 2.0]])
+    first = math.log(math.exp(2) + math.exp(1) + math.exp(3)) - 3
+    second = math.log(math.exp(2) + math.exp(1)) - 2
+    assert listmle_loss(scores, labels).item() == pytest.approx(first + second, rel=1e-6)
+    weights = torch.tensor([[3.0, 7.0, 0.5]])
+    weighted = listmle_loss(scores, labels, weights=weights)
+    assert weighted.item() == pytest.approx(0.5 * first + 3 * second, rel=1e-6)
+
+
+def test_listmle_takes_equal_labels_in_the_order_given() -> None:
+    scores = torch.tensor([[0.5, 2.0, -1.0]])
+    tied = listmle_loss(scores, torch.tensor([[1.0, 1.0, 0.0]]))
+    ordered = listmle_loss(scores, torch.tensor([[2.0, 1.0, 0.0]]))
+    assert tied.item() == ordered.item()
+
+
+def test_pairwise_losses_by_hand() -> None:
+    scores, labels = torch.tensor([[0.0, 2.0, 1.5]]), torch.tensor([[2.0, 1.0, 1.0]])
+    logistic = [math.log(1 + math.exp(2)), math.log(1 + math.exp(1.5))]
+    assert pairwise_logistic_loss(scores, labels).item() == pytest.approx(np.mean(logistic))
+    assert pairwise_hinge_loss(scores, labels).item() == pytest.approx((3 + 2.5) / 2)
+    weights = torch.tensor([[4.0, 9.0, 9.0]])
+    assert pairwise_hinge_loss(
+        scores, labels, weights=weights, reduction="sum"
+    ).item() == pytest.approx(4 * (3 + 2.5))
+
+
+@given(lists=LISTS, weighted=st.booleans())
+def test_lambdarank_loss_as_loops_compute_it(lists: Lists, weighted: bool) -> None:
+    scores, labels, where = (torch.tensor(array) for array in lists)
+    weights = 0.5 + torch.arange(scores.numel()).reshape(scores.shape) if weighted else None
+    flat = (-1, scores.shape[-1]) if scores.numel() else (0, 1)
+    given_weights = torch.ones_like(scores) if weights is None else weights
+    expected = [
+        _lambdarank_of_a_list(
+            *zip(*((s, y, w) for s, y, w, m in zip(*rows, strict=True) if m), strict=True)
+        )
+        for rows in zip(
+            *(tensor.reshape(flat).tolist() for tensor in (scores, labels, given_weights, where)),
+            strict=True,
+        )
+        if any(rows[3])
+    ]
+    value = lambdarank_loss(scores, labels, where=where, weights=weights)
+    assert value.item() == pytest.approx(sum(expected) / max(len(expected), 1), rel=1e-4, abs=1e-6)
+
+
+def _lambdarank_of_a_list(
+    scores: tuple[float, ...], labels: tuple[float, ...], weights: tuple[float, ...]
+) -> float:
+    documents = range(len(scores))
+    ranked = sorted(documents, key=lambda i: -scores[i])
+    gains = [weight * (2**label - 1) for weight, label in zip(weights, labels, strict=True)]
+    ideal = sum(gain / math.log2(2 + i) for i, gain in enumerate(sorted(gains, reverse=True)))
+
+    def dcg(order: list[int]) -> float:
+        return sum(gains[i] / math.log2(2 + place) for place, i in enumerate(order))
+
+    total = 0.0
+    for i in documents:
+        for j in documents:
+            if labels[i] > labels[j]:
+                swapped = [{i: j, j: i}.get(k, k) for k in ranked]
+                change = abs(dcg(ranked) - dcg(swapped)) / ideal
+                total += weights[i] * change * math.log1p(math.exp(scores[j] - scores[i]))
+    return total
+
+
+def test_approx_ndcg_loss_by_hand() -> None:
+    scores, labels = torch.tensor([[0.0, 1.0]]), torch.tensor([[2.0, 1.0]])
+    ranks = [1 + 1 / (1 + math.exp(-1)), 1 + 1 / (1 + math.exp(1))]
+    dcg = 3 / math.log2(1 + ranks[0]) + 1 / math.log2(1 + ranks[1])
+    ideal = 3 + 1 / math.log2(3)
+    assert approx_ndcg_loss(scores, labels).item() == pytest.approx(-dcg / ideal)
+
+
+def test_approx_ndcg_nears_ndcg_where_scores_lie_far_apart() -> None:
+    scores, labels = torch.tensor([[300.0, 100.0, 200.0]]), torch.tensor([[0.0, 1.0, 0.5]])
+    gain = math.sqrt(2) - 1
+    ndcg = (gain / math.log2(3) + 1 / 2) / (1 + gain / math.log2(3))
+    assert approx_ndcg_loss(scores, labels).item() == pytest.approx(-ndcg)
 
 
 def test_pointwise_losses_by_hand() -> None:
