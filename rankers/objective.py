@@ -7,8 +7,18 @@ import torch
 from torch import Tensor
 
 from rankers.losses import LOSSES
+from rankers.pairwise_losses import ordered_pairs
 
-LossName = Literal["softmax", "pointwise_sigmoid", "pointwise_mse"]
+LossName = Literal[
+    "softmax",
+    "listmle",
+    "pairwise_logistic",
+    "pairwise_hinge",
+    "lambdarank",
+    "approx_ndcg",
+    "pointwise_sigmoid",
+    "pointwise_mse",
+]
 
 
 @dataclass
@@ -39,7 +49,9 @@ def mixed_objective(
     A document that one of the signals says nothing of takes no part in that signal's loss; it
     still takes part in the other's. Labels are brought to the scale that the loss asks for:
     `softmax` learns their share of the list's sum, the pointwise losses learn them clipped to
-    [0, 1].
+    [0, 1], the others learn them as they are. Pointwise losses are means over a list's documents
+    and the pairwise logistic and hinge losses means over its pairs, so that long lists weigh no
+    more than short ones.
 
     Args:
         scores: float (lists, documents).
@@ -67,9 +79,12 @@ def _signal_loss(
     label = label.nan_to_num(0.0)
     if weights is not None:
         weights = weights.to(scores.device).nan_to_num(0.0)
+    terms = label.new_ones(label.shape[:-1])
     if loss == "softmax":
         label = label / label.sum(-1, keepdim=True).clamp(min=1e-9)
-        return LOSSES[loss](scores, label, where=where, weights=weights, reduction="none")
-    known = where.sum(-1).clamp(min=1)
-    label = label.clamp(0, 1)
-    return LOSSES[loss](scores, label, where=where, weights=weights, reduction="none") / known
+    elif loss in ("pointwise_sigmoid", "pointwise_mse"):
+        label = label.clamp(0, 1)
+        terms = where.sum(-1).clamp(min=1)
+    elif loss in ("pairwise_logistic", "pairwise_hinge"):
+        terms = ordered_pairs(label, where).sum((-2, -1)).clamp(min=1)
+    return LOSSES[loss](scores, label, where=where, weights=weights, reduction="none") / terms

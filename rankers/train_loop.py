@@ -38,7 +38,9 @@ class TrainingSettings:
     Attributes:
         backbone: what training starts from: a Hugging Face id, a folder, or "small-bert" for a
             small BERT built from the collection's own text.
-        loss: loss of each signal: softmax (listwise), pointwise_sigmoid or pointwise_mse.
+        loss: loss of each signal: softmax or listmle (listwise), pairwise_logistic or
+            pairwise_hinge, lambdarank or approx_ndcg (for nDCG), pointwise_sigmoid or
+            pointwise_mse.
         annotation_label: what to learn from annotations: the hard grade, the expected_grade
             under the annotator's probabilities, or that weighted by the annotator's confidence
             (confident_grade).

@@ -1,8 +1,10 @@
+from typing import get_args
+
 import pytest
 import torch
 
-from rankers.losses import pointwise_mse_loss, softmax_loss
-from rankers.objective import mixed_objective
+from rankers.losses import LOSSES, pointwise_mse_loss, softmax_loss
+from rankers.objective import LossName, mixed_objective
 
 SCORES = torch.tensor([[0.5, -1.0, 2.0], [1.0, 0.0, 3.0]])
 CLICKS = torch.tensor([[0.2, 0.0, 0.6], [torch.nan, torch.nan, torch.nan]])
@@ -60,3 +62,27 @@ def test_an_annotation_counts_by_its_weight() -> None:
     log_shares = torch.log_softmax(SCORES[0, :2], dim=-1)
     expected = -(0.5 * (1 / 1.5) * log_shares[0] + 0.25 * (0.5 / 1.5) * log_shares[1])
     assert value.loss.item() == pytest.approx(expected.item())
+
+
+def test_every_loss_can_be_chosen() -> None:
+    assert get_args(LossName) == tuple(LOSSES)
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "softmax"])
+def test_a_list_weighs_by_its_mean_over_what_is_known(loss: LossName) -> None:
+    clicks = torch.tensor([[0.5, 0.0, torch.nan], [0.25, 1.0, 0.0]])
+    value = mixed_objective(
+        SCORES, clicks, torch.full((2, 3), torch.nan), EQUAL, torch.ones(2), loss
+    )
+    means = LOSSES[loss](SCORES[0, :2], clicks[0, :2]) + LOSSES[loss](SCORES[1], clicks[1])
+    assert value.loss.item() == pytest.approx(means.item())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_lists_that_neither_signal_knows_teach_nothing(loss: LossName) -> None:
+    scores = SCORES.clone().requires_grad_()
+    unknown = torch.full((2, 3), torch.nan)
+    value = mixed_objective(scores, unknown, unknown, unknown, torch.full((2,), 0.5), loss).loss
+    value.backward()
+    assert value.item() == 0
+    assert (scores.grad == 0).all()
