@@ -1,4 +1,4 @@
-"""The training objective: one forward pass, two losses, and the mix between them."""
+"""The training objective: one forward pass, a loss of each signal, and the mix between them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -36,34 +36,15 @@ class ObjectiveValue:
     annotation_loss: Tensor
 
 
-def mixed_objective(
-    scores: Tensor,
-    click_label: Tensor,
-    annotation_label: Tensor,
-    annotation_weight: Tensor,
-    click_weight: Tensor,
-    loss: LossName,
-) -> ObjectiveValue:
+def mix_losses(click_loss: Tensor, annotation_loss: Tensor, click_weight: Tensor) -> ObjectiveValue:
     """Mixes the losses of both signals for lists that were scored once.
 
-    A document that one of the signals says nothing of takes no part in that signal's loss; it
-    still takes part in the other's. Labels are brought to the scale that the loss asks for:
-    `softmax` learns their share of the list's sum, the pointwise losses learn them clipped to
-    [0, 1], the others learn them as they are. Pointwise losses are means over a list's documents
-    and the pairwise logistic and hinge losses means over its pairs, so that long lists weigh no
-    more than short ones.
-
     Args:
-        scores: float (lists, documents).
-        click_label: inverse-propensity-weighted clicks an impression, from 0; NaN where unknown.
-        annotation_label: grades divided by the highest, in [0, 1]; NaN where unknown.
-        annotation_weight: how much each annotation counts, shaped as annotation_label.
+        click_loss: of each list, shape (lists,), from `label_loss` or a `SessionLoss`.
+        annotation_loss: the same of annotations.
         click_weight: from a `Mix`, in [0, 1], shape (lists,).
-        loss: the name of one of `rankers.losses.LOSSES`.
     """
-    click_loss = _signal_loss(scores, click_label, loss)
-    annotation_loss = _signal_loss(scores, annotation_label, loss, annotation_weight)
-    weight = click_weight.to(scores.device)
+    weight = click_weight.to(click_loss.device)
     return ObjectiveValue(
         loss=(weight * click_loss + (1 - weight) * annotation_loss).sum(),
         click_loss=click_loss.detach().sum(),
@@ -71,9 +52,24 @@ def mixed_objective(
     )
 
 
-def _signal_loss(
+def label_loss(
     scores: Tensor, label: Tensor, loss: LossName, weights: Tensor | None = None
 ) -> Tensor:
+    """The loss of each list by one signal's labels, shape (lists,).
+
+    A document that the signal says nothing of takes no part in it. Labels are brought to the scale
+    that the loss asks for: `softmax` learns their share of the list's sum, the pointwise losses
+    learn them clipped to [0, 1], the others learn them as they are. Pointwise losses are means over
+    a list's documents and the pairwise logistic and hinge losses means over its pairs, so that
+    long lists weigh no more than short ones.
+
+    Args:
+        scores: float (lists, documents).
+        label: from 0, NaN where unknown, same shape: inverse-propensity-weighted clicks an
+            impression, or grades divided by the highest.
+        loss: the name of one of `rankers.losses.LOSSES`.
+        weights: how much each label counts, same shape; 1 by default.
+    """
     label = label.to(scores.device)
     where = ~torch.isnan(label)
     label = label.nan_to_num(0.0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -82,8 +83,8 @@ def add_pages(lists: pa.Table, sessions: pa.Table, linear: bool) -> pa.Table:
     return lists.append_column(PAGES, pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pages))
 
 
-def pad_pages(batch: pa.Table) -> Pages:
-    """Turns the column `pages` of a batch of lists into tensors."""
+def pad_pages(batch: pa.Table, device: torch.device) -> Pages:
+    """Turns the column `pages` of a batch of lists into tensors on a device."""
     listed = batch[PAGES].combine_chunks()
     pages = listed.flatten()
     lengths = torch.tensor(pages.field("document").value_lengths().to_numpy())
@@ -95,11 +96,19 @@ def pad_pages(batch: pa.Table) -> Pages:
     sessions = torch.tensor(pages.field("sessions").to_numpy(), dtype=torch.float32)
     rows = torch.tensor(listed.value_lengths().to_numpy())
     return Pages(
-        of_list=torch.arange(len(rows)).repeat_interleave(rows),
-        document=document,
-        clicks=clicks / sessions[:, None],
-        sessions=sessions,
+        of_list=torch.arange(len(rows)).repeat_interleave(rows).to(device),
+        document=document.to(device),
+        clicks=(clicks / sessions[:, None]).to(device),
+        sessions=sessions.to(device),
     )
+
+
+def longest_page(lists: pa.Table) -> int:
+    """Positions of the longest page; 0 where lists have no pages."""
+    if PAGES not in lists.column_names:
+        return 0
+    pages = lists[PAGES].combine_chunks().flatten()
+    return int(pc.max(pages.field("document").value_lengths()).as_py())
 
 
 def _places(lists: pa.Table, of_list: NDArray[np.int64], doc_id: pa.Array) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -20,11 +21,14 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from rankers.click_objectives import ClickObjectiveName
 from rankers.cross_encoder import load_cross_encoder, score_lists
 from rankers.evaluation import MAIN_MEASURE, measure_run
 from rankers.lists import AnnotationLabel, pad_lists
 from rankers.mixing import Mix
-from rankers.objective import LossName, mixed_objective
+from rankers.objective import LossName, label_loss, mix_losses
+from rankers.pages import pad_pages
+from rankers.session_loss import SessionLoss
 
 VALIDATION_MEASURE = "validation_ndcg"
 TRAINING_STATE = "training_state.pt"
@@ -38,9 +42,14 @@ class TrainingSettings:
     Attributes:
         backbone: what training starts from: a Hugging Face id, a folder, or "small-bert" for a
             small BERT built from the collection's own text.
-        loss: loss of each signal: softmax or listmle (listwise), pairwise_logistic or
+        loss: loss of each signal's labels: softmax or listmle (listwise), pairwise_logistic or
             pairwise_hinge, lambdarank or approx_ndcg (for nDCG), pointwise_sigmoid or
             pointwise_mse.
+        click_objective: what to learn from clicks: the click labels (labels), or the sessions
+            themselves, as they are (naive) or freed of the bias of positions while training: ipw,
+            self_normalised_ipw and propensity_ratio by the propensities beside the click labels;
+            dual_learning, regression_em and pairwise_debiasing by what they learn of positions.
+        max_weight: the most that one click can weigh where click_objective is not labels.
         annotation_label: what to learn from annotations: the hard grade, the expected_grade
             under the annotator's probabilities, or that weighted by the annotator's confidence
             (confident_grade).
@@ -60,6 +69,8 @@ class TrainingSettings:
 
     backbone: str = "small-bert"
     loss: LossName = "softmax"
+    click_objective: Literal["labels"] | ClickObjectiveName = "labels"
+    max_weight: float = 20.0
     annotation_label: AnnotationLabel = "expected_grade"
     epochs: int = 8
     lists_per_step: int = 8
@@ -84,6 +95,8 @@ class WorkerTask:
         training_lists: how many lists an epoch has, over all workers.
         judgments: of validation queries; empty where there are none.
         highest_grade: of the annotations; their labels are divided by it.
+        positions: of the longest page, where sessions are learned from.
+        propensities: of positions, where the click objective needs them.
     """
 
     name: str
@@ -92,6 +105,8 @@ class WorkerTask:
     training_lists: int
     judgments: pa.Table
     highest_grade: int
+    positions: int = 0
+    propensities: Tensor | None = None
 
 
 def train_worker(task: WorkerTask) -> None:
@@ -106,6 +121,7 @@ def train_worker(task: WorkerTask) -> None:
     torch.manual_seed(settings.seed)
     model, tokenizer = load_cross_encoder(settings.backbone, settings.max_length)
     distributed = ray.train.torch.prepare_model(model)
+    sessions = _session_loss(task)
     steps = _steps_per_epoch(task) * settings.epochs
     optimizer = torch.optim.AdamW(
         model.parameters(),
@@ -114,15 +130,15 @@ def train_worker(task: WorkerTask) -> None:
         fused=True,
     )
     schedule = LambdaLR(optimizer, lambda step: _warm_up_and_decay(step, steps))
-    history = _restore(model, optimizer, schedule)
+    history = _restore(model, optimizer, schedule, sessions)
     for epoch in range(len(history), settings.epochs):
         start = time.perf_counter()
         torch.manual_seed(settings.seed + 1_000_003 * (epoch + 1))
-        metrics = _train_epoch(distributed, tokenizer, optimizer, schedule, task, epoch)
+        metrics = _train_epoch(distributed, tokenizer, optimizer, schedule, sessions, task, epoch)
         metrics[VALIDATION_MEASURE] = _validate(model, tokenizer, task)
         metrics["seconds"] = time.perf_counter() - start
         history.append({"epoch": epoch + 1, **metrics})
-        _report(history, model, tokenizer, optimizer, schedule)
+        _report(history, model, tokenizer, optimizer, schedule, sessions)
         if ray.train.get_context().get_world_rank() == 0:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
             print(f"{task.name}: epoch {epoch + 1}/{settings.epochs}  {shown}", flush=True)
@@ -133,6 +149,7 @@ def _train_epoch(
     tokenizer: PreTrainedTokenizerBase,
     optimizer: torch.optim.Optimizer,
     schedule: LambdaLR,
+    sessions: SessionLoss | None,
     task: WorkerTask,
     epoch: int,
 ) -> dict[str, float]:
@@ -151,14 +168,17 @@ def _train_epoch(
     for tokenized in batches:
         batch = pad_lists(tokenized, tokenizer)
         weight = task.mix(schedule.last_epoch / steps, batch["frequency"])
-        value = mixed_objective(
-            score_lists(model, batch, device),
-            batch["click_label"],
-            batch["annotation_label"] / task.highest_grade,
-            batch["annotation_weight"],
-            weight,
-            settings.loss,
-        )
+        scores = score_lists(model, batch, device)
+        grade = batch["annotation_label"] / task.highest_grade
+        annotation_loss = label_loss(scores, grade, settings.loss, batch["annotation_weight"])
+        if sessions is None:
+            click_loss = label_loss(scores, batch["click_label"], settings.loss)
+        else:
+            pages = pad_pages(tokenized, device)
+            click_loss = sessions(scores, pages)
+            if (evidence := sessions.evidence(scores, pages)) is not None:
+                sessions.learn(_sum_over_workers(evidence))
+        value = mix_losses(click_loss, annotation_loss, weight)
         lists_of_step = _sum_over_workers(torch.tensor(float(len(weight))))
         # DDP averages gradients over workers; this makes that the mean over all lists of the
         # step, however many of them each worker holds.
@@ -205,6 +225,7 @@ def _report(
     tokenizer: PreTrainedTokenizerBase,
     optimizer: torch.optim.Optimizer,
     schedule: LambdaLR,
+    sessions: SessionLoss | None,
 ) -> None:
     if ray.train.get_context().get_world_rank() > 0:
         ray.train.report(history[-1])
@@ -213,13 +234,18 @@ def _report(
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         state = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+        if sessions is not None:
+            state["sessions"] = sessions.state_dict()
         torch.save(state, Path(folder) / TRAINING_STATE)
         (Path(folder) / HISTORY).write_text(json.dumps(history, indent=1))
         ray.train.report(history[-1], ray.train.Checkpoint.from_directory(folder))
 
 
 def _restore(
-    model: PreTrainedModel, optimizer: torch.optim.Optimizer, schedule: LambdaLR
+    model: PreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+    schedule: LambdaLR,
+    sessions: SessionLoss | None,
 ) -> list[dict[str, float]]:
     """Loads the last checkpoint, where there is one; returns the history up to it."""
     checkpoint = ray.train.get_checkpoint()
@@ -230,8 +256,18 @@ def _restore(
         state = torch.load(Path(folder) / TRAINING_STATE, weights_only=True)
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
+        if sessions is not None:
+            sessions.load_state_dict(state["sessions"])
         history: list[dict[str, float]] = json.loads((Path(folder) / HISTORY).read_text())
     return history
+
+
+def _session_loss(task: WorkerTask) -> SessionLoss | None:
+    name = task.settings.click_objective
+    if name == "labels" or task.positions == 0:  # of annotations alone there are no pages
+        return None
+    loss = SessionLoss(name, task.positions, task.propensities, task.settings.max_weight)
+    return loss.to(ray.train.torch.get_device())
 
 
 def _steps_per_epoch(task: WorkerTask) -> int:

@@ -11,17 +11,22 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import ray.data
 import ray.train
+import torch
 from ray.train import CheckpointConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchTrainer
+from torch import Tensor
 
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output, warn_unfinished
 from corpus.tables import Collection, read_collection, read_table
+from rankers.click_objectives import CLICK_OBJECTIVES
 from rankers.cross_encoder import check_model, load_cross_encoder
 from rankers.lists import add_labels, candidate_lists, tokenize_lists
 from rankers.mixing import Constant, FrequencySigmoid, Mix
+from rankers.pages import add_pages, longest_page
 from rankers.small_bert import build_small_bert
 from rankers.train_loop import (
     TRAINING_STATE,
@@ -92,6 +97,7 @@ class SupervisedLists:
         collection: as read.
         training: lists of training queries, with both labels.
         validation: lists of validation queries, with both labels.
+        propensities: of positions, where the click objective needs them.
         judgments: grades of validation queries: human or, without any, the labels themselves.
     """
 
@@ -99,6 +105,7 @@ class SupervisedLists:
     training: pa.Table
     validation: pa.Table
     judgments: pa.Table
+    propensities: Tensor | None
 
 
 def read_supervised_lists(
@@ -123,7 +130,10 @@ def read_supervised_lists(
     """
     _check_settings(training)
     only = mix.click_weight if isinstance(mix, Constant) else None
-    if click_labels is None and only != 0:
+    objective = training.click_objective
+    of_sessions = None if objective == "labels" else CLICK_OBJECTIVES[objective]
+    needs_labels = of_sessions is None or of_sessions.needs_propensities
+    if click_labels is None and only != 0 and needs_labels:
         raise InputError(f"{mix} uses clicks; give --click_labels, or a Constant mix of 0")
     if annotations is None and only != 1:
         raise InputError(f"{mix} uses annotations; give --annotations, or a Constant mix of 1")
@@ -140,11 +150,16 @@ def read_supervised_lists(
             f"{collection}: {train_lists.num_rows} training lists cannot feed {training.workers} "
             "workers"
         )
+    propensities = None
+    if of_sessions is not None and only != 0:
+        train_lists = add_pages(train_lists, tables.sessions, of_sessions.linear)
+        if of_sessions.needs_propensities and click_labels is not None:
+            propensities = _read_propensities(click_labels)
     of_validation = pc.is_in(tables.judgments["query_id"], value_set=validation_lists["query_id"])
     judgments = tables.judgments.filter(of_validation)
     if judgments.num_rows == 0:
         judgments = _labels_as_judgments(validation_lists)
-    return SupervisedLists(tables, train_lists, validation_lists, judgments)
+    return SupervisedLists(tables, train_lists, validation_lists, judgments, propensities)
 
 
 def fit_ranker(
@@ -181,6 +196,8 @@ def fit_ranker(
         training_lists=lists.training.num_rows,
         judgments=lists.judgments,
         highest_grade=HIGHEST_GRADE,
+        positions=longest_page(lists.training),
+        propensities=lists.propensities,
     )
     trainer = TorchTrainer(
         # Bound rather than given as the loop's config, which Ray Train reads in its controller too:
@@ -244,10 +261,29 @@ def _check_settings(training: TrainingSettings) -> None:
             f"lists_per_step ({training.lists_per_step}) must be a multiple of workers "
             f"({training.workers}), so that every worker has the same share"
         )
+    if training.max_weight < 1:
+        raise InputError(f"max_weight must be at least 1, not {training.max_weight}")
     if training.epochs < 1 or training.workers < 1:
         raise InputError("epochs and workers must be at least 1")
     if training.backbone != SMALL_BERT:
         check_model(training.backbone)
+
+
+def _read_propensities(click_labels: Path) -> Tensor:
+    """The propensities that `fit_clicks` wrote beside the labels, by position."""
+    path = click_labels / "propensities.parquet"
+    if not path.exists():
+        raise InputError(f"{path}: there is no such table; fit_clicks writes it beside the labels")
+    table = pq.read_table(path)
+    if "context" in table.column_names:
+        raise InputError(
+            f"{path}: holds propensities by context, which only click labels can tell apart; take "
+            "click_objective labels, or fit clicks without a context"
+        )
+    if table["propensity"].null_count:
+        raise InputError(f"{path}: the propensity of a position is unknown; take propensity em")
+    by_position = table.sort_by("position")["propensity"].to_numpy()
+    return torch.tensor(by_position, dtype=torch.float32).clamp(max=1.0)
 
 
 def _labels_as_judgments(validation: pa.Table) -> pa.Table:

@@ -18,6 +18,7 @@ from rankers.session_loss import SessionLoss
 
 NAMES: list[ClickObjectiveName] = list(get_args(ClickObjectiveName))
 PROPENSITIES = torch.tensor([1.0, 0.5, 0.25])
+CPU = torch.device("cpu")
 SCORES = torch.tensor([[2.0, 1.0, 0.0]])
 LOG_SHARES = SCORES[0] - math.log(math.e**2 + math.e + 1)
 
@@ -143,7 +144,7 @@ def test_compacted_sessions_have_the_gradient_of_raw_ones(
     lists = lists_of(queries=2, documents=3)
     raw, raw_bias = gradient(name, scores, raw_pages(rows, documents=3))
     for linear in {False, CLICK_OBJECTIVES[name].linear}:
-        pages = pad_pages(add_pages(lists, sessions_table(rows), linear))
+        pages = pad_pages(add_pages(lists, sessions_table(rows), linear), CPU)
         compacted, bias = gradient(name, scores, pages)
         torch.testing.assert_close(compacted, raw, atol=1e-6, rtol=1e-6)
         torch.testing.assert_close(bias, raw_bias, atol=1e-6, rtol=1e-6)
@@ -156,7 +157,7 @@ def test_pairs_within_a_session_are_lost_in_summed_clicks(name: ClickObjectiveNa
     lists = lists_of(queries=1, documents=3)
     of_sessions, _ = gradient(name, scores, raw_pages(rows, documents=3))
     of_pages, _ = gradient(
-        name, scores, pad_pages(add_pages(lists, sessions_table(rows), linear=True))
+        name, scores, pad_pages(add_pages(lists, sessions_table(rows), linear=True), CPU)
     )
     assert not torch.allclose(of_sessions, of_pages, atol=1e-2)
 

@@ -2,9 +2,10 @@ from typing import get_args
 
 import pytest
 import torch
+from torch import Tensor
 
 from rankers.losses import LOSSES, pointwise_mse_loss, softmax_loss
-from rankers.objective import LossName, mixed_objective
+from rankers.objective import LossName, ObjectiveValue, label_loss, mix_losses
 
 SCORES = torch.tensor([[0.5, -1.0, 2.0], [1.0, 0.0, 3.0]])
 CLICKS = torch.tensor([[0.2, 0.0, 0.6], [torch.nan, torch.nan, torch.nan]])
@@ -12,9 +13,21 @@ EQUAL = torch.ones(2, 3)
 GRADES = torch.tensor([[1.0, 0.0, torch.nan], [0.5, 0.5, 0.0]])
 
 
+def mixed(
+    scores: Tensor,
+    clicks: Tensor,
+    grades: Tensor,
+    grade_weight: Tensor,
+    click_weight: Tensor,
+    loss: LossName,
+) -> ObjectiveValue:
+    annotation_loss = label_loss(scores, grades, loss, grade_weight)
+    return mix_losses(label_loss(scores, clicks, loss), annotation_loss, click_weight)
+
+
 def test_mixes_the_two_losses_of_each_list() -> None:
     weight = torch.tensor([0.25, 0.75])
-    value = mixed_objective(SCORES, CLICKS, GRADES, EQUAL, weight, "softmax")
+    value = mixed(SCORES, CLICKS, GRADES, EQUAL, weight, "softmax")
     click = softmax_loss(SCORES[0], torch.tensor([0.25, 0.0, 0.75]))
     annotation = [
         softmax_loss(SCORES[0, :2], torch.tensor([1.0, 0.0])),
@@ -34,14 +47,14 @@ def test_a_signal_without_weight_has_no_gradient(click_weight: float) -> None:
         scores = SCORES.clone().requires_grad_()
         clicks = CLICKS if click_weight else CLICKS * spoiled
         grades = GRADES if not click_weight else GRADES / spoiled
-        mixed_objective(scores, clicks, grades, EQUAL, weight, "pointwise_mse").loss.backward()
+        mixed(scores, clicks, grades, EQUAL, weight, "pointwise_mse").loss.backward()
         gradients.append(scores.grad)
     assert torch.equal(*gradients)
 
 
 def test_pointwise_labels_are_clipped_to_one() -> None:
     clicks = torch.tensor([[4.0, 0.0, 0.0]])
-    value = mixed_objective(
+    value = mixed(
         SCORES[:1],
         clicks,
         torch.full((1, 3), torch.nan),
@@ -56,7 +69,7 @@ def test_pointwise_labels_are_clipped_to_one() -> None:
 def test_an_annotation_counts_by_its_weight() -> None:
     grades = torch.tensor([[1.0, 0.5, torch.nan]])
     weight = torch.tensor([[0.5, 0.25, torch.nan]])
-    value = mixed_objective(
+    value = mixed(
         SCORES[:1], torch.full((1, 3), torch.nan), grades, weight, torch.zeros(1), "softmax"
     )
     log_shares = torch.log_softmax(SCORES[0, :2], dim=-1)
@@ -71,9 +84,7 @@ def test_every_loss_can_be_chosen() -> None:
 @pytest.mark.parametrize("loss", [name for name in LOSSES if name != "softmax"])
 def test_a_list_weighs_by_its_mean_over_what_is_known(loss: LossName) -> None:
     clicks = torch.tensor([[0.5, 0.0, torch.nan], [0.25, 1.0, 0.0]])
-    value = mixed_objective(
-        SCORES, clicks, torch.full((2, 3), torch.nan), EQUAL, torch.ones(2), loss
-    )
+    value = mixed(SCORES, clicks, torch.full((2, 3), torch.nan), EQUAL, torch.ones(2), loss)
     means = LOSSES[loss](SCORES[0, :2], clicks[0, :2]) + LOSSES[loss](SCORES[1], clicks[1])
     assert value.loss.item() == pytest.approx(means.item())
 
@@ -82,7 +93,7 @@ def test_a_list_weighs_by_its_mean_over_what_is_known(loss: LossName) -> None:
 def test_lists_that_neither_signal_knows_teach_nothing(loss: LossName) -> None:
     scores = SCORES.clone().requires_grad_()
     unknown = torch.full((2, 3), torch.nan)
-    value = mixed_objective(scores, unknown, unknown, unknown, torch.full((2,), 0.5), loss).loss
+    value = mixed(scores, unknown, unknown, unknown, torch.full((2,), 0.5), loss).loss
     value.backward()
     assert value.item() == 0
     assert (scores.grad == 0).all()
