@@ -86,31 +86,35 @@ def main(pairs: list[int] | None = None) -> None:
         pairs: by default 10, 30, 100 and 300 thousand.
     """
     table = Table("pairs", "driver, MiB", "engine's actor, MiB", "pairs/s")
-    # Each in a process of its own: what one run leaves behind would count as the next one's.
-    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
+    # Each in a process of its own: what one leaves behind would count as the next one's.
+    with (
+        ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         for number in pairs or [10_000, 30_000, 100_000, 300_000]:
-            peak, speed = processes.submit(measure, number).result()
+            folder = Path(scratch) / str(number)
+            processes.submit(write_pairs, folder / "collection", number).result()
+            peak, seconds = processes.submit(measure, folder).result()
+            speed = number / seconds
             cells = [f"{peak[who] / 2**20:,.0f}" for who in ("driver", "actor")]
             table.add_row(f"{number:,}", *cells, f"{speed:,.0f}")
             print(number, *cells, file=sys.stderr, flush=True)
     Console().print(table)
 
 
-def measure(pairs: int) -> tuple[dict[str, int], float]:
-    """Peak memory of driver and actor in bytes, and pairs a second with the engine's start."""
+def measure(folder: Path) -> tuple[dict[str, int], float]:
+    """Peak memory of driver and actor in bytes, and seconds with the engine's start."""
     connect()
     # Ray's workers cannot import this file by the name that it has in a spawned process.
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     model = demo_judge()
-    with tempfile.TemporaryDirectory() as scratch:
-        collection = write_pairs(Path(scratch) / "collection", pairs)
-        started = time.perf_counter()
-        with peak_memory() as peak, contextlib.redirect_stdout(io.StringIO()):
-            annotate(collection, Path(scratch) / "out", str(model), engine=Instant(str(model)))
-        return peak, pairs / (time.perf_counter() - started)
+    started = time.perf_counter()
+    with peak_memory() as peak, contextlib.redirect_stdout(io.StringIO()):
+        annotate(folder / "collection", folder / "out", str(model), engine=Instant(str(model)))
+    return peak, time.perf_counter() - started
 
 
-def write_pairs(folder: Path, pairs: int) -> Path:
+def write_pairs(folder: Path, pairs: int) -> None:
     """A collection of so many candidate pairs over 20,000 documents."""
     queries = pairs // DOCUMENTS_PER_QUERY
     rng = np.random.default_rng(0)
@@ -136,7 +140,6 @@ def write_pairs(folder: Path, pairs: int) -> Path:
         }
     )
     write_collection(Collection(**tables), folder)
-    return folder
 
 
 @contextlib.contextmanager

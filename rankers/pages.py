@@ -1,37 +1,14 @@
 """What sessions showed of each training list, and what was clicked there."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from clicks.compaction import compact_sessions, distinct_sessions
 from corpus.errors import InputError
-
-PAGES = "pages"
-
-
-@dataclass(frozen=True)
-class Pages:
-    """The pages of a batch of lists.
-
-    Attributes:
-        of_list: which list each row belongs to, int64 (rows,).
-        document: the place in that list of the document at each position, int64 (rows, positions);
-            -1 beyond a page's end, and for a document that is no candidate.
-        clicks: the share of the row's sessions that clicked, float32 (rows, positions).
-        sessions: how many they are, float32 (rows,).
-    """
-
-    of_list: Tensor
-    document: Tensor
-    clicks: Tensor
-    sessions: Tensor
+from rankers.page_tensors import PAGES
 
 
 def add_pages(lists: pa.Table, sessions: pa.Table, linear: bool) -> pa.Table:
@@ -83,26 +60,6 @@ def add_pages(lists: pa.Table, sessions: pa.Table, linear: bool) -> pa.Table:
     return lists.append_column(PAGES, pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pages))
 
 
-def pad_pages(batch: pa.Table, device: torch.device) -> Pages:
-    """Turns the column `pages` of a batch of lists into tensors on a device."""
-    listed = batch[PAGES].combine_chunks()
-    pages = listed.flatten()
-    lengths = torch.tensor(pages.field("document").value_lengths().to_numpy())
-    where = torch.arange(int(lengths.max()) if len(lengths) else 0) < lengths[:, None]
-    document = torch.full(where.shape, -1)
-    document[where] = torch.tensor(_values(pages, "document"), dtype=torch.int64)
-    clicks = torch.zeros(where.shape)
-    clicks[where] = torch.tensor(_values(pages, "clicks"), dtype=torch.float32)
-    sessions = torch.tensor(pages.field("sessions").to_numpy(), dtype=torch.float32)
-    rows = torch.tensor(listed.value_lengths().to_numpy())
-    return Pages(
-        of_list=torch.arange(len(rows)).repeat_interleave(rows).to(device),
-        document=document.to(device),
-        clicks=(clicks / sessions[:, None]).to(device),
-        sessions=sessions.to(device),
-    )
-
-
 def longest_page(lists: pa.Table) -> int:
     """Positions of the longest page; 0 where lists have no pages."""
     if PAGES not in lists.column_names:
@@ -122,7 +79,3 @@ def _places(lists: pa.Table, of_list: NDArray[np.int64], doc_id: pa.Array) -> ND
     keys = pd.Index(row * len(known) + candidates.indices.to_numpy())
     place = keys.get_indexer(np.where(code < 0, -1, of_list * len(known) + code))
     return np.where(place < 0, -1, place - starts[of_list])
-
-
-def _values(pages: pa.StructArray, name: str) -> NDArray[np.int64]:
-    return np.array(pages.field(name).flatten().to_numpy(zero_copy_only=False))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from rankers.click_objectives import CLICK_OBJECTIVES, ClickObjectiveName
-from rankers.pages import Pages
+from rankers.page_tensors import Pages
 
 # The bias is learned from about the last hundred steps, since the scores that it follows change,
 # and where it starts from counts as ten sessions.

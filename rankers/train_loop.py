@@ -27,7 +27,7 @@ from rankers.evaluation import MAIN_MEASURE, measure_run
 from rankers.lists import AnnotationLabel, pad_lists
 from rankers.mixing import Mix
 from rankers.objective import LossName, label_loss, mix_losses
-from rankers.pages import pad_pages
+from rankers.page_tensors import pad_pages
 from rankers.session_loss import SessionLoss
 
 VALIDATION_MEASURE = "validation_ndcg"

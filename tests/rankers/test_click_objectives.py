@@ -13,7 +13,8 @@ from torch import Tensor
 
 from corpus.errors import InputError
 from rankers.click_objectives import CLICK_OBJECTIVES, ClickObjectiveName
-from rankers.pages import Pages, add_pages, pad_pages
+from rankers.page_tensors import Pages, pad_pages
+from rankers.pages import add_pages
 from rankers.session_loss import SessionLoss
 
 NAMES: list[ClickObjectiveName] = list(get_args(ClickObjectiveName))

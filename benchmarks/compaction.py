@@ -1,0 +1,195 @@
+"""An epoch on raw sessions against one on compacted sessions: same steps, same final loss.
+
+    python benchmarks/compaction.py
+
+A simulated log, in which a few queries have most of the sessions. Both contestants train the same
+small cross-encoder with the same objective, a step being all sessions of a few queries. One scores
+the page of every session; the other scores the candidates of every query once and takes the loss of
+its compacted sessions from these scores. Texts are tokenized before the clock starts.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.pop(0)  # this folder, where a file has the name of a package
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from jsonargparse import auto_cli
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import nn
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerBase
+
+from corpus.simulator import examination_probability
+from corpus.world import simulate_world
+from rankers.click_objectives import CLICK_OBJECTIVES, ClickObjectiveName
+from rankers.cross_encoder import load_cross_encoder, score_lists
+from rankers.lists import candidate_lists, pad_lists, tokenize_lists
+from rankers.page_tensors import PAGES, pad_pages
+from rankers.pages import add_pages, longest_page
+from rankers.session_loss import SessionLoss
+from rankers.small_bert import build_small_bert
+
+CPU = torch.device("cpu")
+MAX_LENGTH = 32
+LISTS_AT_ONCE = 64
+LEARNING_RATE = 1e-3
+
+
+def main(
+    sessions: int = 100_000,
+    queries: int = 1_000,
+    queries_per_step: int = 8,
+    objective: ClickObjectiveName = "ipw",
+    seed: int = 0,
+) -> None:
+    """Prints the seconds of an epoch of each, their ratio, and the loss of all after it.
+
+    Args:
+        sessions: of the log.
+        queries: that they are spread over, by Zipf's law.
+        queries_per_step: whose sessions one step of the optimizer sees.
+        objective: what is learned from the clicks.
+        seed: of the log and the model.
+    """
+    torch.set_num_threads(1)  # these models are too small for more
+    collection = simulate_world(seed, queries, 2 * queries, sessions).collection
+    with tempfile.TemporaryDirectory() as folder:
+        build_small_bert(collection, Path(folder), seed)
+        _, tokenizer = load_cross_encoder(folder, MAX_LENGTH)
+    by_query = candidate_lists(collection, None)
+    compacted = tokenize_lists(
+        add_pages(by_query, collection.sessions, CLICK_OBJECTIVES[objective].linear),
+        tokenizer,
+        MAX_LENGTH,
+    )
+    by_session = raw_lists(by_query, collection.sessions)
+    raw = tokenize_lists(by_session, tokenizer, MAX_LENGTH)
+    order = np.random.default_rng(seed).permutation(by_query.num_rows)
+    steps = [order[at : at + queries_per_step] for at in range(0, len(order), queries_per_step)]
+    table = Table("epoch on", "pairs scored", "seconds", "loss after it")
+    seconds = {}
+    for name, lists in (("raw sessions", raw), ("compacted sessions", compacted)):
+        torch.manual_seed(seed)
+        model = tiny_model(len(tokenizer))
+        loss = session_loss(objective, compacted)
+        query = pd.Index(by_query["query_id"]).get_indexer(lists["query_id"].to_pandas())
+        start = time.perf_counter()
+        train_epoch(model, tokenizer, loss, lists, query, steps, name)
+        seconds[name] = time.perf_counter() - start
+        after = mean_loss(model, tokenizer, loss, compacted)
+        pairs = len(lists["doc_ids"].combine_chunks().flatten())
+        table.add_row(name, f"{pairs:,}", f"{seconds[name]:.1f}", f"{after:.6f}")
+    Console().print(table)
+    first, second = seconds.values()
+    print(f"{objective}: an epoch takes {first / second:.1f} times as long on raw sessions")
+
+
+def raw_lists(by_query: pa.Table, sessions: pa.Table) -> pa.Table:
+    """A list for each session, of the documents that it showed, with that session alone."""
+    texts: dict[tuple[str, str], str] = {}
+    for query_id, doc_ids, documents in zip(
+        *(by_query[name].to_pylist() for name in ("query_id", "doc_ids", "documents")), strict=True
+    ):
+        texts |= {(query_id, d): text for d, text in zip(doc_ids, documents, strict=True)}
+    row = pd.Index(by_query["query_id"]).get_indexer(sessions["query_id"].to_pandas())
+    shown = sessions["doc_ids"].to_pylist()
+    documents = [
+        [texts[query_id, d] for d in page]
+        for query_id, page in zip(sessions["query_id"].to_pylist(), shown, strict=True)
+    ]
+    pages = [
+        [{"document": list(range(len(clicks))), "clicks": list(map(int, clicks)), "sessions": 1}]
+        for clicks in sessions["clicks"].to_pylist()
+    ]
+    lists = by_query.select(["query_id", "text", "frequency"]).take(row)
+    lists = lists.append_column("doc_ids", sessions["doc_ids"])
+    return lists.append_column("documents", [documents]).append_column(PAGES, [pages])
+
+
+def tiny_model(vocabulary: int) -> nn.Module:
+    """A BERT so small that a hundred thousand pages are scored in minutes."""
+    config = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=MAX_LENGTH,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        num_labels=1,  # type: ignore[call-arg]
+    )
+    return BertForSequenceClassification(config)
+
+
+def session_loss(objective: ClickObjectiveName, compacted: pa.Table) -> SessionLoss:
+    """The objective, where it needs propensities with those that made the clicks."""
+    examination = examination_probability(longest_page(compacted))
+    return SessionLoss(
+        objective, len(examination), torch.tensor(examination / examination[0]).float()
+    )
+
+
+def train_epoch(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    loss: SessionLoss,
+    lists: pa.Table,
+    query: NDArray[np.int64],
+    steps: list[NDArray[np.int64]],
+    name: str,
+) -> None:
+    """One step for each group of queries, on the mean loss of each query's sessions.
+
+    Args:
+        model: the ranker.
+        tokenizer: pads.
+        loss: of the lists' pages.
+        lists: one or several for each query.
+        query: the number of each list's query.
+        steps: the numbers of the queries of each step.
+        name: for the progress bar.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
+    by_query = pd.Series(np.arange(len(query))).groupby(query).indices
+    for step in track(steps, description=name):
+        optimizer.zero_grad()
+        evidence = torch.zeros_like(loss.sums)
+        rows = np.concatenate([by_query[number] for number in step])
+        share = np.concatenate([np.full(len(by_query[n]), 1 / len(by_query[n])) for n in step])
+        for at in range(0, len(rows), LISTS_AT_ONCE):
+            batch = lists.take(rows[at : at + LISTS_AT_ONCE])
+            scores = score_lists(model, pad_lists(batch, tokenizer), CPU)
+            pages = pad_pages(batch, CPU)
+            weight = torch.tensor(share[at : at + LISTS_AT_ONCE] / len(step)).float()
+            (weight @ loss(scores, pages)).backward()
+            if (said := loss.evidence(scores, pages)) is not None:
+                evidence += said
+        optimizer.step()
+        if loss.objective.evidence is not None:
+            loss.learn(evidence)
+
+
+def mean_loss(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, loss: SessionLoss, lists: pa.Table
+) -> float:
+    """Of all queries, with the model as it is."""
+    total = 0.0
+    with torch.no_grad():
+        for at in range(0, lists.num_rows, LISTS_AT_ONCE):
+            batch = lists.slice(at, LISTS_AT_ONCE)
+            scores = score_lists(model, pad_lists(batch, tokenizer), CPU)
+            total += float(loss(scores, pad_pages(batch, CPU)).sum())
+    return total / lists.num_rows
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)
