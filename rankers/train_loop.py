@@ -129,7 +129,7 @@ def train_worker(task: WorkerTask) -> None:
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    schedule = LambdaLR(optimizer, lambda step: _warm_up_and_decay(step, steps))
+    schedule = LambdaLR(optimizer, lambda step: warm_up_and_decay(step, steps))
     history = _restore(model, optimizer, schedule, sessions)
     for epoch in range(len(history), settings.epochs):
         start = time.perf_counter()
@@ -275,7 +275,8 @@ def _steps_per_epoch(task: WorkerTask) -> int:
     return math.ceil((task.training_lists // workers) / (task.settings.lists_per_step // workers))
 
 
-def _warm_up_and_decay(step: int, steps: int) -> float:
+def warm_up_and_decay(step: int, steps: int) -> float:
+    """The share of the highest learning rate: up over a tenth of the steps, then down to zero."""
     warm_up = max(steps // 10, 1)
     return min((step + 1) / warm_up, max((steps - step) / max(steps - warm_up, 1), 0.0))
 
