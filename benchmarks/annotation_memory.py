@@ -2,12 +2,13 @@
 
     python benchmarks/annotation_memory.py
 
-Prints, for each number of pairs, the most memory that the driver and the engine's actor held to
-themselves (unique set size: without what is shared with the object store), and pairs a second.
+Prints, for each number of pairs, the most memory that the driver and the engine's actor held on
+their heaps (anonymous memory: without the object store's and without files), and pairs a second.
 """
 
 import contextlib
 import io
+import os
 import sys
 import tempfile
 import threading
@@ -144,23 +145,30 @@ def write_pairs(folder: Path, pairs: int) -> None:
 
 @contextlib.contextmanager
 def peak_memory() -> Any:
-    """Samples the driver's and the actors' unique set size while the block runs."""
+    """Samples the anonymous memory of the driver and of the actors while the block runs."""
     peak = {"driver": 0, "actor": 0}
-    driver, running = psutil.Process(), threading.Event()
+    running = threading.Event()
 
     def sample() -> None:
         while not running.wait(0.2):
-            peak["driver"] = max(peak["driver"], driver.memory_full_info().uss)
+            peak["driver"] = max(peak["driver"], anonymous_memory(os.getpid()))
             for process in psutil.process_iter(["cmdline"]):
                 if "ray::MapWorker" in " ".join(process.info["cmdline"] or ()):
-                    with contextlib.suppress(psutil.Error):
-                        peak["actor"] = max(peak["actor"], process.memory_full_info().uss)
+                    with contextlib.suppress(OSError):
+                        peak["actor"] = max(peak["actor"], anonymous_memory(process.pid))
 
     sampler = threading.Thread(target=sample, daemon=True)
     sampler.start()
     yield peak
     running.set()
     sampler.join()
+
+
+def anonymous_memory(process: int) -> int:
+    """Bytes, as Linux counts them."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    [kibibytes] = [line.split()[1] for line in lines if line.startswith("Anonymous:")]
+    return int(kibibytes) * 1024
 
 
 if __name__ == "__main__":
