@@ -1,10 +1,12 @@
 """The cascade model and the dependent click model."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from clicks.chain import ChainModel, Clicks
+from clicks.chain import ChainModel
 from clicks.click_log import ClickLog
-from clicks.shrinkage import Array, PairRates, learn_prior, total
+from clicks.expected_reads import Reads
+from clicks.shrinkage import Array, PairRates, learn_prior
 
 
 class CascadeModel(ChainModel):
@@ -25,8 +27,8 @@ class CascadeModel(ChainModel):
     def __init__(self) -> None:
         """There is nothing to set."""
 
-    def _going_on(self, *rates: Array) -> tuple[Array, Array]:
-        return np.ones(1), np.zeros(1)
+    def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
+        return 1.0, np.zeros(1)
 
     def _fit(self, log: ClickLog) -> None:
         read = log.shown & (np.cumsum(log.clicks, axis=1) - log.clicks == 0)
@@ -58,13 +60,9 @@ class DependentClickModel(ChainModel):
     def _start(self, pairs: int, documents: int, positions: int) -> None:
         self.continuation_ = np.full(positions, 0.5)
 
-    def _going_on(self, *rates: Array) -> tuple[Array, Array]:
-        position = np.minimum(np.arange(rates[0].shape[-1]), len(self.continuation_) - 1)
-        return np.ones(1), self.continuation_[position]
+    def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
+        return 1.0, self.continuation_[np.minimum(position, len(self.continuation_) - 1)]
 
-    def _improve(self, clicks: Clicks, learning: bool) -> tuple[Array | float, Array | float]:
-        positions = len(self.continuation_)
-        went_on = total(clicks.position, clicks.went_on, positions)
-        all_clicks = total(clicks.position, clicks.sessions, positions)
-        self.continuation_ = (went_on + 1) / (all_clicks + 2)
+    def _improve(self, reads: Reads, learning: bool) -> tuple[Array | float, Array | float]:
+        self.continuation_ = (reads.position_went_on + 1) / (reads.position_clicks + 2)
         return 0.0, 0.0
