@@ -14,9 +14,10 @@ class CascadeModel(ChainModel):
 
         P(click | read) = attractiveness[q, d], after_skip = 1, after_click = 0
 
-    In closed form: attractiveness is the rate of first clicks in the results down to them. Later
-    clicks, which the model holds to be impossible, are not counted in the fit, and have a
-    log-likelihood of minus infinity.
+    In closed form: attractiveness is the rate of clicks in the results down to the click, or in
+    the whole page where there is none. The model holds further clicks to be impossible: their
+    log-likelihood is minus infinity. In the fit each of them ends a cascade of its own, which
+    begins below the click before it, so that all clicks count.
 
     Attributes:
         attractiveness_: of each pair.
@@ -31,8 +32,9 @@ class CascadeModel(ChainModel):
         return 1.0, np.zeros(1)
 
     def _fit(self, log: ClickLog) -> None:
-        read = log.shown & (np.cumsum(log.clicks, axis=1) - log.clicks == 0)
-        known = log.trials(read)
+        last = log.clicks.shape[1] - 1 - np.argmax(log.clicks[:, ::-1], axis=1)
+        last[~log.clicks.any(axis=1)] = log.clicks.shape[1]
+        known = log.trials(log.shown & (np.arange(log.clicks.shape[1]) <= last[:, None]))
         self.attractiveness_ = learn_prior(known).rates(known)
 
 

@@ -36,7 +36,7 @@ class ChainModel(ClickModel):
     attractiveness_: PairRates
     iterations_: int
     converged_: bool
-    _prior: RatePrior
+    _prior: RatePrior | None
 
     def __init__(self, max_iterations: int = 300, tolerance: float = 1e-5) -> None:
         """Sets how long to fit.
@@ -76,6 +76,7 @@ class ChainModel(ClickModel):
         self.attractiveness_ = PairRates(
             np.full(pairs, overall), np.full(documents, overall), overall
         )
+        self._prior = None
         self._start(pairs, documents, log.pair.shape[1])
         states = [self._state()]
         for iteration in range(1, self.max_iterations + 1):
@@ -106,7 +107,7 @@ class ChainModel(ClickModel):
             documents=len(self.pairs_.documents),
         )
         if learning:
-            self._prior = learn_prior(known)
+            self._prior = learn_prior(known, self._prior)
         self.attractiveness_ = self._prior.rates(known)
 
     def _state(self) -> Array:
@@ -138,9 +139,7 @@ class ChainModel(ClickModel):
         for position in range(click.shape[1]):
             attractive = rates[:, position]
             click[:, position] = read * attractive
-            read = read * (
-                (1 - attractive) * after_skip + attractive * after_click[:, position]
-            )
+            read = read * ((1 - attractive) * after_skip + attractive * after_click[:, position])
         return click
 
     def _click_given_earlier(self, log: ClickLog) -> Array:

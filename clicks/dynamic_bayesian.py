@@ -32,11 +32,12 @@ class DynamicBayesianNetwork(ChainModel):
     rates = ("attractiveness_", "satisfaction_")
     satisfaction_: PairRates
     perseverance_: float
-    _satisfaction_prior: RatePrior
+    _satisfaction_prior: RatePrior | None
 
     def _start(self, pairs: int, documents: int, positions: int) -> None:
         self.satisfaction_ = PairRates(np.full(pairs, 0.5), np.full(documents, 0.5), 0.5)
         self.perseverance_ = 0.9
+        self._satisfaction_prior = None
 
     def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
         _, satisfaction = rates
@@ -61,7 +62,7 @@ class DynamicBayesianNetwork(ChainModel):
             documents=len(self.pairs_.documents),
         )
         if learning:
-            self._satisfaction_prior = learn_prior(known)
+            self._satisfaction_prior = learn_prior(known, self._satisfaction_prior)
         self.satisfaction_ = self._satisfaction_prior.rates(known)
         return float(satisfied.sum())
 

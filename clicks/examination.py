@@ -68,8 +68,9 @@ def examine(
     attractiveness in its place, which makes places look more examined than they are. So
     attractiveness is integrated out while examination is learned, and its distribution is
     learned along: a weight for each of 128 levels (the nonparametric maximum likelihood estimate;
-    Laird, JASA 1978); a pair of few impressions sees each eight of them as one. Both maximise the marginal likelihood of the counts, by L-BFGS on its exact
-    gradient; pairs with equal counts are integrated once.
+    Laird, JASA 1978), of which pairs of few impressions see each eight as one. Both maximise the
+    marginal likelihood of the counts, by L-BFGS on its exact gradient; pairs with equal counts
+    are integrated once.
 
     Each pair's attractiveness is then its rate of clicks in examined impressions, shrunk as
     `clicks.shrinkage` has it. Of impressions without a click the share that was examined is
@@ -309,7 +310,7 @@ def _integrate(
 
 def _attractiveness(log: ClickLog, counts: PairCounts, examination: Array) -> PairRates:
     document, documents = log.pairs.document, len(log.pairs.documents)
-    attractiveness = np.full(len(counts.pair_clicks), 0.5)
+    attractiveness, prior = np.full(len(counts.pair_clicks), 0.5), None
     for rounds in range(RATE_ROUNDS):
         examined = np.empty_like(attractiveness)
         _examine_non_clicks(
@@ -317,8 +318,8 @@ def _attractiveness(log: ClickLog, counts: PairCounts, examination: Array) -> Pa
             *(examination, attractiveness, examined),
         )
         known = Trials(counts.pair_clicks, counts.pair_clicks + examined, document, documents)
-        if rounds in (0, RATE_ROUNDS // 2):
-            prior = learn_prior(known)
+        if rounds < 2:
+            prior = learn_prior(known, prior)
         rates = prior.rates(known)
         attractiveness = rates.pair
     return rates

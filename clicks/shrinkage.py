@@ -9,9 +9,9 @@ from scipy.special import expit, logit
 
 from clicks.beta_binomial import Array, two_level_likelihood
 
-# Three numbers are learned; of so many pairs or documents their standard errors are a few per cent,
+# Three numbers are learned; of so many pairs or documents their standard errors are a per cent or so,
 # and what an error costs in likelihood goes with its square.
-MOST_TO_LEARN_FROM = 10_000
+MOST_TO_LEARN_FROM = 50_000
 # Where the log tells nothing of these numbers: a rate of one half, give or take 2 in logits, and
 # strengths of ten trials, give or take a factor of four.
 STRENGTH, SPREADS = np.log(10.0), np.array([2.0, np.log(4.0), np.log(4.0)])
@@ -101,7 +101,7 @@ class PairRates:
         return np.where(pair >= 0, self.pair[pair], of_document)
 
 
-def learn_prior(known: Trials) -> RatePrior:
+def learn_prior(known: Trials, first: RatePrior | None = None) -> RatePrior:
     """Learns the prior from the log (empirical Bayes).
 
     Maximises the sum of the logarithms of two kinds of beta-binomial probabilities (a composite
@@ -110,6 +110,10 @@ def learn_prior(known: Trials) -> RatePrior:
     be the Beta distribution with the mean and the variance that the two levels give it; and of the
     successes of each document that has several pairs. As pairs of one document differ, a pair's
     n trials count there as its (s + 1) n / (s + n), with s = 10.
+
+    Args:
+        known: successes and trials, not all of which are 0.
+        first: a prior to start from, such as that of an earlier iteration.
     """
     document_hits, document_tries = known.of_documents()
     drawn = _draw(np.flatnonzero(known.trials > 0))
@@ -138,6 +142,10 @@ def learn_prior(known: Trials) -> RatePrior:
 
     overall = (known.successes.sum() + 1) / (known.trials.sum() + 2)
     start = np.array([logit(overall), STRENGTH, STRENGTH])
+    if first:
+        start = np.array(
+            [logit(first.mean), *np.log([first.document_strength, first.pair_strength])]
+        )
     found = minimize(
         loss, start, jac=True, method="L-BFGS-B", bounds=[(-12, 12), (-7, 14), (-7, 14)]
     )

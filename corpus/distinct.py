@@ -68,10 +68,10 @@ def same_bytes(text: Bytes, words: Words, start: int, end: int, other: int) -> b
             if words[at] != words[other + at - start]:
                 return False
         return words[end - 8] == words[other + end - 8 - start]
+    alike = True
     for at in range(start, end):
-        if text[at] != text[other + at - start]:
-            return False
-    return True
+        alike &= text[at] == text[other + at - start]
+    return alike
 
 
 @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
