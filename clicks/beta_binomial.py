@@ -3,12 +3,11 @@
 from math import log
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-CHUNKS = 16  # of pairs, that threads work on
 LARGE = 8.0  # from here on, the two series are exact to 1e-11
 
 
@@ -33,7 +32,7 @@ def log_gamma_and_slope(x: float) -> tuple[float, float]:
     return value, slope
 
 
-@njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def two_level_likelihood(
     hits: Array,
     tries: Array,
@@ -59,38 +58,37 @@ def two_level_likelihood(
         The log-likelihood, and its slopes by the mean and by the logarithms of both strengths;
         shape (4,).
     """
-    sums = np.zeros((CHUNKS, 4))
+    sums = np.zeros(4)
     within = 1 / (pair_strength + 1)
-    for chunk in prange(CHUNKS):
-        for row in range(chunk, len(hits), CHUNKS):
-            others = other_tries[row] + document_strength
-            expected = (other_hits[row] + mean * document_strength) / others
-            # See shrinkage.strength_of_others.
-            between = (1 - within) / (others + 1)
-            spread = within + between
-            strength = 1 / spread - 1
-            alpha = expected * strength
-            beta = strength - alpha
-            misses = max(tries[row] - hits[row], 0.0)
-            likelihood = of_alpha = of_beta = 0.0
-            if hits[row] > 0:
-                after, slope_after = log_gamma_and_slope(alpha + hits[row])
-                before, slope = log_gamma_and_slope(alpha)
-                likelihood, of_alpha = after - before, slope_after - slope
-            if misses > 0:
-                after, slope_after = log_gamma_and_slope(beta + misses)
-                before, slope = log_gamma_and_slope(beta)
-                likelihood, of_beta = likelihood + after - before, slope_after - slope
-            after, slope_after = log_gamma_and_slope(strength + hits[row] + misses)
-            before, slope = log_gamma_and_slope(strength)
-            of_expected = strength * (of_alpha - of_beta)
-            of_strength = expected * of_alpha + (1 - expected) * of_beta + slope - slope_after
-            of_strength /= spread * spread
-            sums[chunk, 0] += likelihood + before - after
-            sums[chunk, 1] += of_expected * document_strength / others
-            of_others = of_strength * between / (others + 1) + of_expected * (
-                (mean - expected) / others
-            )
-            sums[chunk, 2] += of_others * document_strength
-            sums[chunk, 3] += of_strength * within * (1 - within) * others / (others + 1)
-    return sums.sum(axis=0)
+    for row in range(len(hits)):
+        others = other_tries[row] + document_strength
+        expected = (other_hits[row] + mean * document_strength) / others
+        # See shrinkage.strength_of_others.
+        between = (1 - within) / (others + 1)
+        spread = within + between
+        strength = 1 / spread - 1
+        alpha = expected * strength
+        beta = strength - alpha
+        misses = max(tries[row] - hits[row], 0.0)
+        likelihood = of_alpha = of_beta = 0.0
+        if hits[row] > 0:
+            after, slope_after = log_gamma_and_slope(alpha + hits[row])
+            before, slope = log_gamma_and_slope(alpha)
+            likelihood, of_alpha = after - before, slope_after - slope
+        if misses > 0:
+            after, slope_after = log_gamma_and_slope(beta + misses)
+            before, slope = log_gamma_and_slope(beta)
+            likelihood, of_beta = likelihood + after - before, slope_after - slope
+        after, slope_after = log_gamma_and_slope(strength + hits[row] + misses)
+        before, slope = log_gamma_and_slope(strength)
+        of_expected = strength * (of_alpha - of_beta)
+        of_strength = expected * of_alpha + (1 - expected) * of_beta + slope - slope_after
+        of_strength /= spread * spread
+        sums[0] += likelihood + before - after
+        sums[1] += of_expected * document_strength / others
+        of_others = of_strength * between / (others + 1) + of_expected * (
+            (mean - expected) / others
+        )
+        sums[2] += of_others * document_strength
+        sums[3] += of_strength * within * (1 - within) * others / (others + 1)
+    return sums

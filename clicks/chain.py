@@ -106,7 +106,7 @@ class ChainModel(ClickModel):
             document=self.pairs_.document,
             documents=len(self.pairs_.documents),
         )
-        if learning:
+        if learning or self._prior is None:
             self._prior = learn_prior(known, self._prior)
         self.attractiveness_ = self._prior.rates(known)
 

@@ -61,7 +61,7 @@ class DynamicBayesianNetwork(ChainModel):
             document=self.pairs_.document,
             documents=len(self.pairs_.documents),
         )
-        if learning:
+        if learning or self._satisfaction_prior is None:
             self._satisfaction_prior = learn_prior(known, self._satisfaction_prior)
         self.satisfaction_ = self._satisfaction_prior.rates(known)
         return float(satisfied.sum())

@@ -13,7 +13,7 @@ from scipy.special import expit, logit, softmax
 from clicks.click_log import ClickLog
 from clicks.click_model import ClickModel
 from clicks.pair_counts import PairCounts, count_pairs, count_places
-from clicks.shrinkage import Array, PairRates, Trials, learn_prior
+from clicks.shrinkage import Array, PairRates, RatePrior, Trials, learn_prior
 from corpus.errors import InputError
 
 # Attractiveness takes one of these values while examination is learned. They are equally spaced in
@@ -60,7 +60,7 @@ def check_fitting(max_iterations: int, tolerance: float) -> tuple[int, float]:
 
 
 def examine(
-    log: ClickLog, place: NDArray[np.int64], places: int, max_iterations: int, tolerance: float
+    log: ClickLog, place: NDArray[np.int32], places: int, max_iterations: int, tolerance: float
 ) -> Examination:
     """Fits P(click) = examination[place] * attractiveness[pair].
 
@@ -84,8 +84,7 @@ def examine(
 
     Args:
         log: the sessions.
-        place: where each document that is shown stands, from 0; shape (documents shown,), in the
-            order of `log.pair[log.shown]`.
+        place: where each position is, from 0, shape of `log.pair`; beyond a page's end, any.
         places: how many places there are; those of no observation get examination 1/2.
         max_iterations: of the optimizer, at the most.
         tolerance: end when an iteration gains less log-likelihood, relative to the whole.
@@ -310,7 +309,8 @@ def _integrate(
 
 def _attractiveness(log: ClickLog, counts: PairCounts, examination: Array) -> PairRates:
     document, documents = log.pairs.document, len(log.pairs.documents)
-    attractiveness, prior = np.full(len(counts.pair_clicks), 0.5), None
+    attractiveness = np.full(len(counts.pair_clicks), 0.5)
+    prior: RatePrior | None = None
     for rounds in range(RATE_ROUNDS):
         examined = np.empty_like(attractiveness)
         _examine_non_clicks(
@@ -318,7 +318,7 @@ def _attractiveness(log: ClickLog, counts: PairCounts, examination: Array) -> Pa
             *(examination, attractiveness, examined),
         )
         known = Trials(counts.pair_clicks, counts.pair_clicks + examined, document, documents)
-        if rounds < 2:
+        if prior is None or rounds < 2:
             prior = learn_prior(known, prior)
         rates = prior.rates(known)
         attractiveness = rates.pair

@@ -55,9 +55,15 @@ def expect_reads(log: ClickLog, rate: Array, after_skip: float, after_click: Arr
     )
     position_clicks, position_went_on = of_positions.sum(axis=0).T
     skips_in_all, skips_went_on = skips.sum(axis=0)
+    reads, clicks, went_on = np.ascontiguousarray(of_pairs.T)
     return Reads(
-        *np.ascontiguousarray(of_pairs.T),
-        *(position_clicks, position_went_on, float(skips_in_all), float(skips_went_on)),
+        of_pairs=reads,
+        clicks=clicks,
+        went_on=went_on,
+        position_clicks=position_clicks,
+        position_went_on=position_went_on,
+        skips=float(skips_in_all),
+        skips_went_on=float(skips_went_on),
     )
 
 

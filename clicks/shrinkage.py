@@ -9,8 +9,8 @@ from scipy.special import expit, logit
 
 from clicks.beta_binomial import Array, two_level_likelihood
 
-# Three numbers are learned; of so many pairs or documents their standard errors are a per cent or so,
-# and what an error costs in likelihood goes with its square.
+# Three numbers are learned; of so many pairs or documents their standard errors are a per cent or
+# so, and what an error costs in likelihood goes with its square.
 MOST_TO_LEARN_FROM = 50_000
 # Where the log tells nothing of these numbers: a rate of one half, give or take 2 in logits, and
 # strengths of ten trials, give or take a factor of four.
@@ -39,7 +39,7 @@ class Trials:
         return successes, total(self.document, self.trials, self.documents)
 
 
-def total(number: NDArray[np.int64], values: Array, count: int) -> Array:
+def total(number: NDArray[np.signedinteger], values: Array, count: int) -> Array:
     """Sums the values that have the same number: float64, shape (count,)."""
     return np.bincount(number, values, count).astype(np.float64, copy=False)
 
