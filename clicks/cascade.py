@@ -1,10 +1,12 @@
 """The cascade model and the dependent click model."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from clicks.chain import ChainModel, Clicks
+from clicks.chain import ChainModel
 from clicks.click_log import ClickLog
-from clicks.shrinkage import Array, PairRates, learn_prior, total
+from clicks.expected_reads import Reads
+from clicks.shrinkage import Array, PairRates, learn_prior
 
 
 class CascadeModel(ChainModel):
@@ -12,9 +14,10 @@ class CascadeModel(ChainModel):
 
         P(click | read) = attractiveness[q, d], after_skip = 1, after_click = 0
 
-    In closed form: attractiveness is the rate of first clicks in the results down to them. Later
-    clicks, which the model holds to be impossible, are not counted in the fit, and have a
-    log-likelihood of minus infinity.
+    In closed form: attractiveness is the rate of clicks in the results down to the click, or in
+    the whole page where there is none. The model holds further clicks to be impossible: their
+    log-likelihood is minus infinity. In the fit each of them ends a cascade of its own, which
+    begins below the click before it, so that all clicks count.
 
     Attributes:
         attractiveness_: of each pair.
@@ -25,12 +28,13 @@ class CascadeModel(ChainModel):
     def __init__(self) -> None:
         """There is nothing to set."""
 
-    def _going_on(self, *rates: Array) -> tuple[Array, Array]:
-        return np.ones(1), np.zeros(1)
+    def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
+        return 1.0, np.zeros(1)
 
     def _fit(self, log: ClickLog) -> None:
-        read = log.shown & (np.cumsum(log.clicks, axis=1) - log.clicks == 0)
-        known = log.trials(read)
+        last = log.clicks.shape[1] - 1 - np.argmax(log.clicks[:, ::-1], axis=1)
+        last[~log.clicks.any(axis=1)] = log.clicks.shape[1]
+        known = log.trials(log.shown & (np.arange(log.clicks.shape[1]) <= last[:, None]))
         self.attractiveness_ = learn_prior(known).rates(known)
 
 
@@ -58,13 +62,9 @@ class DependentClickModel(ChainModel):
     def _start(self, pairs: int, documents: int, positions: int) -> None:
         self.continuation_ = np.full(positions, 0.5)
 
-    def _going_on(self, *rates: Array) -> tuple[Array, Array]:
-        position = np.minimum(np.arange(rates[0].shape[-1]), len(self.continuation_) - 1)
-        return np.ones(1), self.continuation_[position]
+    def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
+        return 1.0, self.continuation_[np.minimum(position, len(self.continuation_) - 1)]
 
-    def _improve(self, clicks: Clicks, learning: bool) -> tuple[Array | float, Array | float]:
-        positions = len(self.continuation_)
-        went_on = total(clicks.position, clicks.went_on, positions)
-        all_clicks = total(clicks.position, clicks.sessions, positions)
-        self.continuation_ = (went_on + 1) / (all_clicks + 2)
+    def _improve(self, reads: Reads, learning: bool) -> tuple[Array | float, Array | float]:
+        self.continuation_ = (reads.position_went_on + 1) / (reads.position_clicks + 2)
         return 0.0, 0.0

@@ -1,7 +1,7 @@
 """Models of a user who reads a page from top to bottom and stops somewhere."""
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,30 +10,10 @@ from scipy.special import expit, logit
 from clicks.click_log import ClickLog
 from clicks.click_model import ClickModel
 from clicks.examination import check_fitting
-from clicks.shrinkage import Array, PairRates, RatePrior, Trials, learn_prior, total
+from clicks.expected_reads import Reads, expect_reads
+from clicks.shrinkage import Array, PairRates, RatePrior, Trials, learn_prior
 
 LONGEST_STEP = 16.0
-
-
-@dataclass(frozen=True)
-class Clicks:
-    """The clicks below which the page goes on, and what readers did next.
-
-    Attributes:
-        pair: of each click, shape (clicks,).
-        position: of each click, from 0.
-        sessions: how many sessions had it.
-        went_on: in how many of them the next document is expected to have been read.
-        skips: reads without a click below which the page goes on, in all.
-        skips_went_on: in how many of them the next document is expected to have been read.
-    """
-
-    pair: NDArray[np.int64]
-    position: NDArray[np.int64]
-    sessions: Array
-    went_on: Array
-    skips: float
-    skips_went_on: float
 
 
 class ChainModel(ClickModel):
@@ -56,7 +36,7 @@ class ChainModel(ClickModel):
     attractiveness_: PairRates
     iterations_: int
     converged_: bool
-    _prior: RatePrior
+    _prior: RatePrior | None
 
     def __init__(self, max_iterations: int = 300, tolerance: float = 1e-5) -> None:
         """Sets how long to fit.
@@ -69,17 +49,18 @@ class ChainModel(ClickModel):
         self.max_iterations, self.tolerance = check_fitting(max_iterations, tolerance)
 
     @abstractmethod
-    def _going_on(self, *rates: Array) -> tuple[Array, Array]:
+    def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
         """The chances after_skip and after_click, to be broadcast to shape (..., positions).
 
         Args:
+            position: from 0.
             rates: those that `self.rates` names, of the document at each position.
         """
 
     def _start(self, pairs: int, documents: int, positions: int) -> None:
         """Sets first values of all but attractiveness."""
 
-    def _improve(self, clicks: Clicks, learning: bool) -> tuple[Array | float, Array | float]:
+    def _improve(self, reads: Reads, learning: bool) -> tuple[Array | float, Array | float]:
         """Improves all but attractiveness.
 
         Returns:
@@ -89,16 +70,17 @@ class ChainModel(ClickModel):
         return 0.0, 0.0
 
     def _fit(self, log: ClickLog) -> None:
-        evidence = _Evidence(log)
+        known = log.trials(log.shown)
         pairs, documents = len(log.pairs.query), len(log.pairs.documents)
-        overall = float(evidence.pair_clicks.sum() / evidence.impressions)
+        overall = float(known.successes.sum() / known.trials.sum())
         self.attractiveness_ = PairRates(
             np.full(pairs, overall), np.full(documents, overall), overall
         )
+        self._prior = None
         self._start(pairs, documents, log.pair.shape[1])
         states = [self._state()]
         for iteration in range(1, self.max_iterations + 1):
-            self._step(evidence, learning=iteration & (iteration - 1) == 0)
+            self._step(log, known.successes, learning=iteration & (iteration - 1) == 0)
             states.append(self._state())
             numbers = len(states[0]) - pairs * len(self.rates)
             change = np.abs(expit(states[-1]) - expit(states[-2]))
@@ -110,19 +92,22 @@ class ChainModel(ClickModel):
                 self._set_state(_extrapolate(*states[1:]))
                 states = [self._state()]
 
-    def _step(self, evidence: "_Evidence", learning: bool) -> None:
+    def _step(self, log: ClickLog, pair_clicks: Array, learning: bool) -> None:
         """One iteration of EM; learns the priors of rates anew where that is wanted."""
-        rates = [evidence.spread(getattr(self, name).pair) for name in self.rates]
-        reads = evidence.expected_reads(rates[0], *self._going_on(*rates))
-        more_clicks, more_reads = self._improve(evidence.clicks(reads), learning)
+        rates = [getattr(self, name).pair for name in self.rates]
+        after_skip, after_click = self._going_on(
+            np.arange(log.pair.shape[1]), *(rate[:, None] for rate in rates)
+        )
+        reads = expect_reads(log, rates[0], after_skip, np.atleast_2d(after_click))
+        more_clicks, more_reads = self._improve(reads, learning)
         known = Trials(
-            successes=evidence.pair_clicks + more_clicks,
-            trials=evidence.by_pair(reads) + more_reads,
+            successes=pair_clicks + more_clicks,
+            trials=reads.of_pairs + more_reads,
             document=self.pairs_.document,
             documents=len(self.pairs_.documents),
         )
-        if learning:
-            self._prior = learn_prior(known)
+        if learning or self._prior is None:
+            self._prior = learn_prior(known, self._prior)
         self.attractiveness_ = self._prior.rates(known)
 
     def _state(self) -> Array:
@@ -154,9 +139,7 @@ class ChainModel(ClickModel):
         for position in range(click.shape[1]):
             attractive = rates[:, position]
             click[:, position] = read * attractive
-            read = read * (
-                (1 - attractive) * after_skip[:, position] + attractive * after_click[:, position]
-            )
+            read = read * ((1 - attractive) * after_skip + attractive * after_click[:, position])
         return click
 
     def _click_given_earlier(self, log: ClickLog) -> Array:
@@ -166,81 +149,14 @@ class ChainModel(ClickModel):
         for position in range(click.shape[1]):
             chance = read * rates[:, position]
             click[:, position] = chance
-            skipped = (read - chance) / (1 - chance) * after_skip[:, position]
+            skipped = (read - chance) / (1 - chance) * after_skip
             read = np.where(log.clicks[:, position], after_click[:, position], skipped)
         return click
 
-    def _predicted(self, log: ClickLog) -> tuple[Array, Array, Array]:
+    def _predicted(self, log: ClickLog) -> tuple[Array, float, Array]:
         rates = [self._rate(getattr(self, name), log) for name in self.rates]
-        after_skip, after_click = self._going_on(*rates)
-        shape = log.pair.shape
-        return rates[0], np.broadcast_to(after_skip, shape), np.broadcast_to(after_click, shape)
-
-
-class _Evidence:
-    """A log laid out for EM: arrays of shape (distinct sessions, positions), column by column."""
-
-    def __init__(self, log: ClickLog) -> None:
-        self.pairs = len(log.pairs.query)
-        self.shown = np.asfortranarray(log.shown)
-        self.clicked = np.asfortranarray(log.clicks)
-        self.pair = np.asfortranarray(np.where(log.shown, log.pair, self.pairs))
-        self.sessions = log.sessions
-        self.follows = np.zeros_like(self.shown)
-        self.follows[:, :-1] = self.shown[:, 1:]
-        later: NDArray[np.int64] = np.cumsum(log.clicks[:, ::-1], axis=1)[:, ::-1] - log.clicks
-        self.clicked_later = np.asfortranarray(later > 0)
-        self.pair_clicks = self.by_pair(self.clicked)
-        self.impressions = float(log.sessions @ log.shown.sum(axis=1))
-        self.rows, self.columns = np.nonzero(self.clicked & self.follows)
-
-    def by_pair(self, values: NDArray[np.float64] | NDArray[np.bool_]) -> Array:
-        """Sums values of positions, times the sessions, for each pair."""
-        weighted = (values * self.sessions[:, None]).ravel(order="F")
-        return total(self.pair.ravel(order="F"), weighted, self.pairs + 1)[: self.pairs]
-
-    def spread(self, of_pairs: Array) -> Array:
-        """The value of the pair at each position, 0 beyond a page's end."""
-        return np.append(of_pairs, 0.0)[self.pair]
-
-    def expected_reads(self, rate: Array, after_skip: Array, after_click: Array) -> Array:
-        """P(read | clicks) at each position, shape (distinct sessions, positions)."""
-        sessions, positions = self.pair.shape
-        after_skip = np.broadcast_to(after_skip, self.pair.shape)
-        after_click = np.broadcast_to(after_click, self.pair.shape)
-        go_on = np.empty((sessions, positions), order="F")
-        silence = np.ones(sessions)  # P(no click from the next position on | it is read)
-        for position in reversed(range(positions)):
-            column = np.s_[:, position]
-            on = np.where(self.clicked[column], after_click[column], after_skip[column])
-            on = on * self.follows[column]
-            silent = 1 - on + on * silence
-            go_on[column] = on * silence / silent
-            silence = (1 - rate[column]) * silent
-        reads = np.empty_like(go_on)
-        reads[:, 0] = self.shown[:, 0]
-        for position in range(1, positions):
-            above = np.s_[:, position - 1]
-            reads[:, position] = np.where(
-                self.clicked_later[above], 1.0, reads[above] * go_on[above]
-            )
-        return reads
-
-    def clicks(self, reads: Array) -> Clicks:
-        """What is expected to have happened after clicks and skips."""
-        next_reads = np.zeros_like(reads)
-        next_reads[:, :-1] = reads[:, 1:]
-        sessions = self.sessions[self.rows]
-        went_on = next_reads[self.rows, self.columns] * sessions
-        all_reads = self.sessions @ np.where(self.follows, reads, 0.0).sum(axis=1)
-        return Clicks(
-            pair=self.pair[self.rows, self.columns],
-            position=self.columns,
-            sessions=sessions,
-            went_on=went_on,
-            skips=float(all_reads - sessions.sum()),
-            skips_went_on=float(self.sessions @ next_reads.sum(axis=1) - went_on.sum()),
-        )
+        after_skip, after_click = self._going_on(np.arange(log.pair.shape[1]), *rates)
+        return rates[0], after_skip, np.broadcast_to(after_click, log.pair.shape)
 
 
 def _extrapolate(first: Array, second: Array, third: Array) -> Array:

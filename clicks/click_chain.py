@@ -1,9 +1,11 @@
 """The click chain model."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from clicks.chain import ChainModel, Clicks
-from clicks.shrinkage import Array, total
+from clicks.chain import ChainModel
+from clicks.expected_reads import Reads
+from clicks.shrinkage import Array
 
 
 class ClickChainModel(ChainModel):
@@ -32,28 +34,24 @@ class ClickChainModel(ChainModel):
     def _start(self, pairs: int, documents: int, positions: int) -> None:
         self.continuation_ = np.array([0.9, 0.6, 0.4])
 
-    def _going_on(self, *rates: Array) -> tuple[Array, Array]:
+    def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
         after_skip, irrelevant, relevant = self.continuation_
-        return np.full(1, after_skip), irrelevant * (1 - rates[0]) + relevant * rates[0]
+        return float(after_skip), irrelevant * (1 - rates[0]) + relevant * rates[0]
 
-    def _improve(self, clicks: Clicks, learning: bool) -> tuple[Array | float, Array | float]:
-        relevance = self.attractiveness_.pair[clicks.pair]
+    def _improve(self, reads: Reads, learning: bool) -> tuple[Array | float, Array | float]:
+        relevance = self.attractiveness_.pair
         _, irrelevant, relevant = self.continuation_
         on = irrelevant * (1 - relevance) + relevant * relevance
-        relevant_on = clicks.went_on * relevant * relevance / on
-        stopped = (clicks.sessions - clicks.went_on) / (1 - on)
+        relevant_on = reads.went_on * relevant * relevance / on
+        stopped = (reads.clicks - reads.went_on) / (1 - on)
         found_relevant = relevant_on + stopped * (1 - relevant) * relevance
-        irrelevant_on = clicks.went_on.sum() - relevant_on.sum()
-        not_relevant = clicks.sessions.sum() - found_relevant.sum()
+        irrelevant_on = reads.went_on.sum() - relevant_on.sum()
+        not_relevant = reads.clicks.sum() - found_relevant.sum()
         self.continuation_ = np.array(
             [
-                (clicks.skips_went_on + 1) / (clicks.skips + 2),
+                (reads.skips_went_on + 1) / (reads.skips + 2),
                 (irrelevant_on + 1) / (not_relevant + 2),
                 (relevant_on.sum() + 1) / (found_relevant.sum() + 2),
             ]
         )
-        count = len(self.attractiveness_.pair)
-        return (
-            total(clicks.pair, found_relevant, count),
-            total(clicks.pair, clicks.sessions, count),
-        )
+        return found_relevant, reads.clicks

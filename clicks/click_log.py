@@ -1,4 +1,4 @@
-"""A click log as numbers: its distinct sessions, counted, with queries and documents numbered."""
+"""A click log as numbers: its queries, documents and pairs numbered, its sessions sorted."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clicks.compaction import distinct_sessions
+from clicks.compaction import check_sessions, sessions_of
+from clicks.encoding import cut, group_rows, number_within, spread
 from clicks.shrinkage import Trials, total
+from corpus.distinct import one_array, string_bytes
 
 
 @dataclass(frozen=True)
@@ -44,24 +46,27 @@ class Pairs:
 
 @dataclass(frozen=True)
 class ClickLog:
-    """The distinct sessions of a log: same query, documents, order and clicks.
+    """Sessions as numbers.
 
     Attributes:
         pairs: the query-document pairs that are shown.
-        pair: the number of the pair at each position, -1 beyond the end of a page; int64, shape
-            (distinct sessions, positions).
+        pair: the number of the pair at each position, -1 beyond the end of a page; int32, shape
+            (rows, positions).
         clicks: bool, same shape.
-        sessions: how many sessions are like this one, float64, shape (distinct sessions,).
+        sessions: how many sessions a row stands for, float64, shape (rows,).
+        parts: where parts of the rows start that share no pair, and where the last one ends, so
+            that threads add to what is known of pairs without getting into each other's way.
     """
 
     pairs: Pairs
-    pair: NDArray[np.int64]
+    pair: NDArray[np.int32]
     clicks: NDArray[np.bool_]
     sessions: NDArray[np.float64]
+    parts: NDArray[np.int64]
 
     @property
     def shown(self) -> NDArray[np.bool_]:
-        """Which positions show a document, bool, shape (distinct sessions, positions)."""
+        """Which positions show a document, bool, shape (rows, positions)."""
         return self.pair >= 0
 
     def trials(self, where: NDArray[np.bool_]) -> Trials:
@@ -77,33 +82,50 @@ class ClickLog:
 
 
 def read_click_log(sessions: pa.Table) -> ClickLog:
-    """Encodes sessions, or what `distinct_sessions` made of them.
+    """Checks and encodes sessions; rows are sorted by query.
+
+    Args:
+        sessions: session_id, query_id, doc_ids and clicks, as in a collection; where there is a
+            column `sessions`, each row stands for so many.
 
     Raises:
         InputError: there are no sessions, they show no documents, or they break the schema.
     """
-    return encode_sessions(distinct_sessions(sessions))
+    return encode_sessions(check_sessions(sessions), by_query=True)
 
 
-def encode_sessions(distinct: pa.Table) -> ClickLog:
-    """Encodes the table that `distinct_sessions` returns, row by row."""
-    queries = distinct["query_id"].combine_chunks().dictionary_encode()
-    listed = distinct["doc_ids"].combine_chunks()
-    documents = listed.flatten().dictionary_encode()
-    length = pc.list_value_length(listed).to_numpy()
-    query = np.repeat(queries.indices.to_numpy().astype(np.int64), length)
-    count = len(documents.dictionary)
-    pair, code = pd.factorize(query * count + documents.indices.to_numpy())
-    shown = np.arange(length.max()) < length[:, None]
-    log = ClickLog(
-        pairs=Pairs(queries.dictionary, documents.dictionary, code // count, code % count),
-        pair=np.full(shown.shape, -1),
-        clicks=np.zeros(shown.shape, dtype=np.bool_),
-        sessions=distinct["sessions"].to_numpy().astype(np.float64),
+def encode_sessions(sessions: pa.Table, by_query: bool = False) -> ClickLog:
+    """Encodes a table of sessions without a look at whether it is right.
+
+    Args:
+        sessions: as of `read_click_log`.
+        by_query: sort rows by query, in parts; or else rows stay as they are, in one part.
+    """
+    queries = one_array(sessions["query_id"]).dictionary_encode()
+    query = queries.indices.to_numpy()
+    listed = one_array(sessions["doc_ids"])
+    doc_ids = listed.flatten()
+    items = np.append(0, np.cumsum(pc.list_value_length(listed).to_numpy(), dtype=np.int64))
+    order, starts = group_rows(query, len(queries.dictionary))
+    number, example = number_within(order, starts, items, *string_bytes(doc_ids))
+    documents = doc_ids.take(pa.array(example)).dictionary_encode()
+    clicked = one_array(sessions["clicks"]).flatten().to_numpy(zero_copy_only=False)
+    rows = order if by_query else np.arange(len(order))
+    parts = starts[cut(starts)] if by_query else np.array([0, len(order)])
+    row_of_pair = np.searchsorted(items, example, side="right") - 1
+    pair, clicks = spread(rows, items, number, clicked, int(np.diff(items).max()))
+    return ClickLog(
+        pairs=Pairs(
+            queries.dictionary,
+            documents.dictionary,
+            query[row_of_pair].astype(np.int64),
+            documents.indices.to_numpy().astype(np.int64),
+        ),
+        pair=pair,
+        clicks=clicks,
+        sessions=sessions_of(sessions)[rows],
+        parts=parts,
     )
-    log.pair[shown] = pair
-    log.clicks[shown] = distinct["clicks"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return log
 
 
 def _position_in(known: pa.Array, wanted: pa.Array) -> NDArray[np.int64]:

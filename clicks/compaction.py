@@ -48,13 +48,13 @@ def compact_sessions(sessions: pa.Table) -> pa.Table:
     >>> pages.to_pylist()
     [{'query_id': 'q', 'doc_ids': ['a', 'b'], 'impressions': 2, 'clicks': [2, 1]}]
     """
-    sessions = _check_sessions(sessions)
+    sessions = check_sessions(sessions)
     page = _number_pages(sessions)
     _, first_session = np.unique(page, return_index=True)
     pages = sessions.select(["query_id", "doc_ids"]).take(pa.array(first_session))
 
     page_start = _list_starts(pages["doc_ids"])
-    stands_for = _sessions_of(sessions)
+    stands_for = sessions_of(sessions)
     clicks = sessions["clicks"].combine_chunks()
     session = pc.list_parent_indices(clicks).to_numpy()
     position = np.arange(len(session)) - _list_starts(sessions["clicks"])[session]
@@ -88,12 +88,12 @@ def distinct_sessions(sessions: pa.Table, by: str | None = None) -> pa.Table:
     Raises:
         InputError: there are no sessions, they show no documents, or they break the schema.
     """
-    sessions = _check_sessions(sessions)
+    sessions = check_sessions(sessions)
     further = [] if by is None else [sessions[by].to_pandas().to_numpy()]
     kind = _number(_number_pages(sessions), _number_patterns(sessions), *further)
     first = np.empty(int(kind.max()) + 1, dtype=np.int64)
     first[kind[::-1]] = np.arange(len(kind))[::-1]
-    count = np.bincount(kind, weights=_sessions_of(sessions)).astype(np.int64)
+    count = np.bincount(kind, weights=sessions_of(sessions)).astype(np.int64)
     columns = [*SCHEMAS["sessions"].names, *([by] if by else [])]
     kept = sessions.select(columns).take(pa.array(first))
     return kept.append_column("sessions", pa.array(count))
@@ -122,7 +122,7 @@ def list_results(pages: pa.Table) -> pa.Table:
     )
 
 
-def _check_sessions(sessions: pa.Table) -> pa.Table:
+def check_sessions(sessions: pa.Table) -> pa.Table:
     sessions = check_table(sessions, "sessions", "sessions")
     if sessions.num_rows == 0:
         raise InputError("sessions: the table has no rows; clicks need at least one session")
@@ -131,7 +131,7 @@ def _check_sessions(sessions: pa.Table) -> pa.Table:
     return sessions
 
 
-def _sessions_of(sessions: pa.Table) -> NDArray[np.float64]:
+def sessions_of(sessions: pa.Table) -> NDArray[np.float64]:
     """How many sessions each row stands for."""
     if "sessions" in sessions.column_names:
         return np.asarray(sessions["sessions"].to_numpy(), dtype=np.float64)

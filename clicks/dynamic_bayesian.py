@@ -3,9 +3,11 @@
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from clicks.chain import ChainModel, Clicks
-from clicks.shrinkage import Array, PairRates, RatePrior, Trials, learn_prior, total
+from clicks.chain import ChainModel
+from clicks.expected_reads import Reads
+from clicks.shrinkage import Array, PairRates, RatePrior, Trials, learn_prior
 
 
 class DynamicBayesianNetwork(ChainModel):
@@ -30,37 +32,37 @@ class DynamicBayesianNetwork(ChainModel):
     rates = ("attractiveness_", "satisfaction_")
     satisfaction_: PairRates
     perseverance_: float
-    _satisfaction_prior: RatePrior
+    _satisfaction_prior: RatePrior | None
 
     def _start(self, pairs: int, documents: int, positions: int) -> None:
         self.satisfaction_ = PairRates(np.full(pairs, 0.5), np.full(documents, 0.5), 0.5)
         self.perseverance_ = 0.9
+        self._satisfaction_prior = None
 
-    def _going_on(self, *rates: Array) -> tuple[Array, Array]:
+    def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
         _, satisfaction = rates
-        return np.full(1, self.perseverance_), self.perseverance_ * (1 - satisfaction)
+        return self.perseverance_, self.perseverance_ * (1 - satisfaction)
 
-    def _improve(self, clicks: Clicks, learning: bool) -> tuple[Array | float, Array | float]:
-        satisfied = self._satisfy(clicks, learning)
-        unsatisfied = clicks.sessions.sum() - satisfied
-        went_on = clicks.skips_went_on + clicks.went_on.sum()
-        self.perseverance_ = float((went_on + 1) / (clicks.skips + unsatisfied + 2))
+    def _improve(self, reads: Reads, learning: bool) -> tuple[Array | float, Array | float]:
+        satisfied = self._satisfy(reads, learning)
+        unsatisfied = reads.clicks.sum() - satisfied
+        went_on = reads.skips_went_on + reads.went_on.sum()
+        self.perseverance_ = float((went_on + 1) / (reads.skips + unsatisfied + 2))
         return 0.0, 0.0
 
-    def _satisfy(self, clicks: Clicks, learning: bool) -> float:
+    def _satisfy(self, reads: Reads, learning: bool) -> float:
         """Improves satisfaction; returns how many clicks are expected to have satisfied."""
-        satisfaction = self.satisfaction_.pair[clicks.pair]
+        satisfaction = self.satisfaction_.pair
         stopped = 1 - self.perseverance_ * (1 - satisfaction)
-        satisfied = (clicks.sessions - clicks.went_on) * satisfaction / stopped
-        count = len(self.pairs_.document)
+        satisfied = (reads.clicks - reads.went_on) * satisfaction / stopped
         known = Trials(
-            successes=total(clicks.pair, satisfied, count),
-            trials=total(clicks.pair, clicks.sessions, count),
+            successes=satisfied,
+            trials=reads.clicks,
             document=self.pairs_.document,
             documents=len(self.pairs_.documents),
         )
-        if learning:
-            self._satisfaction_prior = learn_prior(known)
+        if learning or self._satisfaction_prior is None:
+            self._satisfaction_prior = learn_prior(known, self._satisfaction_prior)
         self.satisfaction_ = self._satisfaction_prior.rates(known)
         return float(satisfied.sum())
 
@@ -92,9 +94,9 @@ class SimplifiedDynamicBayesianNetwork(DynamicBayesianNetwork):
         super()._start(pairs, documents, positions)
         self.perseverance_ = 1.0
 
-    def _going_on(self, *rates: Array) -> tuple[Array, Array]:
-        return np.ones(1), 1 - rates[1]
+    def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
+        return 1.0, 1 - rates[1]
 
-    def _improve(self, clicks: Clicks, learning: bool) -> tuple[Array | float, Array | float]:
-        self._satisfy(clicks, learning)
+    def _improve(self, reads: Reads, learning: bool) -> tuple[Array | float, Array | float]:
+        self._satisfy(reads, learning)
         return 0.0, 0.0

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from math import exp, log
 
 import numpy as np
-import pandas as pd
 from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -13,17 +12,25 @@ from scipy.special import expit, logit, softmax
 
 from clicks.click_log import ClickLog
 from clicks.click_model import ClickModel
-from clicks.shrinkage import Array, PairRates, Trials, learn_prior, total
+from clicks.pair_counts import PairCounts, count_pairs, count_places
+from clicks.shrinkage import Array, PairRates, RatePrior, Trials, learn_prior
 from corpus.errors import InputError
 
 # Attractiveness takes one of these values while examination is learned. They are equally spaced in
 # arcsin(sqrt(a)), the scale on which the standard error of a share is the same everywhere (half
-# of 1/sqrt(impressions)), so the grid is finer than the sampling error up to about 4,000
-# impressions of a document.
-LEVELS = np.sin(np.pi / 2 * (np.arange(100) + 0.5) / 100) ** 2
+# of 1/sqrt(impressions)), so the grid is finer than the sampling error up to 6,600 impressions of
+# a document, and the coarse one up to FEW.
+LEVELS = np.sin(np.pi / 2 * (np.arange(128) + 0.5) / 128) ** 2
+COARSE_LEVELS = np.sin(np.pi / 2 * (np.arange(16) + 0.5) / 16) ** 2
+COARSER = len(LEVELS) // len(COARSE_LEVELS)
+FEW = 6_600 // COARSER**2
+# Examination is learned from the pairs with the most impressions, at least so many. Which pairs
+# they are does not depend on clicks, so that this loses precision, but does not bias; the pairs
+# that are left out have few impressions each, which say little of examination.
+MOST_PAIRS = 50_000
 CHUNKS = 16  # of evidence, that threads work on
 NEGLIGIBLE = 20.0  # nats below the peak
-RATE_ROUNDS = 10
+RATE_ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -53,16 +60,17 @@ def check_fitting(max_iterations: int, tolerance: float) -> tuple[int, float]:
 
 
 def examine(
-    log: ClickLog, place: NDArray[np.int64], places: int, max_iterations: int, tolerance: float
+    log: ClickLog, place: NDArray[np.int32], places: int, max_iterations: int, tolerance: float
 ) -> Examination:
     """Fits P(click) = examination[place] * attractiveness[pair].
 
     Most pairs of a log are seen a few times. EM for the joint maximum puts an estimate of their
     attractiveness in its place, which makes places look more examined than they are. So
     attractiveness is integrated out while examination is learned, and its distribution is
-    learned along: a weight for each of 100 levels (the nonparametric maximum likelihood estimate;
-    Laird, JASA 1978). Both maximise the marginal likelihood of the counts, by L-BFGS on its exact
-    gradient; pairs with equal counts are integrated once.
+    learned along: a weight for each of 128 levels (the nonparametric maximum likelihood estimate;
+    Laird, JASA 1978), of which pairs of few impressions see each eight as one. Both maximise the
+    marginal likelihood of the counts, by L-BFGS on its exact gradient; pairs with equal counts
+    are integrated once.
 
     Each pair's attractiveness is then its rate of clicks in examined impressions, shrunk as
     `clicks.shrinkage` has it. Of impressions without a click the share that was examined is
@@ -76,31 +84,27 @@ def examine(
 
     Args:
         log: the sessions.
-        place: where each document that is shown stands, from 0; shape (documents shown,), in the
-            order of `log.pair[log.shown]`.
+        place: where each position is, from 0, shape of `log.pair`; beyond a page's end, any.
         places: how many places there are; those of no observation get examination 1/2.
         max_iterations: of the optimizer, at the most.
         tolerance: end when an iteration gains less log-likelihood, relative to the whole.
     """
-    # Only places that occur are worked on: few of the many that long pages could have.
-    occurring, place = np.unique(np.append(0, place), return_inverse=True)
-    counts = _count(log, place[1:], len(occurring))
-    evidence = _distinct_evidence(counts)
-    rates = (counts.place_clicks + 1) / (counts.place_impressions + 2)
+    counts = count_pairs(log, place, places)
+    evidence, occurring = _evidence(log, counts, place, places)
+    rates = (evidence.place_clicks + 1) / (evidence.place_impressions + 2)
     start = np.clip(rates[1:] / rates[0], 0.02, 0.98)
     found = minimize(
         _marginal,
         np.concatenate([logit(start), np.zeros(len(LEVELS))]),
-        args=(counts, evidence, log.sessions.sum()),
+        args=(evidence,),
         jac=True,
         method="L-BFGS-B",
         bounds=[(-15, 15)] * len(start) + [(-30, 30)] * len(LEVELS),
         options={"maxiter": max_iterations, "ftol": tolerance, "maxcor": 20},
     )
-    of_occurring = np.append(1.0, expit(found.x[: len(start)]))
-    attractiveness = _attractiveness(log, counts, of_occurring)
     examination = np.full(places, 0.5)
-    examination[occurring] = of_occurring
+    examination[occurring] = np.append(1.0, expit(found.x[: len(start)]))
+    attractiveness = _attractiveness(log, counts, examination)
     return Examination(examination, attractiveness, found.nit, bool(found.success))
 
 
@@ -124,13 +128,13 @@ class ExaminationModel(ClickModel):
         self.max_iterations, self.tolerance = check_fitting(max_iterations, tolerance)
 
     @abstractmethod
-    def _places(self, log: ClickLog) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+    def _places(self, log: ClickLog) -> tuple[NDArray[np.int32], tuple[int, ...]]:
         """The place of each position, shape of `log.pair`, and the shape of `examination_`."""
 
     def _fit(self, log: ClickLog) -> None:
         place, shape = self._places(log)
         count = int(np.prod(shape))
-        found = examine(log, place[log.shown], count, self.max_iterations, self.tolerance)
+        found = examine(log, place, count, self.max_iterations, self.tolerance)
         self.examination_ = found.places.reshape(shape)
         self.attractiveness_ = found.attractiveness
         self.iterations_, self.converged_ = found.iterations, found.converged
@@ -140,90 +144,124 @@ class ExaminationModel(ClickModel):
 
 
 @dataclass(frozen=True)
-class _Counts:
-    """Clicks of pairs and places; the non-clicks of pair p are the rows first[p] to first[p+1]."""
-
-    pair_clicks: Array
-    place_clicks: Array
-    place_impressions: Array
-    first: NDArray[np.int64]
-    place: NDArray[np.int64]
-    non_clicks: Array
-
-
-@dataclass(frozen=True)
 class _Evidence:
-    """What some pairs have in common: clicks, non-clicks by place, and how many pairs they are."""
+    """What examination is learned from: pairs with equal counts stand side by side.
+
+    Places that occur are numbered from 1; 0 is the first place. The non-clicks of evidence n are
+    the rows first[n] to last[n]; the first `few` of it are pairs of few impressions.
+    """
 
     first: NDArray[np.int64]
     last: NDArray[np.int64]
     clicks: Array
     pairs: Array
+    place: NDArray[np.int32]
+    non_clicks: Array
+    place_clicks: Array
+    place_impressions: Array
+    few: int
 
 
-def _count(log: ClickLog, place: NDArray[np.int64], places: int) -> _Counts:
-    shown, count = log.shown, len(log.pairs.query)
-    pair, clicked = log.pair[shown], log.clicks[shown]
-    impressions = np.broadcast_to(log.sessions[:, None], shown.shape)[shown]
-    code, distinct = pd.factorize(pair[~clicked] * places + place[~clicked])
-    order = np.argsort(distinct)
-    distinct = distinct[order]
-    return _Counts(
-        pair_clicks=total(pair[clicked], impressions[clicked], count),
-        place_clicks=total(place[clicked], impressions[clicked], places),
-        place_impressions=total(place, impressions, places),
-        first=np.searchsorted(distinct, np.arange(count + 1) * places),
-        place=distinct % places,
-        non_clicks=total(code, impressions[~clicked], len(distinct))[order],
-    )
-
-
-def _distinct_evidence(counts: _Counts) -> _Evidence:
+def _evidence(
+    log: ClickLog, counts: PairCounts, place: NDArray[np.int32], places: int
+) -> tuple[_Evidence, NDArray[np.int64]]:
+    """The evidence of the pairs that are shown most, and the places that occur in it."""
+    impressions = counts.pair_impressions
+    if len(impressions) > MOST_PAIRS:
+        least = np.partition(impressions, -MOST_PAIRS)[-MOST_PAIRS]
+    else:
+        least = 0.0
+    chosen = impressions >= least
+    place_clicks, place_impressions = count_places(log, place, places, chosen)
+    # Only places that occur are worked on: few of the many that long pages could have.
+    occurring = np.union1d(0, np.flatnonzero(place_impressions))
+    number = np.zeros(places, dtype=np.int32)
+    number[occurring] = np.arange(len(occurring))
+    pairs = np.flatnonzero(chosen)
     # Evidence is told apart by a random 64-bit number for each click, and each place's non-click.
-    random = np.random.default_rng(0).integers(1, 2**63, len(counts.place_clicks) + 1, np.uint64)
-    rows = counts.non_clicks.astype(np.uint64) * random[counts.place]
-    of_pair = np.append(np.uint64(0), np.cumsum(rows))[counts.first]
-    key = np.diff(of_pair) + counts.pair_clicks.astype(np.uint64) * random[-1]
-    kind, distinct = pd.factorize(key)
-    example = np.empty(len(distinct), dtype=np.int64)
-    example[kind] = np.arange(len(kind))
-    return _Evidence(
-        first=counts.first[example],
-        last=counts.first[example + 1],
-        clicks=counts.pair_clicks[example],
-        pairs=np.bincount(kind).astype(np.float64),
+    random = np.random.default_rng(0).integers(1, 2**63, places + 1, np.uint64)
+    key = _keys(
+        *(pairs, counts.first, counts.last, counts.pair_clicks),
+        *(counts.place, counts.non_clicks, random),
     )
+    _, example, multiplicity = np.unique(key, return_index=True, return_counts=True)
+    has_few = impressions[pairs[example]] <= FEW
+    order = np.argsort(~has_few, kind="stable")
+    example, multiplicity = example[order], multiplicity[order]
+    first, last = counts.first[pairs[example]], counts.last[pairs[example]]
+    row = np.repeat(first - np.append(0, np.cumsum(last - first)[:-1]), last - first)
+    row += np.arange(len(row))
+    ends = np.cumsum(last - first)
+    evidence = _Evidence(
+        first=ends - (last - first),
+        last=ends,
+        clicks=counts.pair_clicks[pairs[example]],
+        pairs=multiplicity.astype(np.float64),
+        place=number[counts.place[row]],
+        non_clicks=counts.non_clicks[row],
+        place_clicks=place_clicks[occurring],
+        place_impressions=place_impressions[occurring],
+        few=int(has_few.sum()),
+    )
+    return evidence, occurring
 
 
-def _marginal(
-    parameters: Array, counts: _Counts, evidence: _Evidence, sessions: float
-) -> tuple[float, Array]:
-    """Minus the log marginal likelihood and priors, a session's mean, and its gradient."""
-    others = len(counts.place_clicks) - 1
-    e = expit(parameters[:others])
+@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+def _keys(
+    pairs: NDArray[np.int64],
+    first: NDArray[np.int64],
+    last: NDArray[np.int64],
+    clicks: Array,
+    place: NDArray[np.int32],
+    non_clicks: Array,
+    random: NDArray[np.uint64],
+) -> NDArray[np.uint64]:
+    """A number for each pair; pairs with equal counts have the same one."""
+    keys = np.empty(len(pairs), dtype=np.uint64)
+    for item in prange(len(pairs)):
+        pair = pairs[item]
+        key = np.uint64(clicks[pair]) * random[-1]
+        for row in range(first[pair], last[pair]):
+            key += np.uint64(non_clicks[row]) * random[place[row]]
+        keys[item] = key
+    return keys
+
+
+def _marginal(parameters: Array, evidence: _Evidence) -> tuple[float, Array]:
+    """Minus the log marginal likelihood and priors, an impression's mean, and its gradient."""
+    others = len(evidence.place_clicks) - 1
+    e = np.append(1.0, expit(parameters[:others]))
     weights = softmax(parameters[others:])
-    likelihood = np.zeros(CHUNKS)
-    level_pairs = np.zeros((CHUNKS, len(LEVELS)))
-    level_non_clicks = np.zeros((CHUNKS, others + 1, len(LEVELS)))
-    _integrate(
-        *(evidence.first, evidence.last, evidence.clicks, evidence.pairs),
-        *(counts.place, counts.non_clicks),
-        *(np.log(LEVELS), np.log1p(-np.outer(np.append(1.0, e), LEVELS)), np.log(weights)),
-        *(likelihood, level_pairs, level_non_clicks),
-    )
-    value = (
-        likelihood.sum()
-        + counts.place_clicks[1:] @ np.log(e)
-        + np.sum(np.log(e) + np.log1p(-e))
-        + np.mean(np.log(weights))
-    )
-    # In logits: a click gives 1 - e, and so does an examined non-click; an unexamined one, -e.
-    passed_over = e[:, None] * (1 - LEVELS) / (1 - np.outer(e, LEVELS))
-    examined = (level_non_clicks.sum(axis=0)[1:] * passed_over).sum(axis=1)
-    of_places = counts.place_clicks[1:] + examined + 1 - e * (counts.place_impressions[1:] + 2)
-    of_levels = level_pairs.sum(axis=0) + 1 / len(LEVELS)
+    value, of_places, of_levels = 0.0, np.zeros(others + 1), np.full(len(LEVELS), 1 / len(LEVELS))
+    few, coarse_weights = evidence.few, weights.reshape(-1, COARSER).sum(axis=1)
+    for rows, levels, level_weights in (
+        (np.s_[:few], COARSE_LEVELS, coarse_weights),
+        (np.s_[few:], LEVELS, weights),
+    ):
+        likelihood = np.zeros(CHUNKS)
+        level_pairs = np.zeros((CHUNKS, len(levels)))
+        level_non_clicks = np.zeros((CHUNKS, others + 1, len(levels)))
+        _integrate(
+            *(evidence.first[rows], evidence.last[rows]),
+            *(evidence.clicks[rows], evidence.pairs[rows]),
+            *(evidence.place, evidence.non_clicks),
+            *(np.log(levels), np.log1p(-np.outer(e, levels)), np.log(level_weights)),
+            *(likelihood, level_pairs, level_non_clicks),
+        )
+        value += likelihood.sum()
+        # In logits: a click gives 1 - e, and so does an examined non-click; an unexamined one, -e.
+        passed_over = e[:, None] * (1 - levels) / (1 - np.outer(e, levels))
+        of_places += (level_non_clicks.sum(axis=0) * passed_over).sum(axis=1)
+        share = level_pairs.sum(axis=0) / level_weights
+        of_levels += weights * np.repeat(share, len(LEVELS) // len(levels))
+    e = e[1:]
+    value += evidence.place_clicks[1:] @ np.log(e) + np.sum(np.log(e) + np.log1p(-e))
+    value += np.mean(np.log(weights))
+    of_places = of_places[1:] + evidence.place_clicks[1:] + 1
+    of_places -= e * (evidence.place_impressions[1:] + 2)
     of_levels -= of_levels.sum() * weights
-    return -value / sessions, -np.append(of_places, of_levels) / sessions
+    impressions = evidence.place_impressions.sum()
+    return -value / impressions, -np.append(of_places, of_levels) / impressions
 
 
 @njit(parallel=True, cache=True, fastmath=True, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -232,7 +270,7 @@ def _integrate(
     last: NDArray[np.int64],
     clicks: Array,
     pairs: Array,
-    place: NDArray[np.int64],
+    place: NDArray[np.int32],
     non_clicks: Array,
     log_level: Array,
     log_unclicked: Array,
@@ -269,18 +307,38 @@ def _integrate(
                     sums[level] += count * joint[level]
 
 
-def _attractiveness(log: ClickLog, counts: _Counts, examination: Array) -> PairRates:
+def _attractiveness(log: ClickLog, counts: PairCounts, examination: Array) -> PairRates:
     document, documents = log.pairs.document, len(log.pairs.documents)
-    pair = np.repeat(np.arange(len(counts.pair_clicks)), np.diff(counts.first))
-    e = examination[counts.place]
     attractiveness = np.full(len(counts.pair_clicks), 0.5)
+    prior: RatePrior | None = None
     for rounds in range(RATE_ROUNDS):
-        a = attractiveness[pair]
-        examined = counts.non_clicks * e * (1 - a) / (1 - e * a)
-        trials = counts.pair_clicks + total(pair, examined, len(attractiveness))
-        known = Trials(counts.pair_clicks, trials, document, documents)
-        if rounds in (0, RATE_ROUNDS // 2):
-            prior = learn_prior(known)
+        examined = np.empty_like(attractiveness)
+        _examine_non_clicks(
+            *(counts.first, counts.last, counts.place, counts.non_clicks),
+            *(examination, attractiveness, examined),
+        )
+        known = Trials(counts.pair_clicks, counts.pair_clicks + examined, document, documents)
+        if prior is None or rounds < 2:
+            prior = learn_prior(known, prior)
         rates = prior.rates(known)
         attractiveness = rates.pair
     return rates
+
+
+@njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _examine_non_clicks(
+    first: NDArray[np.int64],
+    last: NDArray[np.int64],
+    place: NDArray[np.int32],
+    non_clicks: Array,
+    examination: Array,
+    attractiveness: Array,
+    examined: Array,
+) -> None:
+    """How many non-clicks of each pair were examined, as is expected."""
+    for pair in prange(len(first)):
+        a, total = attractiveness[pair], 0.0
+        for row in range(first[pair], last[pair]):
+            e = examination[place[row]]
+            total += non_clicks[row] * e / (1 - e * a)
+        examined[pair] = total * (1 - a)

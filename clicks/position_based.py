@@ -38,9 +38,11 @@ class PositionBasedModel(ExaminationModel):
     ['a', 'b']
     """
 
-    def _places(self, log: ClickLog) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+    def _places(self, log: ClickLog) -> tuple[NDArray[np.int32], tuple[int, ...]]:
         positions = log.pair.shape[1]
-        return np.broadcast_to(np.arange(positions), log.pair.shape), (positions,)
+        place = np.empty(log.pair.shape, dtype=np.int32)
+        place[:] = np.arange(positions)
+        return place, (positions,)
 
     def _click(self, log: ClickLog) -> Array:
         position = np.minimum(np.arange(log.pair.shape[1]), len(self.examination_) - 1)

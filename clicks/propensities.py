@@ -104,7 +104,7 @@ class _Rates:
     @classmethod
     def of(cls, log: ClickLog) -> "_Rates":
         pairs, positions = len(log.pairs.query), log.pair.shape[1]
-        cell = (log.pair * positions + np.arange(positions))[log.shown]
+        cell = (log.pair.astype(np.int64) * positions + np.arange(positions))[log.shown]
         sessions = np.broadcast_to(log.sessions[:, None], log.shown.shape)[log.shown]
         counts = [
             np.bincount(cell, values, pairs * positions).reshape(pairs, positions)
@@ -130,7 +130,8 @@ class _Rates:
 
 def _em(log: ClickLog) -> Array:
     positions = log.pair.shape[1]
-    place = np.broadcast_to(np.arange(positions), log.shown.shape)[log.shown]
+    place = np.empty(log.pair.shape, dtype=np.int32)
+    place[:] = np.arange(positions)
     return examine(log, place, positions, max_iterations=200, tolerance=1e-6).places
 
 

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import betaln, expit, logit
+from scipy.special import expit, logit
 
-Array = NDArray[np.float64]
+from clicks.beta_binomial import Array, two_level_likelihood
 
-# Three numbers are learned; more pairs or documents would not change them by a per cent.
-MOST_TO_LEARN_FROM = 20_000
+# Three numbers are learned; of so many pairs or documents their standard errors are a per cent or
+# so, and what an error costs in likelihood goes with its square.
+MOST_TO_LEARN_FROM = 50_000
 # Where the log tells nothing of these numbers: a rate of one half, give or take 2 in logits, and
 # strengths of ten trials, give or take a factor of four.
-MEAN_SPREAD, STRENGTH, STRENGTH_SPREAD = 2.0, np.log(10.0), np.log(4.0)
+STRENGTH, SPREADS = np.log(10.0), np.array([2.0, np.log(4.0), np.log(4.0)])
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Trials:
         return successes, total(self.document, self.trials, self.documents)
 
 
-def total(number: NDArray[np.int64], values: Array, count: int) -> Array:
+def total(number: NDArray[np.signedinteger], values: Array, count: int) -> Array:
     """Sums the values that have the same number: float64, shape (count,)."""
     return np.bincount(number, values, count).astype(np.float64, copy=False)
 
@@ -100,7 +101,7 @@ class PairRates:
         return np.where(pair >= 0, self.pair[pair], of_document)
 
 
-def learn_prior(known: Trials) -> RatePrior:
+def learn_prior(known: Trials, first: RatePrior | None = None) -> RatePrior:
     """Learns the prior from the log (empirical Bayes).
 
     Maximises the sum of the logarithms of two kinds of beta-binomial probabilities (a composite
@@ -109,66 +110,46 @@ def learn_prior(known: Trials) -> RatePrior:
     be the Beta distribution with the mean and the variance that the two levels give it; and of the
     successes of each document that has several pairs. As pairs of one document differ, a pair's
     n trials count there as its (s + 1) n / (s + n), with s = 10.
+
+    Args:
+        known: successes and trials, not all of which are 0.
+        first: a prior to start from, such as that of an earlier iteration.
     """
     document_hits, document_tries = known.of_documents()
     drawn = _draw(np.flatnonzero(known.trials > 0))
-    of_document = known.document[drawn]
-    pairs = _Counts.of(
-        known.successes[drawn],
-        known.trials[drawn],
-        document_hits[of_document] - known.successes[drawn],
-        document_tries[of_document] - known.trials[drawn],
-    )
-    share = (np.exp(STRENGTH) + 1) / (np.exp(STRENGTH) + known.trials)
+    hits, tries = known.successes[drawn], known.trials[drawn]
+    other_hits = np.maximum(document_hits[known.document[drawn]] - hits, 0.0)
+    other_tries = np.maximum(document_tries[known.document[drawn]] - tries, other_hits)
     several = np.bincount(known.document[known.trials > 0], minlength=known.documents) > 1
     shared = _draw(np.flatnonzero(several))
-    documents = _Counts.of(
-        total(known.document, known.successes * share, known.documents)[shared],
-        total(known.document, known.trials * share, known.documents)[shared],
-    )
+    share = (np.exp(STRENGTH) + 1) / (np.exp(STRENGTH) + known.trials)
+    shared_hits = total(known.document, known.successes * share, known.documents)[shared]
+    shared_tries = total(known.document, known.trials * share, known.documents)[shared]
+    no_others = np.zeros(len(shared))
 
-    def loss(parameters: Array) -> float:
+    def loss(parameters: Array) -> tuple[float, Array]:
         mean, document_strength, pair_strength = _unpack(parameters)
-        others = np.maximum(pairs.other_tries, pairs.other_hits) + document_strength
-        expected = (pairs.other_hits + mean * document_strength) / others
-        likelihood = pairs.log_likelihood(expected, _strength_of_others(others, pair_strength))
-        likelihood += documents.log_likelihood(mean, document_strength)
-        unlikely = (parameters[0] / MEAN_SPREAD) ** 2
-        unlikely += np.sum(((parameters[1:] - STRENGTH) / STRENGTH_SPREAD) ** 2)
-        return float(unlikely / 2 - likelihood)
+        sums = two_level_likelihood(
+            *(hits, tries, other_hits, other_tries), mean, document_strength, pair_strength
+        )
+        sums += two_level_likelihood(
+            *(shared_hits, shared_tries, no_others, no_others), mean, document_strength, np.inf
+        )
+        likelihood, slopes = sums[0], sums[1:]
+        slopes[0] *= mean * (1 - mean)
+        gap = (parameters - [0, STRENGTH, STRENGTH]) / SPREADS
+        return float(gap @ gap / 2 - likelihood), gap / SPREADS - slopes
 
     overall = (known.successes.sum() + 1) / (known.trials.sum() + 2)
     start = np.array([logit(overall), STRENGTH, STRENGTH])
-    found = minimize(loss, start, method="L-BFGS-B", bounds=[(-12, 12), (-7, 14), (-7, 14)])
-    return RatePrior(*map(float, _unpack(found.x)))
-
-
-@dataclass(frozen=True)
-class _Counts:
-    """Distinct counts of successes and trials, and how many pairs or documents have them."""
-
-    hits: Array
-    tries: Array
-    other_hits: Array
-    other_tries: Array
-    multiplicity: Array
-
-    @classmethod
-    def of(cls, *counts: Array) -> "_Counts":
-        """Counts what is alike; expected trials are alike to a hundredth."""
-        columns = [*counts, *([np.zeros_like(counts[0])] * (4 - len(counts)))]
-        distinct, multiplicity = np.unique(
-            np.column_stack(columns).round(2), axis=0, return_counts=True
+    if first:
+        start = np.array(
+            [logit(first.mean), *np.log([first.document_strength, first.pair_strength])]
         )
-        hits, tries, other_hits, other_tries = distinct.T
-        return cls(hits, tries, other_hits, other_tries, multiplicity.astype(np.float64))
-
-    def log_likelihood(self, mean: Array | float, strength: Array | float) -> float:
-        """Of the successes, beta-binomial with a prior of this mean and strength."""
-        alpha, beta = mean * strength, (1 - mean) * strength
-        misses = np.maximum(self.tries - self.hits, 0.0)
-        probability = betaln(self.hits + alpha, misses + beta) - betaln(alpha, beta)
-        return float(self.multiplicity @ probability)
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B", bounds=[(-12, 12), (-7, 14), (-7, 14)]
+    )
+    return RatePrior(*map(float, _unpack(found.x)))
 
 
 def _draw(numbers: NDArray[np.int64]) -> NDArray[np.int64]:

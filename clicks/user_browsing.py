@@ -1,6 +1,7 @@
 """The user browsing model."""
 
 import numpy as np
+from numba import njit, prange
 from numpy.typing import NDArray
 
 from clicks.click_log import ClickLog
@@ -27,9 +28,10 @@ class UserBrowsingModel(ExaminationModel):
         converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
     """
 
-    def _places(self, log: ClickLog) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+    def _places(self, log: ClickLog) -> tuple[NDArray[np.int32], tuple[int, ...]]:
         positions = log.pair.shape[1]
-        place = np.arange(positions) * positions + _last_click(log.clicks)
+        place = _last_click(log.clicks)
+        place += np.arange(0, positions**2, positions, dtype=np.int32)
         return place, (positions, positions)
 
     def _click(self, log: ClickLog) -> Array:
@@ -52,14 +54,21 @@ class UserBrowsingModel(ExaminationModel):
         examined = self._examined(position, _last_click(log.clicks))
         return examined * self._rate(self.attractiveness_, log)
 
-    def _examined(self, position: int | NDArray[np.int64], last: NDArray[np.int64]) -> Array:
+    def _examined(
+        self, position: int | NDArray[np.int64], last: NDArray[np.signedinteger]
+    ) -> Array:
         deepest = len(self.examination_) - 1
         return self.examination_[np.minimum(position, deepest), np.minimum(last, deepest)]
 
 
-def _last_click(clicks: NDArray[np.bool_]) -> NDArray[np.int64]:
+@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+def _last_click(clicks: NDArray[np.bool_]) -> NDArray[np.int32]:
     """The last clicked position, from 1, before each position; 0 where there is none."""
-    clicked = np.where(clicks, np.arange(1, clicks.shape[1] + 1), 0)
-    before = np.zeros(clicks.shape, dtype=np.int64)
-    before[:, 1:] = np.maximum.accumulate(clicked, axis=1)[:, :-1]
+    before = np.empty(clicks.shape, dtype=np.int32)
+    for row in prange(len(clicks)):
+        last = 0
+        for position in range(clicks.shape[1]):
+            before[row, position] = last
+            if clicks[row, position]:
+                last = position + 1
     return before

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from corpus.distinct import all_distinct, one_array
 from corpus.errors import InputError
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -277,7 +278,7 @@ def _uncastable(column: pa.ChunkedArray, wanted: pa.DataType) -> Iterator[int]:
 
 def _check_clicks(table: pa.Table, source: str | Path) -> None:
     # Arrow takes every number but 0 for true: a count of clicks or a rating would pass for a click.
-    lists = table["clicks"].combine_chunks()
+    lists = one_array(table["clicks"])
     if not pa.types.is_nested(lists.type):
         return
     values = lists.flatten()
@@ -288,7 +289,7 @@ def _check_clicks(table: pa.Table, source: str | Path) -> None:
 
 
 def _check_keys(table: pa.Table, key: Sequence[str], source: str | Path) -> None:
-    if len(key) == 1 and pc.count_distinct(table[key[0]]).as_py() == table.num_rows:
+    if len(key) == 1 and all_distinct(table[key[0]]):
         return
     code, distinct = np.zeros(table.num_rows, dtype=np.int64), 1
     for column in key:
@@ -313,9 +314,11 @@ def _check_values(table: pa.Table, name: str, source: str | Path) -> None:
         )
         _refuse(table, unequal, source, "clicks", "has another length than doc_ids")
         for column in ("doc_ids", "clicks"):
-            lists = table[column].combine_chunks()
-            holed = pc.list_parent_indices(lists).filter(pc.is_null(lists.flatten()))
-            _refuse_rows(table, pc.unique(holed).to_pylist(), source, column, "holds a null")
+            lists = one_array(table[column])
+            values = lists.flatten()
+            if values.null_count:
+                holed = pc.list_parent_indices(lists).filter(pc.is_null(values))
+                _refuse_rows(table, pc.unique(holed).to_pylist(), source, column, "holds a null")
     if name == "splits":
         unknown = pc.invert(pc.is_in(table["split"], value_set=pa.array(SPLITS)))
         _refuse(table, unknown, source, "split", f"is none of {', '.join(SPLITS)}")

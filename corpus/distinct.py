@@ -1,0 +1,110 @@
+"""Which strings of an Arrow array are alike, straight from its bytes, on all cores."""
+
+import numpy as np
+import pyarrow as pa
+from numba import njit, prange
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Words = NDArray[np.uint64]
+Starts = NDArray[np.int32]
+
+PARTS = 8  # of the hashes, that threads work on
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
+
+
+def all_distinct(strings: pa.ChunkedArray) -> bool:
+    """Whether no string stands there twice; strings without nulls."""
+    return _repeated(*string_bytes(one_array(strings)), np.zeros(PARTS, dtype=np.int64)) == 0
+
+
+def one_array(column: pa.ChunkedArray) -> pa.Array:
+    """The column in one piece; copied only if it is in several."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def string_bytes(strings: pa.Array) -> tuple[Starts, Bytes, Words]:
+    """The text of an array of strings.
+
+    Returns:
+        Where each string starts in the bytes, and where the last one ends; the bytes; and the
+        eight bytes from each one on as a number.
+    """
+    _, starts, text = strings.buffers()
+    if len(strings) == 0 or text is None:
+        starts, text = np.zeros(len(strings) + 1, dtype=np.int32), np.zeros(0, dtype=np.uint8)
+    else:
+        here = np.s_[strings.offset : strings.offset + len(strings) + 1]
+        starts = np.frombuffer(starts, dtype=np.int32)[here]
+        text = np.frombuffer(text, dtype=np.uint8)
+    return starts, text, words_of(text)
+
+
+def words_of(text: Bytes) -> Words:
+    """The eight bytes from each one on as a number: a view, shape (bytes - 7,)."""
+    return np.ndarray(max(len(text) - 7, 0), dtype=np.uint64, buffer=text, strides=(1,))
+
+
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def hash_of(text: Bytes, words: Words, start: int, end: int) -> np.uint64:
+    """A 64-bit hash of the bytes from start to end; the last word overlaps the one before."""
+    key = np.uint64(end - start) * MULTIPLIER
+    if end - start >= 8:
+        for at in range(start, end - 8, 8):
+            key = (key ^ words[at]) * MULTIPLIER
+            key ^= key >> np.uint64(29)
+        key = (key ^ words[end - 8]) * MULTIPLIER
+    else:
+        for at in range(start, end):
+            key = (key ^ np.uint64(text[at])) * MULTIPLIER
+    return key ^ (key >> np.uint64(32))
+
+
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def same_bytes(text: Bytes, words: Words, start: int, end: int, other: int) -> bool:
+    """Whether the bytes from start to end are those from `other` on."""
+    if end - start >= 8:
+        for at in range(start, end - 8, 8):
+            if words[at] != words[other + at - start]:
+                return False
+        return words[end - 8] == words[other + end - 8 - start]
+    alike = True
+    for at in range(start, end):
+        alike &= text[at] == text[other + at - start]
+    return alike
+
+
+@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+def _repeated(starts: Starts, text: Bytes, words: Words, repeated: NDArray[np.int64]) -> int:
+    """How many strings stand there before; each part is a hash table of open addressing."""
+    count, parts = len(starts) - 1, len(repeated)
+    hashes = np.empty(count, dtype=np.uint64)
+    for row in prange(count):
+        hashes[row] = hash_of(text, words, starts[row], starts[row + 1])
+    for part in prange(parts):
+        mine = 0
+        for row in range(count):
+            mine += np.int64(hashes[row] % np.uint64(parts)) == part
+        slots = 4
+        while slots < 2 * mine:
+            slots *= 2
+        table = np.full(slots, -1, dtype=np.int32)
+        for row in range(count):
+            key = hashes[row]
+            if np.int64(key % np.uint64(parts)) != part:
+                continue
+            slot = np.int64(key >> np.uint64(8)) & (slots - 1)
+            while table[slot] >= 0:
+                other = table[slot]
+                length = starts[row + 1] - starts[row]
+                if (
+                    hashes[other] == key
+                    and starts[other + 1] - starts[other] == length
+                    and same_bytes(text, words, starts[row], starts[row + 1], starts[other])
+                ):
+                    repeated[part] += 1
+                    break
+                slot = (slot + 1) & (slots - 1)
+            else:
+                table[slot] = row
+    return repeated.sum()
