@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clicks.compaction import check_sessions, sessions_of
 from clicks.encoding import cut, group_rows, number_within, spread
 from clicks.shrinkage import Trials, total
-from corpus.distinct import one_array, string_bytes
+from clicks.string_bytes import one_array, string_bytes
 
 
 @dataclass(frozen=True)

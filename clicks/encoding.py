@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from corpus.distinct import Bytes, Starts, Words, hash_of, same_bytes
+from clicks.string_bytes import Bytes, Starts, Words, hash_of, same_bytes
 
 Numbers = NDArray[np.int32]
 Places = NDArray[np.int64]

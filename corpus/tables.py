@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus.distinct import all_distinct, one_array
 from corpus.errors import InputError
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -278,7 +277,7 @@ def _uncastable(column: pa.ChunkedArray, wanted: pa.DataType) -> Iterator[int]:
 
 def _check_clicks(table: pa.Table, source: str | Path) -> None:
     # Arrow takes every number but 0 for true: a count of clicks or a rating would pass for a click.
-    lists = one_array(table["clicks"])
+    lists = table["clicks"].combine_chunks()
     if not pa.types.is_nested(lists.type):
         return
     values = lists.flatten()
@@ -289,7 +288,7 @@ def _check_clicks(table: pa.Table, source: str | Path) -> None:
 
 
 def _check_keys(table: pa.Table, key: Sequence[str], source: str | Path) -> None:
-    if len(key) == 1 and all_distinct(table[key[0]]):
+    if len(key) == 1 and pc.count_distinct(table[key[0]]).as_py() == table.num_rows:
         return
     code, distinct = np.zeros(table.num_rows, dtype=np.int64), 1
     for column in key:
@@ -314,7 +313,7 @@ def _check_values(table: pa.Table, name: str, source: str | Path) -> None:
         )
         _refuse(table, unequal, source, "clicks", "has another length than doc_ids")
         for column in ("doc_ids", "clicks"):
-            lists = one_array(table[column])
+            lists = table[column].combine_chunks()
             values = lists.flatten()
             if values.null_count:
                 holed = pc.list_parent_indices(lists).filter(pc.is_null(values))

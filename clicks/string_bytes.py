@@ -1,21 +1,15 @@
-"""Which strings of an Arrow array are alike, straight from its bytes, on all cores."""
+"""Hashes and compares the strings of an Arrow array straight from its bytes, in compiled code."""
 
 import numpy as np
 import pyarrow as pa
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.uint64]
 Starts = NDArray[np.int32]
 
-PARTS = 8  # of the hashes, that threads work on
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
-
-
-def all_distinct(strings: pa.ChunkedArray) -> bool:
-    """Whether no string stands there twice; strings without nulls."""
-    return _repeated(*string_bytes(one_array(strings)), np.zeros(PARTS, dtype=np.int64)) == 0
 
 
 def one_array(column: pa.ChunkedArray) -> pa.Array:
@@ -72,39 +66,3 @@ def same_bytes(text: Bytes, words: Words, start: int, end: int, other: int) -> b
     for at in range(start, end):
         alike &= text[at] == text[other + at - start]
     return alike
-
-
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
-def _repeated(starts: Starts, text: Bytes, words: Words, repeated: NDArray[np.int64]) -> int:
-    """How many strings stand there before; each part is a hash table of open addressing."""
-    count, parts = len(starts) - 1, len(repeated)
-    hashes = np.empty(count, dtype=np.uint64)
-    for row in prange(count):
-        hashes[row] = hash_of(text, words, starts[row], starts[row + 1])
-    for part in prange(parts):
-        mine = 0
-        for row in range(count):
-            mine += np.int64(hashes[row] % np.uint64(parts)) == part
-        slots = 4
-        while slots < 2 * mine:
-            slots *= 2
-        table = np.full(slots, -1, dtype=np.int32)
-        for row in range(count):
-            key = hashes[row]
-            if np.int64(key % np.uint64(parts)) != part:
-                continue
-            slot = np.int64(key >> np.uint64(8)) & (slots - 1)
-            while table[slot] >= 0:
-                other = table[slot]
-                length = starts[row + 1] - starts[row]
-                if (
-                    hashes[other] == key
-                    and starts[other + 1] - starts[other] == length
-                    and same_bytes(text, words, starts[row], starts[row + 1], starts[other])
-                ):
-                    repeated[part] += 1
-                    break
-                slot = (slot + 1) & (slots - 1)
-            else:
-                table[slot] = row
-    return repeated.sum()
