@@ -10,8 +10,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from corpus.errors import InputError
+from corpus.frequency import BUCKETS, frequency_buckets
 from corpus.tables import Collection
 from corpus.texts import document_text
+from rankers.mixing import Traffic
 
 AnnotationLabel = Literal["grade", "expected_grade", "confident_grade"]
 SIGNALS = ("click_label", "annotation_label", "annotation_weight")
@@ -27,8 +29,9 @@ def candidate_lists(collection: Collection, split: str | None) -> pa.Table:
         split: train, validation or test; None for every query.
 
     Returns:
-        query_id, text, frequency, doc_ids and documents (lists of strings, by rank), in the order
-        of `collection.queries`. Queries without candidates have no row.
+        query_id, text, frequency, bucket (its number among `BUCKETS`), doc_ids and documents
+        (lists of strings, by rank), in the order of `collection.queries`. Queries without
+        candidates have no row.
 
     Raises:
         InputError: no query of the split has candidates.
@@ -43,6 +46,8 @@ def candidate_lists(collection: Collection, split: str | None) -> pa.Table:
     )
     grouped = pairs.groupby("query_id", sort=False)["doc_id"].agg(list)
     queries = collection.queries.select(["query_id", "text", "frequency"]).to_pandas()
+    buckets = frequency_buckets(queries["frequency"].to_numpy())
+    queries["bucket"] = pd.Categorical(buckets, BUCKETS).codes.astype(np.int64)
     if split is not None:
         splits = collection.splits.to_pandas()
         queries = queries[queries["query_id"].isin(splits["query_id"][splits["split"] == split])]
@@ -74,13 +79,16 @@ def add_labels(
 
     Returns:
         `lists` with click_label, annotation_label and annotation_weight, lists of doubles aligned
-        with doc_ids, null where the signal says nothing.
+        with doc_ids, null where the signal says nothing; and impressions, double, how often a
+        document of the list was shown, on average, as the click labels count it.
 
     Raises:
         InputError: a pair has two labels of one kind, as when annotators are mixed.
     """
     labels = {name: pd.Series(dtype=float) for name in SIGNALS}
+    impressions = pd.Series(dtype=float)
     if click_labels is not None:
+        impressions = _label_by_pair(click_labels, "impressions", "click_labels")
         labels["click_label"] = _label_by_pair(click_labels, "relevance", "click_labels")
     if annotations is not None:
         column = "grade" if annotation_label == "grade" else "expected_grade"
@@ -98,7 +106,11 @@ def add_labels(
         values = label.reindex(pairs).to_numpy() if len(label) else np.full(len(pairs), np.nan)
         column = pa.array(values, type=pa.float64(), from_pandas=True)
         lists = lists.append_column(name, pa.ListArray.from_arrays(doc_ids.offsets, column))
-    return lists
+    shown = impressions.reindex(pairs).fillna(0.0).to_numpy()
+    length = np.diff(doc_ids.offsets.to_numpy())
+    of_list = np.repeat(np.arange(len(length)), length)
+    mean = np.bincount(of_list, shown, len(length)) / np.maximum(length, 1)
+    return lists.append_column("impressions", pa.array(mean))
 
 
 def tokenize_lists(
@@ -139,10 +151,9 @@ def pad_lists(batch: pa.Table, tokenizer: PreTrainedTokenizerBase) -> dict[str, 
 
     Returns:
         "inputs": the model's inputs, int64 of shape (pairs, tokens), real pairs only;
-        "where": which places of the lists hold a document, bool (lists, documents);
-        "frequency": int64 (lists,); and, where the batch has them, "click_label",
-        "annotation_label" and "annotation_weight": float32 (lists, documents), NaN where the signal
-        says nothing.
+        "where": which places of the lists hold a document, bool (lists, documents); and, where the
+        batch has them, "click_label", "annotation_label" and "annotation_weight": float32 (lists,
+        documents), NaN where the signal says nothing.
     """
     flat = {
         name: [ids for listed in batch[name].to_pylist() for ids in listed]
@@ -154,13 +165,19 @@ def pad_lists(batch: pa.Table, tokenizer: PreTrainedTokenizerBase) -> dict[str, 
     tensors: dict[str, Any] = {
         "inputs": dict(tokenizer.pad(flat, return_tensors="pt")),
         "where": where,
-        "frequency": torch.tensor(batch["frequency"].to_pylist()),
     }
     for name in SIGNALS:
         if name in batch.column_names:
             values = batch[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
             tensors[name] = scatter(torch.tensor(values, dtype=torch.float32), where, torch.nan)
     return tensors
+
+
+def list_traffic(batch: pa.Table) -> Traffic:
+    """What a mix may know of a batch of supervised lists."""
+    impressions = torch.tensor(batch["impressions"].to_numpy(), dtype=torch.float32)
+    frequency, bucket = (torch.tensor(batch[name].to_numpy()) for name in ("frequency", "bucket"))
+    return Traffic(frequency, bucket, impressions)
 
 
 def scatter(values: Tensor, where: Tensor, fill: float) -> Tensor:

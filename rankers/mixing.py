@@ -1,50 +1,69 @@
 """The mix: how much clicks count against annotations, at each moment and for each query.
 
-The loss of query q of frequency f at training progress t is
+The loss of a query at training progress t is
 
-    a(t, f) * click_loss(q) + (1 - a(t, f)) * annotation_loss(q)
+    a * click_loss + (1 - a) * annotation_loss
 
-and a mix is the function a, the click weight. Training on clicks alone, on annotations alone,
-data scheduling and frequency-aware multi-objective learning (FAMOL; Yu et al., "Can LLM
-annotations replace user clicks for learning to rank?", arXiv 2511.06635) are all mixes; training
-and tuning know nothing else of them.
+and a mix is the function a, the click weight, of t and of the query's traffic. Training on clicks
+alone, on annotations alone, data scheduling and frequency-aware multi-objective learning (FAMOL;
+Yu et al., "Can LLM annotations replace user clicks for learning to rank?", arXiv 2511.06635) are
+all mixes; training and tuning know nothing else of them. Pictures: docs/mixing.md.
 """
 
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from corpus.errors import InputError
+from corpus.frequency import BUCKETS
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What the log tells of some queries.
+
+    Attributes:
+        frequency: searches in the log window, int64, any shape.
+        bucket: the number of the frequency bucket among `corpus.frequency.BUCKETS` (0 is high),
+            int64, same shape.
+        impressions: how often a candidate of the query was shown, on average, float32, same shape.
+    """
+
+    frequency: Tensor
+    bucket: Tensor
+    impressions: Tensor
 
 
 class Mix(ABC):
     """How much clicks count against annotations."""
 
     @abstractmethod
-    def __call__(self, progress: float, frequency: Tensor) -> Tensor:
+    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
         """The click weight.
 
         Args:
             progress: the share of training that is done, in [0, 1].
-            frequency: searches of each query in the log window, any shape.
+            traffic: of the queries.
 
         Returns:
-            Weights in [0, 1], float32, shaped as `frequency`.
+            Weights in [0, 1], float32, shaped as `traffic.frequency`.
         """
+
+    def covers(self, progress: float, traffic: Traffic) -> Tensor:
+        """Which queries are trained on at all, bool, shaped as `traffic.frequency`."""
+        return torch.ones(traffic.frequency.shape, dtype=torch.bool)
 
 
 @dataclass
 class Constant(Mix):
-    """The same click weight always: 1 trains on clicks only, 0 on annotations only.
+    """The same click weight always, a = click_weight: 1 is clicks alone, 0 annotations alone.
 
     Attributes:
         click_weight: in [0, 1].
-
-    >>> Constant(0.25)(progress=0.9, frequency=torch.tensor([1, 1000]))
-    tensor([0.2500, 0.2500])
     """
 
     click_weight: float = 0.5
@@ -52,8 +71,8 @@ class Constant(Mix):
     def __post_init__(self) -> None:
         _check_weight("click_weight", self.click_weight)
 
-    def __call__(self, progress: float, frequency: Tensor) -> Tensor:
-        return torch.full(frequency.shape, self.click_weight)
+    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+        return torch.full(traffic.frequency.shape, self.click_weight)
 
 
 @dataclass
@@ -62,29 +81,36 @@ class Stage:
 
     Attributes:
         share: of training, in (0, 1].
-        click_weight: in [0, 1].
+        click_weight: in [0, 1]; 1 is clicks, 0 annotations.
+        buckets: whose queries it trains on: high, medium, low; all by default.
     """
 
     share: float
     click_weight: float
+    buckets: list[str] = field(default_factory=lambda: list(BUCKETS))
 
     def __post_init__(self) -> None:
         _check_weight("click_weight", self.click_weight)
         if not 0 < self.share <= 1:
             raise InputError(f"a stage's share must be above 0 and at most 1, not {self.share}")
+        if unknown := sorted(set(self.buckets) - set(BUCKETS)):
+            raise InputError(f"there is no bucket {unknown[0]!r}; take {', '.join(BUCKETS)}")
+        if not self.buckets:
+            raise InputError("a stage needs at least one of the buckets")
 
 
 @dataclass
 class Staged(Mix):
-    """Data scheduling: one signal after the other.
+    """Data scheduling: one signal after the other; a is the click weight of the stage of t.
+
+    Annotations on all queries, then clicks on frequent ones, are two stages:
+
+        - {share: 0.5, click_weight: 0}
+        - {share: 0.5, click_weight: 1, buckets: [high]}
 
     Attributes:
         stages: in order; their shares sum to 1. By default annotations for the first half of
             training, then clicks.
-
-    >>> schedule = Staged([Stage(share=0.5, click_weight=0.0), Stage(share=0.5, click_weight=1.0)])
-    >>> [schedule(progress, torch.tensor([7])).item() for progress in (0.0, 0.49, 0.5, 1.0)]
-    [0.0, 0.0, 1.0, 1.0]
     """
 
     stages: list[Stage] = field(default_factory=lambda: [Stage(0.5, 0.0), Stage(0.5, 1.0)])
@@ -94,18 +120,83 @@ class Staged(Mix):
         if not math.isclose(total, 1, abs_tol=1e-6):
             raise InputError(f"the shares of the stages must sum to 1; they sum to {total:g}")
 
-    def __call__(self, progress: float, frequency: Tensor) -> Tensor:
+    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+        return torch.full(traffic.frequency.shape, float(self._stage(progress).click_weight))
+
+    def covers(self, progress: float, traffic: Traffic) -> Tensor:
+        buckets = self._stage(progress).buckets
+        return torch.isin(traffic.bucket, torch.tensor([BUCKETS.index(name) for name in buckets]))
+
+    def _stage(self, progress: float) -> Stage:
         end = 0.0
         for stage in self.stages:
             end += stage.share
             if progress < end:
                 break
-        return torch.full(frequency.shape, float(stage.click_weight))
+        return stage
+
+
+@dataclass
+class Ramp(Mix):
+    """The click weight goes from one value to another.
+
+    a = start + (end - start) * g(x), where x goes from 0 to 1 while t goes from `begins` to `ends`,
+    and g(x) is x (linear), (1 - cos(pi x)) / 2 (cosine), or 0 below x = 1/2 and then 1 (step).
+
+    Attributes:
+        shape: linear, cosine or step.
+        start: the click weight before, in [0, 1].
+        end: the click weight after, in [0, 1].
+        begins: progress at which it leaves `start`, in [0, 1).
+        ends: progress at which it reaches `end`, above `begins`, at most 1.
+    """
+
+    shape: Literal["linear", "cosine", "step"] = "linear"
+    start: float = 0.0
+    end: float = 1.0
+    begins: float = 0.0
+    ends: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_weight("start", self.start)
+        _check_weight("end", self.end)
+        if not 0 <= self.begins < self.ends <= 1:
+            raise InputError(
+                f"a ramp needs 0 <= begins < ends <= 1, not {self.begins} and {self.ends}"
+            )
+
+    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+        x = min(max((progress - self.begins) / (self.ends - self.begins), 0.0), 1.0)
+        way = {"linear": x, "cosine": (1 - math.cos(math.pi * x)) / 2, "step": float(x >= 0.5)}
+        weight = self.start + (self.end - self.start) * way[self.shape]
+        return torch.full(traffic.frequency.shape, weight)
+
+
+@dataclass
+class ByBucket(Mix):
+    """A click weight for each frequency bucket.
+
+    Attributes:
+        high: a of the most frequent queries, in [0, 1].
+        medium: likewise.
+        low: likewise.
+    """
+
+    high: float = 1.0
+    medium: float = 0.5
+    low: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in BUCKETS:
+            _check_weight(name, getattr(self, name))
+
+    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+        return torch.tensor([self.high, self.medium, self.low])[traffic.bucket]
 
 
 @dataclass
 class FrequencySigmoid(Mix):
-    """FAMOL: the click weight grows with the logarithm of the query's frequency.
+    """FAMOL: the click weight grows with the logarithm of the query's frequency f.
 
     a = 1 / (1 + (midpoint / f) ** steepness), the logistic function of
     steepness * (ln f - ln midpoint); 0 for a query that nobody searched.
@@ -113,24 +204,94 @@ class FrequencySigmoid(Mix):
     Attributes:
         midpoint: the frequency at which both signals count the same, above 0.
         steepness: how fast clicks take over around the midpoint, per unit of ln f, above 0.
-
-    >>> FrequencySigmoid(midpoint=50, steepness=1)(0.0, torch.tensor([0, 50, 450]))
-    tensor([0.0000, 0.5000, 0.9000])
     """
 
     midpoint: float = 50.0
     steepness: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("midpoint", "steepness"):
-            if not (value := getattr(self, name)) > 0:
-                raise InputError(f"{name} must be above 0, not {value}")
+        _check_positive(self, "midpoint", "steepness")
 
-    def __call__(self, progress: float, frequency: Tensor) -> Tensor:
-        distance = torch.log(frequency.to(torch.float32)) - math.log(self.midpoint)
+    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+        distance = torch.log(traffic.frequency.to(torch.float32)) - math.log(self.midpoint)
         return torch.sigmoid(self.steepness * distance)
+
+
+@dataclass
+class FrequencyPower(Mix):
+    """The click weight is a power of the query's frequency f.
+
+    a = min(f / saturation, 1) ** exponent
+
+    Attributes:
+        saturation: the frequency from which on clicks alone count, above 0.
+        exponent: above 0; the lower, the sooner clicks count.
+    """
+
+    saturation: float = 500.0
+    exponent: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "saturation", "exponent")
+
+    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+        share = traffic.frequency.to(torch.float32) / self.saturation
+        return share.clamp(max=1) ** self.exponent
+
+
+@dataclass
+class Evidence(Mix):
+    """The click weight grows with what the log shows of the very list, not of the query.
+
+    a = n / (n + prior), with n the impressions of a candidate of the list, on average. It is the
+    weight that n impressions have in the posterior mean of a click rate whose prior is worth
+    `prior` impressions, and the share of the posterior's precision that they bring. A frequent
+    query whose pages change daily has less evidence for each document than its frequency says.
+    Needs click labels, which count impressions.
+
+    Attributes:
+        prior: impressions at which both signals count the same, above 0.
+    """
+
+    prior: float = 20.0
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "prior")
+
+    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+        return traffic.impressions / (traffic.impressions + self.prior)
+
+
+@dataclass
+class Product(Mix):
+    """The product of the click weights of several mixes: a = a1 * a2 * ...; covers what all cover.
+
+    A ramp times a `FrequencySigmoid` gives clicks weight where queries are frequent, and the more
+    the further training is.
+
+    Attributes:
+        mixes: at least one.
+    """
+
+    mixes: list[Mix]
+
+    def __post_init__(self) -> None:
+        if not self.mixes:
+            raise InputError("a product needs at least one mix")
+
+    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+        return torch.stack([mix(progress, traffic) for mix in self.mixes]).prod(0)
+
+    def covers(self, progress: float, traffic: Traffic) -> Tensor:
+        return torch.stack([mix.covers(progress, traffic) for mix in self.mixes]).all(0)
 
 
 def _check_weight(name: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise InputError(f"{name} must be between 0 and 1, not {value}")
+
+
+def _check_positive(mix: Mix, *names: str) -> None:
+    for name in names:
+        if not (value := getattr(mix, name)) > 0:
+            raise InputError(f"{name} must be above 0, not {value}")

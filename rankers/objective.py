@@ -1,13 +1,19 @@
 """The training objective: one forward pass, a loss of each signal, and the mix between them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import pyarrow as pa
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from rankers.lists import list_traffic
 from rankers.losses import LOSSES
+from rankers.mixing import Mix
+from rankers.page_tensors import pad_pages
 from rankers.pairwise_losses import ordered_pairs
+from rankers.session_loss import SessionLoss
 
 LossName = Literal[
     "softmax",
@@ -21,35 +27,117 @@ LossName = Literal[
 ]
 
 
+QueryWeight = Literal["query", "square_root", "session"]
+POWER = {"query": 0.0, "square_root": 0.5, "session": 1.0}
+# A signal's usual loss is what it was over about the last hundred steps.
+MEMORY = 0.99
+
+
 @dataclass
 class ObjectiveValue:
     """What one batch of lists gives.
 
     Attributes:
-        loss: the mixed loss, summed over lists; carries the gradient.
+        loss: the mixed loss, summed over the lists that are covered; carries the gradient.
+        covered: how many lists those are.
         click_loss: the unmixed click loss, summed over lists.
         annotation_loss: the unmixed annotation loss, summed over lists.
+        click_weight: summed over lists.
     """
 
     loss: Tensor
+    covered: Tensor
     click_loss: Tensor
     annotation_loss: Tensor
+    click_weight: Tensor
 
 
-def mix_losses(click_loss: Tensor, annotation_loss: Tensor, click_weight: Tensor) -> ObjectiveValue:
-    """Mixes the losses of both signals for lists that were scored once.
+class Objective(nn.Module):
+    """The loss of lists by both signals, and what of it is learned along with the ranker.
 
     Args:
-        click_loss: of each list, shape (lists,), from `label_loss` or a `SessionLoss`.
-        annotation_loss: the same of annotations.
-        click_weight: from a `Mix`, in [0, 1], shape (lists,).
+        mix: the click weight.
+        loss: the name of one of `rankers.losses.LOSSES`, for labels.
+        highest_grade: of the annotations; their labels are divided by it.
+        sessions: the loss of clicks in sessions; None where clicks are learned from labels.
+        query_weight: how much a query weighs in the click loss: as every other (query), or by the
+            square root (square_root) or the number (session) of its searches.
+        mean_power: mean over the training queries of that power of the searches, so that the click
+            loss as a whole weighs the same.
+        balance: divide each signal's loss by its running mean, so that both pull alike where the
+            click weight is one half.
     """
-    weight = click_weight.to(click_loss.device)
-    return ObjectiveValue(
-        loss=(weight * click_loss + (1 - weight) * annotation_loss).sum(),
-        click_loss=click_loss.detach().sum(),
-        annotation_loss=annotation_loss.detach().sum(),
-    )
+
+    usual: Tensor
+
+    def __init__(
+        self,
+        mix: Mix,
+        loss: LossName,
+        highest_grade: int,
+        sessions: SessionLoss | None = None,
+        query_weight: QueryWeight = "query",
+        mean_power: float = 1.0,
+        balance: bool = False,
+    ) -> None:
+        super().__init__()
+        self.mix, self.loss, self.highest_grade = mix, loss, highest_grade
+        self.sessions, self.balance = sessions, balance
+        self.power, self.mean_power = POWER[query_weight], mean_power
+        # Sums, with the memory above, of both signals' losses and of the lists that had them.
+        self.register_buffer("usual", torch.zeros(2, 2))
+
+    def forward(
+        self,
+        scores: Tensor,
+        batch: dict[str, Any],
+        tokenized: pa.Table,
+        progress: float,
+        sum_over_workers: Callable[[Tensor], Tensor],
+    ) -> ObjectiveValue:
+        """The loss of a batch of lists that were scored once.
+
+        Args:
+            scores: float (lists, documents).
+            batch: the lists, from `rankers.lists.pad_lists`.
+            tokenized: the same lists, as they were given to it.
+            progress: the share of training that is done.
+            sum_over_workers: sums a tensor over the workers' batches of this step.
+        """
+        traffic = list_traffic(tokenized)
+        grade = batch["annotation_label"] / self.highest_grade
+        annotation_loss = label_loss(scores, grade, self.loss, batch["annotation_weight"])
+        if self.sessions is None:
+            click_loss = label_loss(scores, batch["click_label"], self.loss)
+        else:
+            pages = pad_pages(tokenized, scores.device)
+            click_loss = self.sessions(scores, pages)
+            if (evidence := self.sessions.evidence(scores, pages)) is not None:
+                self.sessions.learn(sum_over_workers(evidence))
+        losses = torch.stack([click_loss, annotation_loss])
+        pull = losses
+        if self.balance:
+            pull = losses / self._usual_loss(losses.detach(), sum_over_workers)[:, None]
+        click_weight = self.mix(progress, traffic).to(scores.device)
+        covered = self.mix.covers(progress, traffic).to(scores.device)
+        traffic_weight = (traffic.frequency.float() ** self.power / self.mean_power).to(
+            scores.device
+        )
+        mixed = click_weight * traffic_weight * pull[0] + (1 - click_weight) * pull[1]
+        return ObjectiveValue(
+            loss=(covered * mixed).sum(),
+            covered=covered.sum(),
+            click_loss=losses[0].detach().sum(),
+            annotation_loss=losses[1].detach().sum(),
+            click_weight=click_weight.sum(),
+        )
+
+    def _usual_loss(self, losses: Tensor, sum_over_workers: Callable[[Tensor], Tensor]) -> Tensor:
+        """The running mean size of each signal's loss where it has one; 1 before it had any."""
+        seen = torch.stack([losses.abs().sum(1), (losses != 0).sum(1)], dim=1).to(self.usual.dtype)
+        self.usual = MEMORY * self.usual + sum_over_workers(seen).to(self.usual.device)
+        total, lists = self.usual.T
+        return torch.where(lists > 0, total / lists.clamp(min=1e-9), 1.0).clamp(min=1e-9)
 
 
 def label_loss(

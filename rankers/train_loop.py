@@ -26,8 +26,7 @@ from rankers.cross_encoder import load_cross_encoder, score_lists
 from rankers.evaluation import MAIN_MEASURE, measure_run
 from rankers.lists import AnnotationLabel, pad_lists
 from rankers.mixing import Mix
-from rankers.objective import LossName, label_loss, mix_losses
-from rankers.page_tensors import pad_pages
+from rankers.objective import LossName, Objective, QueryWeight
 from rankers.session_loss import SessionLoss
 
 VALIDATION_MEASURE = "validation_ndcg"
@@ -50,6 +49,11 @@ class TrainingSettings:
             self_normalised_ipw and propensity_ratio by the propensities beside the click labels;
             dual_learning, regression_em and pairwise_debiasing by what they learn of positions.
         max_weight: the most that one click can weigh where click_objective is not labels.
+        query_weight: how much a query weighs in the click loss: as every other (query), or by the
+            square root (square_root) or the number (session) of its searches, by which frequent
+            queries drown the others.
+        balance_losses: divide the loss of each signal by its running mean, so that both pull alike
+            where the click weight is one half.
         annotation_label: what to learn from annotations: the hard grade, the expected_grade
             under the annotator's probabilities, or that weighted by the annotator's confidence
             (confident_grade).
@@ -71,6 +75,8 @@ class TrainingSettings:
     loss: LossName = "softmax"
     click_objective: Literal["labels"] | ClickObjectiveName = "labels"
     max_weight: float = 20.0
+    query_weight: QueryWeight = "query"
+    balance_losses: bool = False
     annotation_label: AnnotationLabel = "expected_grade"
     epochs: int = 8
     lists_per_step: int = 8
@@ -95,6 +101,7 @@ class WorkerTask:
         training_lists: how many lists an epoch has, over all workers.
         judgments: of validation queries; empty where there are none.
         highest_grade: of the annotations; their labels are divided by it.
+        mean_power: mean over the training queries of what `query_weight` takes of their searches.
         positions: of the longest page, where sessions are learned from.
         propensities: of positions, where the click objective needs them.
     """
@@ -105,6 +112,7 @@ class WorkerTask:
     training_lists: int
     judgments: pa.Table
     highest_grade: int
+    mean_power: float = 1.0
     positions: int = 0
     propensities: Tensor | None = None
 
@@ -121,7 +129,7 @@ def train_worker(task: WorkerTask) -> None:
     torch.manual_seed(settings.seed)
     model, tokenizer = load_cross_encoder(settings.backbone, settings.max_length)
     distributed = ray.train.torch.prepare_model(model)
-    sessions = _session_loss(task)
+    objective = _objective(task).to(ray.train.torch.get_device())
     steps = _steps_per_epoch(task) * settings.epochs
     optimizer = torch.optim.AdamW(
         model.parameters(),
@@ -130,15 +138,15 @@ def train_worker(task: WorkerTask) -> None:
         fused=True,
     )
     schedule = LambdaLR(optimizer, lambda step: warm_up_and_decay(step, steps))
-    history = _restore(model, optimizer, schedule, sessions)
+    history = _restore(model, optimizer, schedule, objective)
     for epoch in range(len(history), settings.epochs):
         start = time.perf_counter()
         torch.manual_seed(settings.seed + 1_000_003 * (epoch + 1))
-        metrics = _train_epoch(distributed, tokenizer, optimizer, schedule, sessions, task, epoch)
+        metrics = _train_epoch(distributed, tokenizer, optimizer, schedule, objective, task, epoch)
         metrics[VALIDATION_MEASURE] = _validate(model, tokenizer, task)
         metrics["seconds"] = time.perf_counter() - start
         history.append({"epoch": epoch + 1, **metrics})
-        _report(history, model, tokenizer, optimizer, schedule, sessions)
+        _report(history, model, tokenizer, optimizer, schedule, objective)
         if ray.train.get_context().get_world_rank() == 0:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
             print(f"{task.name}: epoch {epoch + 1}/{settings.epochs}  {shown}", flush=True)
@@ -149,7 +157,7 @@ def _train_epoch(
     tokenizer: PreTrainedTokenizerBase,
     optimizer: torch.optim.Optimizer,
     schedule: LambdaLR,
-    sessions: SessionLoss | None,
+    objective: Objective,
     task: WorkerTask,
     epoch: int,
 ) -> dict[str, float]:
@@ -167,29 +175,20 @@ def _train_epoch(
     model.train()
     for tokenized in batches:
         batch = pad_lists(tokenized, tokenizer)
-        weight = task.mix(schedule.last_epoch / steps, batch["frequency"])
         scores = score_lists(model, batch, device)
-        grade = batch["annotation_label"] / task.highest_grade
-        annotation_loss = label_loss(scores, grade, settings.loss, batch["annotation_weight"])
-        if sessions is None:
-            click_loss = label_loss(scores, batch["click_label"], settings.loss)
-        else:
-            pages = pad_pages(tokenized, device)
-            click_loss = sessions(scores, pages)
-            if (evidence := sessions.evidence(scores, pages)) is not None:
-                sessions.learn(_sum_over_workers(evidence))
-        value = mix_losses(click_loss, annotation_loss, weight)
-        lists_of_step = _sum_over_workers(torch.tensor(float(len(weight))))
+        progress = schedule.last_epoch / steps
+        value = objective(scores, batch, tokenized, progress, _sum_over_workers)
+        lists_of_step = max(float(_sum_over_workers(value.covered.float())), 1.0)
         # DDP averages gradients over workers; this makes that the mean over all lists of the
         # step, however many of them each worker holds.
-        loss = value.loss * (workers / float(lists_of_step))
+        loss = value.loss * (workers / lists_of_step)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
         optimizer.step()
         schedule.step()
-        sums = [value.loss.detach(), value.click_loss, value.annotation_loss, weight.sum()]
-        totals += torch.tensor([*map(float, sums), len(weight)], dtype=torch.float64)
+        sums = [value.loss.detach(), value.click_loss, value.annotation_loss, value.click_weight]
+        totals += torch.tensor([*map(float, sums), len(scores)], dtype=torch.float64)
     totals = _sum_over_workers(totals)
     means = (totals[:4] / totals[4]).tolist()
     return dict(zip(("loss", "click_loss", "annotation_loss", "click_weight"), means, strict=True))
@@ -225,7 +224,7 @@ def _report(
     tokenizer: PreTrainedTokenizerBase,
     optimizer: torch.optim.Optimizer,
     schedule: LambdaLR,
-    sessions: SessionLoss | None,
+    objective: Objective,
 ) -> None:
     if ray.train.get_context().get_world_rank() > 0:
         ray.train.report(history[-1])
@@ -233,9 +232,11 @@ def _report(
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        state = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-        if sessions is not None:
-            state["sessions"] = sessions.state_dict()
+        state = {
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(),
+            "objective": objective.state_dict(),
+        }
         torch.save(state, Path(folder) / TRAINING_STATE)
         (Path(folder) / HISTORY).write_text(json.dumps(history, indent=1))
         ray.train.report(history[-1], ray.train.Checkpoint.from_directory(folder))
@@ -245,7 +246,7 @@ def _restore(
     model: PreTrainedModel,
     optimizer: torch.optim.Optimizer,
     schedule: LambdaLR,
-    sessions: SessionLoss | None,
+    objective: Objective,
 ) -> list[dict[str, float]]:
     """Loads the last checkpoint, where there is one; returns the history up to it."""
     checkpoint = ray.train.get_checkpoint()
@@ -256,18 +257,27 @@ def _restore(
         state = torch.load(Path(folder) / TRAINING_STATE, weights_only=True)
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
-        if sessions is not None:
-            sessions.load_state_dict(state["sessions"])
+        objective.load_state_dict(state["objective"])
         history: list[dict[str, float]] = json.loads((Path(folder) / HISTORY).read_text())
     return history
 
 
-def _session_loss(task: WorkerTask) -> SessionLoss | None:
-    name = task.settings.click_objective
-    if name == "labels" or task.positions == 0:  # of annotations alone there are no pages
-        return None
-    loss = SessionLoss(name, task.positions, task.propensities, task.settings.max_weight)
-    return loss.to(ray.train.torch.get_device())
+def _objective(task: WorkerTask) -> Objective:
+    settings, sessions = task.settings, None
+    # Of annotations alone there are no pages.
+    if settings.click_objective != "labels" and task.positions:
+        sessions = SessionLoss(
+            settings.click_objective, task.positions, task.propensities, settings.max_weight
+        )
+    return Objective(
+        task.mix,
+        settings.loss,
+        task.highest_grade,
+        sessions,
+        settings.query_weight,
+        task.mean_power,
+        settings.balance_losses,
+    )
 
 
 def _steps_per_epoch(task: WorkerTask) -> int:

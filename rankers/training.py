@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -26,6 +27,7 @@ from rankers.click_objectives import CLICK_OBJECTIVES
 from rankers.cross_encoder import check_model, load_cross_encoder
 from rankers.lists import add_labels, candidate_lists, tokenize_lists
 from rankers.mixing import Constant, FrequencySigmoid, Mix
+from rankers.objective import POWER
 from rankers.pages import add_pages, longest_page
 from rankers.small_bert import build_small_bert
 from rankers.train_loop import (
@@ -62,7 +64,8 @@ def train(
         output: folder for the ranker.
         click_labels: folder with click_labels.parquet; needed unless the mix never uses clicks.
         annotations: folder with annotations.parquet; needed unless the mix never uses them.
-        mix: how much clicks count against annotations: Constant, Staged or FrequencySigmoid.
+        mix: how much clicks count against annotations: Constant, Staged, Ramp, ByBucket,
+            FrequencySigmoid, FrequencyPower, Evidence, or the Product of some of them.
         training: backbone, loss, optimizer and workers.
         resume: go on from the last epoch that was finished in `output`.
 
@@ -196,6 +199,7 @@ def fit_ranker(
         training_lists=lists.training.num_rows,
         judgments=lists.judgments,
         highest_grade=HIGHEST_GRADE,
+        mean_power=_mean_power(lists.training, training),
         positions=longest_page(lists.training),
         propensities=lists.propensities,
     )
@@ -244,6 +248,11 @@ def _fit(trainer: TorchTrainer) -> ray.train.Result:
 
     threading.Thread(target=fit, daemon=True).start()
     return outcome.result()
+
+
+def _mean_power(lists: pa.Table, training: TrainingSettings) -> float:
+    searches = lists["frequency"].to_numpy().astype(float)
+    return float(max(np.mean(searches ** POWER[training.query_weight]), 1e-9))
 
 
 def _as_dataset(table: pa.Table, tokenize: Any, training: TrainingSettings) -> ray.data.Dataset:

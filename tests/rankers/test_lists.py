@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from corpus.errors import InputError
+from corpus.frequency import BUCKETS
 from corpus.tables import Collection, empty_table
-from rankers.lists import add_labels, candidate_lists, pad_lists, tokenize_lists
+from rankers.lists import add_labels, candidate_lists, list_traffic, pad_lists, tokenize_lists
 from rankers.small_bert import build_small_bert
 
 
@@ -56,13 +57,24 @@ def test_a_split_without_candidates_is_refused(collection: Collection) -> None:
 def test_labels_meet_their_pairs_and_are_null_where_nothing_is_known(
     collection: Collection,
 ) -> None:
-    clicks = pa.table({"query_id": ["q2", "q1"], "doc_id": ["c", "b"], "relevance": [0.5, 0.25]})
+    clicks = pa.table(
+        {
+            "query_id": ["q2", "q1"],
+            "doc_id": ["c", "b"],
+            "relevance": [0.5, 0.25],
+            "impressions": [3, 8],
+        }
+    )
     grades = pa.table(
         {"query_id": ["q1", "q1"], "doc_id": ["a", "b"], "expected_grade": [2.5, None]}
     )
     lists = add_labels(candidate_lists(collection, None), clicks, grades, "expected_grade")
     assert lists["click_label"].to_pylist() == [[None, 0.25], [0.5]]
     assert lists["annotation_label"].to_pylist() == [[2.5, None], [None]]
+    traffic = list_traffic(lists)
+    assert traffic.frequency.tolist() == [9, 1]
+    assert [BUCKETS[number] for number in traffic.bucket.tolist()] == ["high", "low"]
+    assert traffic.impressions.tolist() == [4.0, 3.0], "of a candidate, shown or not"
 
 
 def test_confident_grades_weigh_by_confidence(collection: Collection) -> None:
@@ -107,7 +119,6 @@ def test_pairs_are_tokenized_cut_and_padded(
     assert padded["inputs"]["input_ids"].shape[1] == 16
     assert padded["inputs"]["attention_mask"].sum(1).tolist()[1] == 16
     assert padded["where"].tolist() == [[True, True], [True, False]]
-    assert padded["frequency"].tolist() == [9, 1]
     assert padded["click_label"].isnan().all()
     both_texts = padded["inputs"]["token_type_ids"][0].unique()
     assert torch.equal(both_texts, torch.tensor([0, 1]))

@@ -1,11 +1,13 @@
-from typing import get_args
+from typing import Any, get_args
 
+import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor
 
 from rankers.losses import LOSSES, pointwise_mse_loss, softmax_loss
-from rankers.objective import LossName, ObjectiveValue, label_loss, mix_losses
+from rankers.mixing import Mix, Traffic
+from rankers.objective import LossName, Objective, ObjectiveValue
 
 SCORES = torch.tensor([[0.5, -1.0, 2.0], [1.0, 0.0, 3.0]])
 CLICKS = torch.tensor([[0.2, 0.0, 0.6], [torch.nan, torch.nan, torch.nan]])
@@ -13,16 +15,37 @@ EQUAL = torch.ones(2, 3)
 GRADES = torch.tensor([[1.0, 0.0, torch.nan], [0.5, 0.5, 0.0]])
 
 
+class Given(Mix):
+    """Click weights by hand, and which lists are covered."""
+
+    def __init__(self, weight: Tensor, covered: list[bool] | None = None) -> None:
+        self.weight, self.covered = weight, covered
+
+    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+        return self.weight
+
+    def covers(self, progress: float, traffic: Traffic) -> Tensor:
+        return torch.tensor(self.covered or [True] * len(self.weight))
+
+
 def mixed(
     scores: Tensor,
     clicks: Tensor,
     grades: Tensor,
     grade_weight: Tensor,
-    click_weight: Tensor,
+    click_weight: Tensor | Mix,
     loss: LossName,
+    **settings: Any,
 ) -> ObjectiveValue:
-    annotation_loss = label_loss(scores, grades, loss, grade_weight)
-    return mix_losses(label_loss(scores, clicks, loss), annotation_loss, click_weight)
+    mix = click_weight if isinstance(click_weight, Mix) else Given(click_weight)
+    objective = Objective(mix, loss, highest_grade=1, **settings)
+    batch = {"click_label": clicks, "annotation_label": grades, "annotation_weight": grade_weight}
+    return objective(scores, batch, lists_searched(4, 16)[: len(scores)], 0.0, lambda sums: sums)
+
+
+def lists_searched(*frequency: int) -> pa.Table:
+    rows = len(frequency)
+    return pa.table({"frequency": frequency, "bucket": [0] * rows, "impressions": [0.0] * rows})
 
 
 def test_mixes_the_two_losses_of_each_list() -> None:
@@ -97,3 +120,37 @@ def test_lists_that_neither_signal_knows_teach_nothing(loss: LossName) -> None:
     value.backward()
     assert value.item() == 0
     assert (scores.grad == 0).all()
+
+
+def test_what_a_stage_does_not_cover_teaches_nothing() -> None:
+    mix = Given(torch.tensor([0.25, 0.75]), covered=[False, True])
+    value = mixed(SCORES, CLICKS, GRADES, EQUAL, mix, "softmax")
+    assert value.covered.item() == 1
+    expected = 0.25 * softmax_loss(SCORES[1], torch.tensor([0.5, 0.5, 0.0]))
+    assert value.loss.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("query_weight", "mean_power", "weights"),
+    [("query", 1.0, [1, 1]), ("square_root", 3.0, [2 / 3, 4 / 3]), ("session", 10.0, [0.4, 1.6])],
+)
+def test_queries_weigh_in_the_click_loss_by_their_searches(
+    query_weight: str, mean_power: float, weights: list[float]
+) -> None:
+    clicks = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    settings = {"query_weight": query_weight, "mean_power": mean_power}
+    value = mixed(SCORES, clicks, GRADES, EQUAL, torch.ones(2), "softmax", **settings)
+    losses = softmax_loss(SCORES, clicks, reduction="none")
+    assert value.loss.item() == pytest.approx(
+        (torch.tensor(weights, dtype=torch.float32) @ losses).item(), rel=1e-6
+    )
+
+
+def test_balanced_losses_pull_alike() -> None:
+    scores = SCORES.clone().requires_grad_()
+    clicks = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    value = mixed(scores, clicks, GRADES, EQUAL, torch.full((2,), 0.5), "softmax", balance=True)
+    # Each signal's mean loss is one, and there are two lists.
+    assert value.loss.item() == pytest.approx(2.0, rel=1e-5)
+    alone = mixed(SCORES, 7 * clicks, GRADES, EQUAL, torch.ones(2), "approx_ndcg", balance=True)
+    assert abs(alone.loss.item()) == pytest.approx(2.0, rel=1e-5)
