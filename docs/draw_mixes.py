@@ -1,0 +1,77 @@
+"""Draws docs/mixes.svg: the click weight of each mix over training and query frequency.
+
+    python docs/draw_mixes.py
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from rankers.mixing import (
+    ByBucket,
+    Constant,
+    Evidence,
+    FrequencyPower,
+    FrequencySigmoid,
+    Mix,
+    Product,
+    Ramp,
+    Stage,
+    Staged,
+    Traffic,
+)
+
+PROGRESS = np.linspace(0, 1, 201)
+FREQUENCY = np.geomspace(1, 10_000, 161)
+# In the pictures the buckets part at 10 and 300 searches, and half of the candidates are shown.
+TRAFFIC = Traffic(
+    frequency=torch.tensor(FREQUENCY.round(), dtype=torch.int64),
+    bucket=torch.tensor(np.digitize(-FREQUENCY, [-300, -10])),
+    impressions=torch.tensor(FREQUENCY / 2, dtype=torch.float32),
+)
+MIXES: dict[str, Mix] = {
+    "Constant(0.5)": Constant(0.5),
+    "Staged: annotations, then clicks": Staged(),
+    "Staged: annotations on all,\nthen clicks on frequent queries": Staged(
+        [Stage(0.5, 0.0), Stage(0.5, 1.0, ["high"])]
+    ),
+    "Ramp(linear)": Ramp("linear"),
+    "Ramp(cosine)": Ramp("cosine"),
+    "Ramp(step, begins=0.5, ends=0.9)": Ramp("step", begins=0.5, ends=0.9),
+    "ByBucket()": ByBucket(),
+    "FrequencySigmoid()": FrequencySigmoid(),
+    "FrequencyPower()": FrequencyPower(),
+    "Evidence()": Evidence(),
+    "Product of Ramp() and\nFrequencySigmoid()": Product([Ramp(), FrequencySigmoid()]),
+}
+
+
+def draw() -> Figure:
+    """One picture for each mix; white is where a query is not trained on."""
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    axes = figure.subplots(3, 4, sharex=True, sharey=True)
+    for axis, (name, mix) in zip(axes.flat, MIXES.items(), strict=False):
+        weights = torch.stack([mix(progress, TRAFFIC) for progress in PROGRESS], dim=1)
+        covered = torch.stack([mix.covers(progress, TRAFFIC) for progress in PROGRESS], dim=1)
+        shown = axis.pcolormesh(
+            PROGRESS,
+            FREQUENCY,
+            np.where(covered.numpy(), weights.numpy(), np.nan),
+            vmin=0,
+            vmax=1,
+            cmap="viridis",
+            rasterized=True,
+        )
+        axis.set_yscale("log")
+        axis.set_title(name, fontsize="medium")
+    axes.flat[-1].axis("off")
+    figure.supxlabel("progress of training")
+    figure.supylabel("searches of the query")
+    figure.colorbar(shown, ax=axes, label="click weight", shrink=0.5)
+    return figure
+
+
+if __name__ == "__main__":
+    draw().savefig(Path(__file__).with_name("mixes.svg"), dpi=60)
