@@ -50,7 +50,7 @@ from rankers.train_loop import warm_up_and_decay
 from workflow.cluster import connect
 
 CPU = torch.device("cpu")
-MAX_LENGTH = 128
+MAX_LENGTH = 64
 MAX_WEIGHT = 20.0
 ORACLE = "ipw, oracle"
 
@@ -83,7 +83,7 @@ ARMS = [
 def main(
     output: Path,
     seeds: int = 5,
-    epochs: int = 10,
+    epochs: int = 6,
     queries: int = 400,
     documents: int = 800,
     sessions: int = 20_000,
