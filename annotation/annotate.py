@@ -32,6 +32,7 @@ from annotation.pairs import Budget, Policy, number_parts, pairs_to_annotate, sp
 from annotation.prompts import Language, StrategyName, load_prompt
 from annotation.summary import commonest_error, summarise
 from annotation.vllm_engine import VllmPool
+from cluster import connect
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from corpus.tables import (
@@ -42,7 +43,6 @@ from corpus.tables import (
     table_path,
     write_parquet,
 )
-from workflow.cluster import connect
 
 DEMO_JUDGE = "demo-judge"
 TEXT_COLUMNS = ("query_id", "doc_id", "text", "title", "body")

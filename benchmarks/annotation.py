@@ -39,9 +39,9 @@ from annotation.pairs import pairs_to_annotate
 from annotation.prompts import Document, StrategyName, load_prompt
 from annotation.strategies import CHOICES, STRATEGIES
 from annotation.vllm_engine import VllmPool, engine_environment
+from cluster import connect
 from corpus.preparation import SimulatedWorld, prepare
 from corpus.tables import read_collection
-from workflow.cluster import connect
 
 MAX_MODEL_LEN = 512
 DOCUMENTS_PER_QUERY = 12

@@ -34,8 +34,8 @@ from annotation.annotate import annotate
 from annotation.encoding import EncodedPrompt, PromptEncoder
 from annotation.engine import Answer, AnswerForm, EngineChoice, Secret
 from annotation.judge import demo_judge
+from cluster import connect
 from corpus.tables import Collection, empty_table, write_collection
-from workflow.cluster import connect
 
 DOCUMENTS_PER_QUERY = 12
 WORDS = ["night", "train", "sleeper", "Vienna", "Paris", "ticket", "platform", "luggage"]

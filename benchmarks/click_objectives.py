@@ -32,6 +32,7 @@ from transformers import PreTrainedTokenizerBase
 from clicks.click_labels import inverse_propensity_labels, relevance_labels
 from clicks.fitting import CLICK_MODELS
 from clicks.propensities import estimate_propensities
+from cluster import connect
 from corpus.frequency import BUCKETS
 from corpus.simulator import examination_probability
 from corpus.splits import split_queries
@@ -47,7 +48,6 @@ from rankers.pages import add_pages, longest_page
 from rankers.session_loss import SessionLoss
 from rankers.small_bert import build_small_bert
 from rankers.train_loop import warm_up_and_decay
-from workflow.cluster import connect
 
 CPU = torch.device("cpu")
 MAX_LENGTH = 64

@@ -20,6 +20,7 @@ from rich.table import Table
 from scipy.stats import ttest_rel
 
 from annotation import annotate
+from cluster import connect
 from corpus.preparation import SimulatedWorld, prepare
 from rankers.comparison import evaluate
 from rankers.evaluation import MAIN_MEASURE
@@ -27,7 +28,6 @@ from rankers.lists import AnnotationLabel
 from rankers.mixing import Constant
 from rankers.train_loop import TrainingSettings
 from rankers.training import train
-from workflow.cluster import connect
 
 
 def main(output: Path, seeds: int = 5, epochs: int = 6) -> None:

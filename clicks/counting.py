@@ -9,9 +9,9 @@ import ray
 import ray.data
 
 from clicks.compaction import distinct_sessions
+from cluster import connect
 from corpus.errors import InputError
 from corpus.tables import SCHEMAS
-from workflow.cluster import connect
 
 PARTS = 64
 

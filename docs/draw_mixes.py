@@ -1,6 +1,6 @@
 """Draws docs/mixes.svg: the click weight of each mix over training and query frequency.
 
-    python docs/draw_mixes.py
+python docs/draw_mixes.py
 """
 
 from pathlib import Path

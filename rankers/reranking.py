@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from cluster import connect
 from corpus.output_folder import begin_output, finish_output
 from corpus.tables import read_collection, write_parquet
 from rankers.cross_encoder import check_model, load_cross_encoder, score_lists
 from rankers.evaluation import write_trec_run
 from rankers.lists import candidate_lists, pad_lists, tokenize_lists
-from workflow.cluster import connect
 
 Split = Literal["train", "validation", "test", "all"]
 LISTS_PER_BLOCK = 16

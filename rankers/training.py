@@ -20,6 +20,7 @@ from ray.train import CheckpointConfig, LoggingConfig, RunConfig, ScalingConfig,
 from ray.train.torch import TorchTrainer
 from torch import Tensor
 
+from cluster import connect
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output, warn_unfinished
 from corpus.tables import Collection, read_collection, read_table
@@ -37,7 +38,6 @@ from rankers.train_loop import (
     WorkerTask,
     train_worker,
 )
-from workflow.cluster import connect
 
 SMALL_BERT = "small-bert"
 HIGHEST_GRADE = 3

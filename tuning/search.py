@@ -12,6 +12,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from cluster import connect
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from rankers.mixing import Mix
@@ -19,7 +20,6 @@ from rankers.train_loop import VALIDATION_MEASURE, TrainingSettings
 from rankers.training import SupervisedLists, fit_ranker, read_supervised_lists
 from tuning.analysis import print_trials, write_analysis
 from tuning.search_space import mix_as_config, mix_of, suggest_mix
-from workflow.cluster import connect
 
 EXPERIMENT = "trials"
 # A trial only waits for its training workers, which have CPUs of their own.
