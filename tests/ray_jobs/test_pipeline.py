@@ -135,6 +135,8 @@ def test_ctrl_c_in_training_then_resume(finished: Path, tmp_path: Path) -> None:
     arguments = ["--collection", str(finished / "collection"), "--output", str(output)]
     arguments += ["--click_labels", str(finished / "click_labels")]
     arguments += ["--annotations", str(finished / "annotations"), "--training.epochs", "6"]
+    # Learns the bias of positions along with the ranker, so that there is that to resume too.
+    arguments += ["--training.click_objective", "dual_learning"]
     process = _start("train", *arguments)
     assert process.stdout is not None
     for line in process.stdout:
