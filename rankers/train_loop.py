@@ -1,37 +1,37 @@
 """The train loop: what Ray Train runs on every worker."""
 
-import json
 import logging
 import math
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
 import pyarrow as pa
 import ray.train
 import ray.train.torch
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file
+from tensorboardX import SummaryWriter
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import SAFE_WEIGHTS_NAME
+from transformers import PreTrainedTokenizerBase
 
+from rankers.checkpoints import History, Stateful, report, restore
 from rankers.click_objectives import ClickObjectiveName
 from rankers.cross_encoder import load_cross_encoder, score_lists
-from rankers.evaluation import MAIN_MEASURE, measure_run
 from rankers.lists import AnnotationLabel, pad_lists
 from rankers.mixing import Mix
 from rankers.objective import LossName, Objective, QueryWeight
 from rankers.session_loss import SessionLoss
+from rankers.training_log import TENSORBOARD, TrainingLog
+from rankers.validation import VALIDATION_MEASURE, validate
 
-VALIDATION_MEASURE = "validation_ndcg"
-TRAINING_STATE = "training_state.pt"
-HISTORY = "history.json"
+# Of an epoch's metrics, those on its line in the terminal; all are in history.json.
+SHOWN = (
+    *("loss", "click_loss", "annotation_loss", "click_weight", "gradient_norm"),
+    *("pairs_per_second", "waiting_share", VALIDATION_MEASURE, "seconds"),
+)
 
 
 @dataclass
@@ -59,6 +59,7 @@ class TrainingSettings:
             (confident_grade).
         epochs: passes over the training queries.
         lists_per_step: lists, over all workers, that one optimizer step sees.
+        patience: stop after so many epochs without a better validation nDCG@10; 0 for never.
         learning_rate: highest learning rate of AdamW; it warms up over the first tenth of
             training and falls linearly to zero.
         weight_decay: of AdamW.
@@ -79,6 +80,7 @@ class TrainingSettings:
     balance_losses: bool = False
     annotation_label: AnnotationLabel = "expected_grade"
     epochs: int = 8
+    patience: int = 0
     lists_per_step: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
@@ -96,6 +98,7 @@ class WorkerTask:
 
     Attributes:
         name: of the ranker, for progress lines.
+        folder: of the ranker, which the first worker can write into.
         settings: with `backbone` a Hugging Face id or a folder that every worker reads.
         mix: the click weight.
         training_lists: how many lists an epoch has, over all workers.
@@ -107,6 +110,7 @@ class WorkerTask:
     """
 
     name: str
+    folder: str
     settings: TrainingSettings
     mix: Mix
     training_lists: int
@@ -138,18 +142,33 @@ def train_worker(task: WorkerTask) -> None:
         fused=True,
     )
     schedule = LambdaLR(optimizer, lambda step: warm_up_and_decay(step, steps))
-    history = _restore(model, optimizer, schedule, objective)
+    state: dict[str, Stateful] = {
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "objective": objective,
+    }
+    history = restore(model, state)
     for epoch in range(len(history), settings.epochs):
+        if _has_stopped_improving(history, settings.patience):
+            break
         start = time.perf_counter()
         torch.manual_seed(settings.seed + 1_000_003 * (epoch + 1))
         metrics = _train_epoch(distributed, tokenizer, optimizer, schedule, objective, task, epoch)
-        metrics[VALIDATION_MEASURE] = _validate(model, tokenizer, task)
+        metrics |= validate(model, tokenizer, task.judgments, settings.lists_per_step)
         metrics["seconds"] = time.perf_counter() - start
         history.append({"epoch": epoch + 1, **metrics})
-        _report(history, model, tokenizer, optimizer, schedule, objective)
+        report(history, model, tokenizer, state)
         if ray.train.get_context().get_world_rank() == 0:
-            shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            with SummaryWriter(str(Path(task.folder) / TENSORBOARD)) as board:
+                for name, value in metrics.items():
+                    board.add_scalar(f"epoch/{name}", value, epoch + 1)
+            shown = "  ".join(f"{name} {metrics[name]:.4g}" for name in SHOWN)
             print(f"{task.name}: epoch {epoch + 1}/{settings.epochs}  {shown}", flush=True)
+
+
+def _has_stopped_improving(history: History, patience: int) -> bool:
+    values = [row[VALIDATION_MEASURE] for row in history]
+    return 0 < patience < len(values) and max(values[-patience:]) <= max(values[:-patience])
 
 
 def _train_epoch(
@@ -161,7 +180,7 @@ def _train_epoch(
     task: WorkerTask,
     epoch: int,
 ) -> dict[str, float]:
-    """Trains on the worker's shard once; returns means over the lists of all workers."""
+    """Trains on the worker's shard once; returns what happened, over all workers."""
     settings, device = task.settings, ray.train.torch.get_device()
     workers = ray.train.get_context().get_world_size()
     batches = ray.train.get_dataset_shard("train").iter_batches(
@@ -171,9 +190,9 @@ def _train_epoch(
         local_shuffle_seed=settings.seed + epoch,
     )
     steps = _steps_per_epoch(task) * settings.epochs
-    totals = torch.zeros(5, dtype=torch.float64)
+    log = TrainingLog(task.folder)
     model.train()
-    for tokenized in batches:
+    for tokenized in log.waiting_for(batches):
         batch = pad_lists(tokenized, tokenizer)
         scores = score_lists(model, batch, device)
         progress = schedule.last_epoch / steps
@@ -184,82 +203,12 @@ def _train_epoch(
         loss = value.loss * (workers / lists_of_step)
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+        log.check_finite(float(loss.detach() + norm), tokenized, schedule.last_epoch)
         optimizer.step()
+        log.step(value, batch, float(norm), float(schedule.get_last_lr()[0]), schedule.last_epoch)
         schedule.step()
-        sums = [value.loss.detach(), value.click_loss, value.annotation_loss, value.click_weight]
-        totals += torch.tensor([*map(float, sums), len(scores)], dtype=torch.float64)
-    totals = _sum_over_workers(totals)
-    means = (totals[:4] / totals[4]).tolist()
-    return dict(zip(("loss", "click_loss", "annotation_loss", "click_weight"), means, strict=True))
-
-
-def _validate(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: WorkerTask
-) -> float:
-    """Mean nDCG@10 over the validation queries, each scored by one of the workers."""
-    shard = ray.train.get_dataset_shard("validation")
-    device = ray.train.torch.get_device()
-    batches = shard.iter_batches(batch_size=task.settings.lists_per_step, batch_format="pyarrow")
-    model.train(False)
-    scored = []
-    for batch in batches:
-        padded = pad_lists(batch, tokenizer)
-        with torch.no_grad():
-            scores = score_lists(model, padded, device)[padded["where"]]
-        pairs = batch.select(["query_id", "doc_ids"]).to_pandas().explode("doc_ids")
-        scored.append(pairs.rename(columns={"doc_ids": "doc_id"}).assign(score=scores.cpu()))
-    gathered = [scored]
-    if dist.is_initialized():
-        gathered = [[] for _ in range(dist.get_world_size())]
-        dist.all_gather_object(gathered, scored)
-    run = pd.concat([frame for frames in gathered for frame in frames])
-    values = measure_run(run, task.judgments)
-    return float(values["value"][values["measure"] == MAIN_MEASURE].mean())
-
-
-def _report(
-    history: list[dict[str, float]],
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    optimizer: torch.optim.Optimizer,
-    schedule: LambdaLR,
-    objective: Objective,
-) -> None:
-    if ray.train.get_context().get_world_rank() > 0:
-        ray.train.report(history[-1])
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        state = {
-            "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(),
-            "objective": objective.state_dict(),
-        }
-        torch.save(state, Path(folder) / TRAINING_STATE)
-        (Path(folder) / HISTORY).write_text(json.dumps(history, indent=1))
-        ray.train.report(history[-1], ray.train.Checkpoint.from_directory(folder))
-
-
-def _restore(
-    model: PreTrainedModel,
-    optimizer: torch.optim.Optimizer,
-    schedule: LambdaLR,
-    objective: Objective,
-) -> list[dict[str, float]]:
-    """Loads the last checkpoint, where there is one; returns the history up to it."""
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
-        return []
-    with checkpoint.as_directory() as folder:
-        model.load_state_dict(load_file(Path(folder) / SAFE_WEIGHTS_NAME))
-        state = torch.load(Path(folder) / TRAINING_STATE, weights_only=True)
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        objective.load_state_dict(state["objective"])
-        history: list[dict[str, float]] = json.loads((Path(folder) / HISTORY).read_text())
-    return history
+    return log.close(_sum_over_workers)
 
 
 def _objective(task: WorkerTask) -> Objective:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from corpus.tables import write_parquet
-from rankers.train_loop import VALIDATION_MEASURE
+from rankers.validation import VALIDATION_MEASURE
 
 PARAMETERS = ("kind", "click_weight", "switch", "first", "midpoint", "steepness")
 LOGARITHMIC = ("midpoint", "steepness")

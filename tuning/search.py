@@ -16,8 +16,10 @@ from cluster import connect
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from rankers.mixing import Mix
-from rankers.train_loop import VALIDATION_MEASURE, TrainingSettings
-from rankers.training import SupervisedLists, fit_ranker, read_supervised_lists
+from rankers.supervision import SupervisedLists, read_supervised_lists
+from rankers.train_loop import TrainingSettings
+from rankers.training import fit_ranker
+from rankers.validation import VALIDATION_MEASURE
 from tuning.analysis import print_trials, write_analysis
 from tuning.search_space import mix_as_config, mix_of, suggest_mix
 

@@ -1,0 +1,137 @@
+"""What training reads: lists with both labels, refused where they cannot be used."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from corpus.errors import InputError
+from corpus.output_folder import warn_unfinished
+from corpus.tables import Collection, read_collection, read_table
+from rankers.click_objectives import CLICK_OBJECTIVES
+from rankers.cross_encoder import check_model
+from rankers.lists import add_labels, candidate_lists
+from rankers.mixing import Constant, Mix
+from rankers.pages import add_pages
+from rankers.train_loop import TrainingSettings
+
+SMALL_BERT = "small-bert"
+
+
+@dataclass(frozen=True)
+class SupervisedLists:
+    """The lists that training and validation read, and the collection they come from.
+
+    Attributes:
+        collection: as read.
+        training: lists of training queries, with both labels.
+        validation: lists of validation queries, with both labels.
+        propensities: of positions, where the click objective needs them.
+        judgments: grades of validation queries: human or, without any, the labels themselves.
+    """
+
+    collection: Collection
+    training: pa.Table
+    validation: pa.Table
+    judgments: pa.Table
+    propensities: Tensor | None
+
+
+def read_supervised_lists(
+    collection: Path,
+    click_labels: Path | None,
+    annotations: Path | None,
+    mix: Mix | None,
+    training: TrainingSettings,
+) -> SupervisedLists:
+    """Reads what training needs and refuses what it cannot use, before anything is started.
+
+    Args:
+        collection: folder of the collection.
+        click_labels: folder with the click labels, where there are any.
+        annotations: folder with the annotations, where there are any.
+        mix: the click weight; None if it is still to be found and may need both signals.
+        training: the settings.
+
+    Raises:
+        InputError: a folder or table is missing or broken, the mix needs a signal that is not
+            given, or the settings contradict each other.
+    """
+    _check_settings(training)
+    only = mix.click_weight if isinstance(mix, Constant) else None
+    objective = training.click_objective
+    of_sessions = None if objective == "labels" else CLICK_OBJECTIVES[objective]
+    needs_labels = of_sessions is None or of_sessions.needs_propensities
+    if click_labels is None and only != 0 and needs_labels:
+        raise InputError(f"{mix} uses clicks; give --click_labels, or a Constant mix of 0")
+    if annotations is None and only != 1:
+        raise InputError(f"{mix} uses annotations; give --annotations, or a Constant mix of 1")
+    tables = read_collection(collection)
+    clicks = None if click_labels is None else read_table(click_labels, "click_labels")
+    grades = None if annotations is None else read_table(annotations, "annotations")
+    warn_unfinished(*filter(None, (click_labels, annotations)))
+    train_lists, validation_lists = (
+        add_labels(candidate_lists(tables, split), clicks, grades, training.annotation_label)
+        for split in ("train", "validation")
+    )
+    if train_lists.num_rows < training.workers:
+        raise InputError(
+            f"{collection}: {train_lists.num_rows} training lists cannot feed {training.workers} "
+            "workers"
+        )
+    propensities = None
+    if of_sessions is not None and only != 0:
+        train_lists = add_pages(train_lists, tables.sessions, of_sessions.linear)
+        if of_sessions.needs_propensities and click_labels is not None:
+            propensities = _read_propensities(click_labels)
+    of_validation = pc.is_in(tables.judgments["query_id"], value_set=validation_lists["query_id"])
+    judgments = tables.judgments.filter(of_validation)
+    if judgments.num_rows == 0:
+        judgments = _labels_as_judgments(validation_lists)
+    return SupervisedLists(tables, train_lists, validation_lists, judgments, propensities)
+
+
+def _check_settings(training: TrainingSettings) -> None:
+    if training.lists_per_step % training.workers:
+        raise InputError(
+            f"lists_per_step ({training.lists_per_step}) must be a multiple of workers "
+            f"({training.workers}), so that every worker has the same share"
+        )
+    if training.max_weight < 1:
+        raise InputError(f"max_weight must be at least 1, not {training.max_weight}")
+    if training.epochs < 1 or training.workers < 1:
+        raise InputError("epochs and workers must be at least 1")
+    if training.backbone != SMALL_BERT:
+        check_model(training.backbone)
+
+
+def _read_propensities(click_labels: Path) -> Tensor:
+    """The propensities that `fit_clicks` wrote beside the labels, by position."""
+    path = click_labels / "propensities.parquet"
+    if not path.exists():
+        raise InputError(f"{path}: there is no such table; fit_clicks writes it beside the labels")
+    table = pq.read_table(path)
+    if "context" in table.column_names:
+        raise InputError(
+            f"{path}: holds propensities by context, which only click labels can tell apart; take "
+            "click_objective labels, or fit clicks without a context"
+        )
+    if table["propensity"].null_count:
+        raise InputError(f"{path}: the propensity of a position is unknown; take propensity em")
+    by_position = table.sort_by("position")["propensity"].to_numpy()
+    return torch.tensor(by_position, dtype=torch.float32).clamp(max=1.0)
+
+
+def _labels_as_judgments(validation: pa.Table) -> pa.Table:
+    """Grades from the labels of the lists: the annotation's or, without any, ten times clicks."""
+    frame = validation.select(["query_id", "doc_ids", "click_label", "annotation_label"])
+    pairs = frame.to_pandas().explode(["doc_ids", "click_label", "annotation_label"])
+    annotated = pairs["annotation_label"].notna().any()
+    label = pairs["annotation_label"] if annotated else 10 * pairs["click_label"]
+    graded = pairs.assign(grade=label.astype(float).round())[label.notna()]
+    graded = graded.rename(columns={"doc_ids": "doc_id"})[["query_id", "doc_id", "grade"]]
+    return pa.Table.from_pandas(graded.astype({"grade": "int64"}), preserve_index=False)
