@@ -28,6 +28,7 @@ from jsonargparse import auto_cli
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from scipy.stats import sem
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
@@ -233,9 +234,9 @@ def print_measures(values: pd.DataFrame) -> None:
     gain = overall.sub(overall["naive"], axis=0)
     table = Table("learned from clicks by", *BUCKETS, "all", "gain on naive", title="nDCG@10")
     for arm in ARMS:
-        cells = [f"{float(mean[arm.name, bucket]):.3f}" for bucket in (*BUCKETS, "all")]
-        difference = gain[arm.name]
-        cells.append(f"{difference.mean():+.3f} ± {difference.sem():.3f}")
+        cells = [f"{mean[arm.name, bucket]:.3f}" for bucket in (*BUCKETS, "all")]
+        gained = gain[arm.name].to_numpy()
+        cells.append(f"{gained.mean():+.3f} ± {sem(gained):.3f}")
         table.add_row(arm.name, *cells)
     Console(width=120).print(table)
 

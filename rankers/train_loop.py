@@ -149,7 +149,7 @@ def train_worker(task: WorkerTask) -> None:
     }
     history = restore(model, state)
     for epoch in range(len(history), settings.epochs):
-        if _has_stopped_improving(history, settings.patience):
+        if has_stopped_improving(history, settings.patience):
             break
         start = time.perf_counter()
         torch.manual_seed(settings.seed + 1_000_003 * (epoch + 1))
@@ -166,7 +166,8 @@ def train_worker(task: WorkerTask) -> None:
             print(f"{task.name}: epoch {epoch + 1}/{settings.epochs}  {shown}", flush=True)
 
 
-def _has_stopped_improving(history: History, patience: int) -> bool:
+def has_stopped_improving(history: History, patience: int) -> bool:
+    """Whether the last `patience` epochs brought no better validation nDCG@10; 0 is never."""
     values = [row[VALIDATION_MEASURE] for row in history]
     return 0 < patience < len(values) and max(values[-patience:]) <= max(values[:-patience])
 

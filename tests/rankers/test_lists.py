@@ -6,6 +6,7 @@ import torch
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from corpus.tables import Collection, empty_table
+from rankers.cross_encoder import load_cross_encoder, score_lists
 from rankers.lists import add_labels, candidate_lists, list_traffic, pad_lists, tokenize_lists
 from rankers.small_bert import build_small_bert
 
@@ -132,3 +133,15 @@ def test_small_bert_is_the_same_for_the_same_seed(
         build_small_bert(collection, folder, seed=3)
     weights = [(folder / "model.safetensors").read_bytes() for folder in folders]
     assert np.array_equal(*[np.frombuffer(content, np.uint8) for content in weights])
+
+
+def test_a_small_bert_tells_documents_apart_before_it_has_learned(
+    collection: Collection, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Where all scores are alike there is no gradient, and training does not begin."""
+    folder = tmp_path_factory.mktemp("bert")
+    build_small_bert(collection, folder, seed=0)
+    model, tokenizer = load_cross_encoder(str(folder), 32)
+    lists = tokenize_lists(candidate_lists(collection, "train"), tokenizer, 32)
+    scores = score_lists(model, pad_lists(lists, tokenizer), torch.device("cpu"))
+    assert scores.std() > 1e-3

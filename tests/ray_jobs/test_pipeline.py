@@ -153,6 +153,21 @@ def test_ctrl_c_in_training_then_resume(finished: Path, tmp_path: Path) -> None:
     assert [row["epoch"] for row in history] == list(range(1, len(history) + 1))
 
 
+def test_training_that_is_spoiled_stops_and_keeps_the_batch(finished: Path, tmp_path: Path) -> None:
+    output = tmp_path / "ranker"
+    arguments = ["--collection", str(finished / "collection"), "--output", str(output)]
+    labels = ["--click_labels", str(finished / "click_labels")]
+    spoiled = ["--training.learning_rate", "1e30", "--training.gradient_clip", "1e30"]
+    mix = ["--mix", "Constant", "--mix.click_weight", "1"]
+    process = _start("train", *arguments, *labels, *mix, *spoiled)
+    shown = process.communicate(timeout=300)[0]
+    assert process.returncode == 2, shown[-3000:]
+    kept = output / "nonfinite_batch.parquet"
+    assert "error: training stopped: loss or gradient of step" in shown
+    assert str(kept) in shown
+    assert {"query_id", "doc_ids", "click_label"} <= set(pd.read_parquet(kept).columns)
+
+
 def test_a_model_that_does_not_exist_is_refused(finished: Path, tmp_path: Path) -> None:
     missing = str(tmp_path / "no" / "model")
     arguments = ["--collection", str(finished / "collection"), "--output", str(tmp_path / "r")]
