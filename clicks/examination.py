@@ -12,7 +12,7 @@ from clicks.click_model import ClickModel
 from clicks.evidence import gather_evidence
 from clicks.marginal import learn_examination
 from clicks.pair_counts import PairCounts, count_pairs
-from clicks.shrinkage import Array, PairRates, RatePrior, Trials, learn_prior
+from clicks.shrinkage import FIRST_TO_LEARN_FROM, Array, PairRates, RatePrior, Trials, learn_prior
 from corpus.errors import InputError
 
 RATE_ROUNDS = 4
@@ -94,7 +94,9 @@ def _attractiveness(log: ClickLog, counts: PairCounts, examination: Array) -> Pa
             *(examination, attractiveness, examined),
         )
         known = Trials(counts.pair_clicks, counts.pair_clicks + examined, document, documents)
-        if prior is None or rounds < 2:
+        if prior is None:
+            prior = learn_prior(known, most=FIRST_TO_LEARN_FROM)
+        elif rounds == 1:
             prior = learn_prior(known, prior)
         rates = prior.rates(known)
         attractiveness = rates.pair

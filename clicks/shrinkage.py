@@ -12,6 +12,8 @@ from clicks.beta_binomial import Array, two_level_likelihood
 # Three numbers are learned; of so many pairs or documents their standard errors are a per cent or
 # so, and what an error costs in likelihood goes with its square.
 MOST_TO_LEARN_FROM = 50_000
+FIRST_TO_LEARN_FROM = 5_000  # for a start
+TOLERANCE = 1e-7  # of the log-likelihood, far less than a nat
 # Where the log tells nothing of these numbers: a rate of one half, give or take 2 in logits, and
 # strengths of ten trials, give or take a factor of four.
 STRENGTH, SPREADS = np.log(10.0), np.array([2.0, np.log(4.0), np.log(4.0)])
@@ -101,7 +103,9 @@ class PairRates:
         return np.where(pair >= 0, self.pair[pair], of_document)
 
 
-def learn_prior(known: Trials, first: RatePrior | None = None) -> RatePrior:
+def learn_prior(
+    known: Trials, first: RatePrior | None = None, most: int = MOST_TO_LEARN_FROM
+) -> RatePrior:
     """Learns the prior from the log (empirical Bayes).
 
     Maximises the sum of the logarithms of two kinds of beta-binomial probabilities (a composite
@@ -114,14 +118,17 @@ def learn_prior(known: Trials, first: RatePrior | None = None) -> RatePrior:
     Args:
         known: successes and trials, not all of which are 0.
         first: a prior to start from, such as that of an earlier iteration.
+        most: pairs and documents to learn from, drawn where there are more.
     """
+    if first is None and len(known.trials) > most > FIRST_TO_LEARN_FROM:
+        first = learn_prior(known, most=FIRST_TO_LEARN_FROM)
     document_hits, document_tries = known.of_documents()
-    drawn = _draw(np.flatnonzero(known.trials > 0))
+    drawn = _draw(np.flatnonzero(known.trials > 0), most)
     hits, tries = known.successes[drawn], known.trials[drawn]
     other_hits = np.maximum(document_hits[known.document[drawn]] - hits, 0.0)
     other_tries = np.maximum(document_tries[known.document[drawn]] - tries, other_hits)
     several = np.bincount(known.document[known.trials > 0], minlength=known.documents) > 1
-    shared = _draw(np.flatnonzero(several))
+    shared = _draw(np.flatnonzero(several), most)
     share = (np.exp(STRENGTH) + 1) / (np.exp(STRENGTH) + known.trials)
     shared_hits = total(known.document, known.successes * share, known.documents)[shared]
     shared_tries = total(known.document, known.trials * share, known.documents)[shared]
@@ -147,15 +154,20 @@ def learn_prior(known: Trials, first: RatePrior | None = None) -> RatePrior:
             [logit(first.mean), *np.log([first.document_strength, first.pair_strength])]
         )
     found = minimize(
-        loss, start, jac=True, method="L-BFGS-B", bounds=[(-12, 12), (-7, 14), (-7, 14)]
+        loss,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(-12, 12), (-7, 14), (-7, 14)],
+        options={"ftol": TOLERANCE},
     )
     return RatePrior(*map(float, _unpack(found.x)))
 
 
-def _draw(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    if len(numbers) <= MOST_TO_LEARN_FROM:
+def _draw(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    if len(numbers) <= most:
         return numbers
-    return np.random.default_rng(0).choice(numbers, MOST_TO_LEARN_FROM, replace=False)
+    return numbers[np.random.default_rng(0).integers(len(numbers), size=most)]
 
 
 def _unpack(parameters: Array) -> tuple[float, float, float]:
