@@ -13,7 +13,7 @@ from clicks.shrinkage import Array
 # Examination is learned from the pairs with the most impressions, at least so many. Which pairs
 # they are does not depend on clicks, so that this loses precision, but does not bias; the pairs
 # that are left out have few impressions each, which say little of examination.
-MOST_PAIRS = 50_000
+MOST_PAIRS = 25_000
 
 
 @dataclass(frozen=True)
