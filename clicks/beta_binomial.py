@@ -66,7 +66,7 @@ def two_level_likelihood(
         for row in range(chunk * len(hits) // CHUNKS, (chunk + 1) * len(hits) // CHUNKS):
             others = other_tries[row] + document_strength
             expected = (other_hits[row] + mean * document_strength) / others
-            # See shrinkage.strength_of_others.
+            # See shrinkage._rate_pairs.
             between = (1 - within) / (others + 1)
             spread = within + between
             strength = 1 / spread - 1
