@@ -173,7 +173,7 @@ class ChainModel(ClickModel):
 
 
 def _learn_from(iteration: int) -> int:
-    """How many pairs to learn priors from: few in the iterations 1, 2, 4, more in 8, 16 and so on."""
+    """How many pairs to learn priors from: few in iterations 1, 2, 4, more in 8, 16 and so on."""
     if iteration & (iteration - 1):
         return 0
     return MOST_TO_LEARN_FROM if iteration >= 8 else FIRST_TO_LEARN_FROM
