@@ -37,9 +37,10 @@ class ChainModel(ClickModel):
     the last click; EM sums over that exactly, with a backward and a forward pass over the
     positions (Chuklin, Markov & de Rijke, Click Models for Web Search, 2015, chapter 4).
     Attractiveness is a rate of clicks in expected reads; the priors of rates are learned anew in
-    the iterations 1, 2, 4, 8 and so on, from fewer pairs in the first three of these. After each three iterations a step is extrapolated from
-    them (SQUAREM; Varadhan & Roland, Scandinavian Journal of Statistics 2008), since EM creeps
-    where the last click tells little of where the user stopped.
+    the iterations 1, 2, 4, 8 and so on, from fewer pairs in the first three of these. After each
+    three iterations a step is extrapolated from them (SQUAREM; Varadhan & Roland, Scandinavian
+    Journal of Statistics 2008), since EM creeps where the last click tells little of where the
+    user stopped.
     """
 
     attractiveness_: PairRates
