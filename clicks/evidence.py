@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
 from clicks.click_log import ClickLog
@@ -96,7 +96,7 @@ def gather_evidence(
     )
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _keys(
     pairs: NDArray[np.int64],
     first: NDArray[np.int64],
@@ -108,7 +108,7 @@ def _keys(
 ) -> NDArray[np.uint64]:
     """A number for each pair; pairs with equal counts have the same one."""
     keys = np.empty(len(pairs), dtype=np.uint64)
-    for item in prange(len(pairs)):
+    for item in range(len(pairs)):
         pair = pairs[item]
         key = np.uint64(clicks[pair]) * random[-1]
         for row in range(first[pair], last[pair]):
