@@ -65,6 +65,6 @@ class DependentClickModel(ChainModel):
     def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
         return 1.0, self.continuation_[np.minimum(position, len(self.continuation_) - 1)]
 
-    def _improve(self, reads: Reads, learning: bool) -> tuple[Array | float, Array | float]:
+    def _improve(self, reads: Reads, learning: int) -> tuple[Array | float, Array | float]:
         self.continuation_ = (reads.position_went_on + 1) / (reads.position_clicks + 2)
         return 0.0, 0.0

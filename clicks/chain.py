@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,15 @@ from clicks.click_log import ClickLog
 from clicks.click_model import ClickModel
 from clicks.examination import check_fitting
 from clicks.expected_reads import Reads, expect_reads
-from clicks.shrinkage import Array, PairRates, RatePrior, Trials, learn_prior
+from clicks.shrinkage import (
+    FIRST_TO_LEARN_FROM,
+    MOST_TO_LEARN_FROM,
+    Array,
+    PairRates,
+    RatePrior,
+    Trials,
+    learn_prior,
+)
 
 LONGEST_STEP = 16.0
 
@@ -28,9 +37,10 @@ class ChainModel(ClickModel):
     the last click; EM sums over that exactly, with a backward and a forward pass over the
     positions (Chuklin, Markov & de Rijke, Click Models for Web Search, 2015, chapter 4).
     Attractiveness is a rate of clicks in expected reads; the priors of rates are learned anew in
-    the iterations 1, 2, 4, 8 and so on. After each three iterations a step is extrapolated from
-    them (SQUAREM; Varadhan & Roland, Scandinavian Journal of Statistics 2008), since EM creeps
-    where the last click tells little of where the user stopped.
+    the iterations 1, 2, 4, 8 and so on, from fewer pairs in the first three of these. After each
+    three iterations a step is extrapolated from them (SQUAREM; Varadhan & Roland, Scandinavian
+    Journal of Statistics 2008), since EM creeps where the last click tells little of where the
+    user stopped.
     """
 
     attractiveness_: PairRates
@@ -60,8 +70,12 @@ class ChainModel(ClickModel):
     def _start(self, pairs: int, documents: int, positions: int) -> None:
         """Sets first values of all but attractiveness."""
 
-    def _improve(self, reads: Reads, learning: bool) -> tuple[Array | float, Array | float]:
+    def _improve(self, reads: Reads, learning: int) -> tuple[Array | float, Array | float]:
         """Improves all but attractiveness.
+
+        Args:
+            reads: what is expected.
+            learning: how many pairs to learn priors of rates from; 0 to leave them as they are.
 
         Returns:
             What to add to the clicks and to the reads of each pair before attractiveness is taken
@@ -80,10 +94,10 @@ class ChainModel(ClickModel):
         self._start(pairs, documents, log.pair.shape[1])
         states = [self._state()]
         for iteration in range(1, self.max_iterations + 1):
-            self._step(log, known.successes, learning=iteration & (iteration - 1) == 0)
+            self._step(log, known.successes, _learn_from(iteration))
             states.append(self._state())
             numbers = len(states[0]) - pairs * len(self.rates)
-            change = np.abs(expit(states[-1]) - expit(states[-2]))
+            change = np.abs(states[-1] - states[-2])
             largest = max(change[:numbers].max(initial=0.0), change[numbers:].mean())
             self.iterations_, self.converged_ = iteration, bool(largest < self.tolerance)
             if self.converged_:
@@ -92,8 +106,8 @@ class ChainModel(ClickModel):
                 self._set_state(_extrapolate(*states[1:]))
                 states = [self._state()]
 
-    def _step(self, log: ClickLog, pair_clicks: Array, learning: bool) -> None:
-        """One iteration of EM; learns the priors of rates anew where that is wanted."""
+    def _step(self, log: ClickLog, pair_clicks: Array, learning: int) -> None:
+        """One iteration of EM; learns the priors of rates anew from so many pairs, if any."""
         rates = [getattr(self, name).pair for name in self.rates]
         after_skip, after_click = self._going_on(
             np.arange(log.pair.shape[1]), *(rate[:, None] for rate in rates)
@@ -107,21 +121,21 @@ class ChainModel(ClickModel):
             documents=len(self.pairs_.documents),
         )
         if learning or self._prior is None:
-            self._prior = learn_prior(known, self._prior)
+            self._prior = learn_prior(known, self._prior, learning)
         self.attractiveness_ = self._prior.rates(known)
 
     def _state(self) -> Array:
-        """All that an iteration starts from, in logits: numbers of the log, then rates."""
+        """All that an iteration starts from: numbers of the log, then rates; all in [0, 1]."""
         numbers = [np.atleast_1d(getattr(self, name)) for name in self.numbers]
         rates = [getattr(self, name).pair for name in self.rates]
-        return np.asarray(logit(np.concatenate([*numbers, *rates])))
+        return np.concatenate([*numbers, *rates])
 
     def _set_state(self, state: Array) -> None:
         start = 0
         for name in (*self.numbers, *self.rates):
             old = getattr(self, name)
             size = np.size(old.pair if name in self.rates else old)
-            values = expit(state[start : start + size])
+            values: Any = state[start : start + size]
             start += size
             if name in self.rates:
                 values = replace(old, pair=values)
@@ -159,9 +173,17 @@ class ChainModel(ClickModel):
         return rates[0], after_skip, np.broadcast_to(after_click, log.pair.shape)
 
 
-def _extrapolate(first: Array, second: Array, third: Array) -> Array:
-    """Where three iterates lead (SQUAREM's third step length), kept to so many steps."""
+def _learn_from(iteration: int) -> int:
+    """How many pairs to learn priors from: few in iterations 1, 2, 4, more in 8, 16 and so on."""
+    if iteration & (iteration - 1):
+        return 0
+    return MOST_TO_LEARN_FROM if iteration >= 8 else FIRST_TO_LEARN_FROM
+
+
+def _extrapolate(*states: Array) -> Array:
+    """Where three iterates lead, in logits (SQUAREM's third step length), kept to so many steps."""
+    first, second, third = map(logit, states)
     step, bend = second - first, third - 2 * second + first
     length = float(np.linalg.norm(step) / max(float(np.linalg.norm(bend)), 1e-150))
     length = min(max(length, 1.0), LONGEST_STEP)
-    return first + 2 * length * step + length**2 * bend
+    return np.asarray(expit(first + 2 * length * step + length**2 * bend))

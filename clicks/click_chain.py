@@ -38,7 +38,7 @@ class ClickChainModel(ChainModel):
         after_skip, irrelevant, relevant = self.continuation_
         return float(after_skip), irrelevant * (1 - rates[0]) + relevant * rates[0]
 
-    def _improve(self, reads: Reads, learning: bool) -> tuple[Array | float, Array | float]:
+    def _improve(self, reads: Reads, learning: int) -> tuple[Array | float, Array | float]:
         relevance = self.attractiveness_.pair
         _, irrelevant, relevant = self.continuation_
         on = irrelevant * (1 - relevance) + relevant * relevance

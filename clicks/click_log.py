@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clicks.compaction import check_sessions, sessions_of
-from clicks.encoding import cut, group_rows, number_within, spread
+from clicks.encoding import cut, group_rows, number_within
 from clicks.shrinkage import Trials, total
-from clicks.string_bytes import one_array, string_bytes
+from clicks.string_bytes import one_array
 
 
 @dataclass(frozen=True)
@@ -107,25 +107,29 @@ def encode_sessions(sessions: pa.Table, by_query: bool = False) -> ClickLog:
     doc_ids = listed.flatten()
     items = np.append(0, np.cumsum(pc.list_value_length(listed).to_numpy(), dtype=np.int64))
     order, starts = group_rows(query, len(queries.dictionary))
-    number, example = number_within(order, starts, items, *string_bytes(doc_ids))
-    documents = doc_ids.take(pa.array(example)).dictionary_encode()
     clicked = one_array(sessions["clicks"]).flatten().to_numpy(zero_copy_only=False)
-    rows = order if by_query else np.arange(len(order))
-    parts = starts[cut(starts)] if by_query else np.array([0, len(order)])
-    row_of_pair = np.searchsorted(items, example, side="right") - 1
-    pair, clicks = spread(rows, items, number, clicked, int(np.diff(items).max()))
+    shown = number_within(order, starts, items, doc_ids, clicked, by_query)
+    documents, document = _distinct(shown.texts)
+    counted = sessions_of(sessions)
     return ClickLog(
         pairs=Pairs(
             queries.dictionary,
-            documents.dictionary,
-            query[row_of_pair].astype(np.int64),
-            documents.indices.to_numpy().astype(np.int64),
+            documents,
+            np.repeat(np.arange(len(queries.dictionary)), shown.distinct),
+            document,
         ),
-        pair=pair,
-        clicks=clicks,
-        sessions=sessions_of(sessions)[rows],
-        parts=parts,
+        pair=shown.number,
+        clicks=shown.marked,
+        sessions=counted[order] if by_query else counted,
+        parts=starts[cut(starts)] if by_query else np.array([0, len(order)]),
     )
+
+
+def _distinct(ids: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
+    """The distinct ids, and the number of each id among them."""
+    one_row = (np.array([0]), np.array([0, 1]), np.array([0, len(ids)]))
+    found = number_within(*one_row, ids, np.zeros(len(ids), dtype=np.bool_))
+    return found.texts, found.number[0].astype(np.int64)
 
 
 def _position_in(known: pa.Array, wanted: pa.Array) -> NDArray[np.int64]:

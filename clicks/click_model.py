@@ -28,6 +28,9 @@ class ClickModel(ABC):
     Numbers that all pages share (examination, continuation) have one success and one failure more
     than the log, so that they stay inside (0, 1).
 
+    Sessions that are alike are not merged by `fit`; where many are, give it those that
+    `distinct_sessions` or `clicks.counting.count_sessions` has counted.
+
     Attributes:
         pairs_: the pairs of the log that was fitted, which the rates are aligned with.
     """

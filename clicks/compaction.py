@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from clicks.string_bytes import one_array, surely_distinct
 from corpus.errors import InputError
 from corpus.tables import SCHEMAS, check_table
 
@@ -123,12 +124,26 @@ def list_results(pages: pa.Table) -> pa.Table:
 
 
 def check_sessions(sessions: pa.Table) -> pa.Table:
-    sessions = check_table(sessions, "sessions", "sessions")
+    """The sessions as the schema has them.
+
+    Raises:
+        InputError: there are no sessions, they show no documents, or they break the schema.
+    """
+    distinct = _has_distinct_ids(sessions)
+    sessions = check_table(sessions, "sessions", "sessions", check_keys=not distinct)
     if sessions.num_rows == 0:
         raise InputError("sessions: the table has no rows; clicks need at least one session")
     if pc.sum(pc.list_value_length(sessions["doc_ids"])).as_py() == 0:
         raise InputError("sessions: doc_ids is empty in every row; no document was shown")
     return sessions
+
+
+def _has_distinct_ids(sessions: pa.Table) -> bool:
+    """Whether sessions surely have an id of their own each; if not, that is to be looked into."""
+    if "session_id" not in sessions.column_names:
+        return False
+    ids = sessions["session_id"]
+    return ids.type == pa.string() and not ids.null_count and surely_distinct(one_array(ids))
 
 
 def sessions_of(sessions: pa.Table) -> NDArray[np.float64]:

@@ -43,14 +43,14 @@ class DynamicBayesianNetwork(ChainModel):
         _, satisfaction = rates
         return self.perseverance_, self.perseverance_ * (1 - satisfaction)
 
-    def _improve(self, reads: Reads, learning: bool) -> tuple[Array | float, Array | float]:
+    def _improve(self, reads: Reads, learning: int) -> tuple[Array | float, Array | float]:
         satisfied = self._satisfy(reads, learning)
         unsatisfied = reads.clicks.sum() - satisfied
         went_on = reads.skips_went_on + reads.went_on.sum()
         self.perseverance_ = float((went_on + 1) / (reads.skips + unsatisfied + 2))
         return 0.0, 0.0
 
-    def _satisfy(self, reads: Reads, learning: bool) -> float:
+    def _satisfy(self, reads: Reads, learning: int) -> float:
         """Improves satisfaction; returns how many clicks are expected to have satisfied."""
         satisfaction = self.satisfaction_.pair
         stopped = 1 - self.perseverance_ * (1 - satisfaction)
@@ -62,7 +62,7 @@ class DynamicBayesianNetwork(ChainModel):
             documents=len(self.pairs_.documents),
         )
         if learning or self._satisfaction_prior is None:
-            self._satisfaction_prior = learn_prior(known, self._satisfaction_prior)
+            self._satisfaction_prior = learn_prior(known, self._satisfaction_prior, learning)
         self.satisfaction_ = self._satisfaction_prior.rates(known)
         return float(satisfied.sum())
 
@@ -97,6 +97,6 @@ class SimplifiedDynamicBayesianNetwork(DynamicBayesianNetwork):
     def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
         return 1.0, 1 - rates[1]
 
-    def _improve(self, reads: Reads, learning: bool) -> tuple[Array | float, Array | float]:
+    def _improve(self, reads: Reads, learning: int) -> tuple[Array | float, Array | float]:
         self._satisfy(reads, learning)
         return 0.0, 0.0

@@ -1,10 +1,13 @@
-"""Numbers the documents of each query, and sessions that are alike, in one parallel pass."""
+"""Numbers the documents of each query, and lays them out by session and position."""
+
+from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from clicks.string_bytes import Bytes, Starts, Words, hash_of, same_bytes
+from clicks.string_bytes import Bytes, Starts, Words, hash_of, same_bytes, string_bytes
 
 Numbers = NDArray[np.int32]
 Places = NDArray[np.int64]
@@ -38,61 +41,92 @@ def cut(starts: Places) -> Places:
     return np.unique(edges)
 
 
+@dataclass(frozen=True)
+class Numbered:
+    """The distinct items of groups of rows, numbered.
+
+    Numbers are in the order of groups, and in a group in the order of first appearance.
+
+    Attributes:
+        number: of the item at each position of each row, -1 beyond the row's end; int32, shape
+            (rows, positions).
+        marked: whether it is marked, bool, same shape.
+        texts: of each number.
+        distinct: how many numbers each group has.
+    """
+
+    number: Numbers
+    marked: NDArray[np.bool_]
+    texts: pa.Array
+    distinct: Places
+
+
 def number_within(
-    order: Places, starts: Places, items: Places, text_starts: Starts, text: Bytes, words: Words
-) -> tuple[Numbers, Places]:
+    order: Places,
+    starts: Places,
+    items: Places,
+    texts: pa.Array,
+    marked: NDArray[np.bool_],
+    sort: bool = True,
+) -> Numbered:
     """Numbers the distinct items of each group of rows; equal bytes are one item.
+
+    Bytes are read in the order of rows, as they lie in memory, and only their hashes are brought
+    into the order of groups. Items of equal hash get one number; whether their bytes are equal,
+    too, is looked at as they are laid out, and if not all are, another hash is taken.
 
     Args:
         order: the rows by group, as of `group_rows`.
         starts: of the groups in it.
         items: where the items of each row start, and those of the last row end.
-        text_starts: where each item starts in the bytes, and the last one ends.
-        text: the bytes.
-        words: of them.
-
-    Returns:
-        The number of each item, shape (items,), and an example of each number. Numbers are in the
-        order of groups, and in a group in the order of first appearance.
+        texts: of the items, strings.
+        marked: what to lay out beside the numbers, of each item.
+        sort: lay rows out by group; or else they stay as they are.
     """
-    number = np.empty(items[-1], dtype=np.int32)
-    example = np.empty(items[-1] - items[0], dtype=np.int64)
-    distinct = np.zeros(len(starts), dtype=np.int64)
-    before = np.append(0, np.cumsum((items[1:] - items[:-1])[order]))
-    parts = cut(starts)
-    _number(
-        order, starts, before, parts, items, text_starts, text, words, number, example, distinct
-    )
-    base = np.cumsum(distinct)
-    found = np.empty(base[-1], dtype=np.int64)
-    _shift(order, starts, before, parts, items, base, number, example, found)
-    return number, found
+    lengths = items[1:] - items[:-1]
+    before = np.append(0, np.cumsum(lengths[order]))
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    hashes = np.empty(before[-1], dtype=np.uint64)
+    within = np.empty(before[-1], dtype=np.int32)
+    first = np.empty(before[-1], dtype=np.int64)
+    distinct = np.zeros(len(starts) - 1, dtype=np.int64)
+    number = np.full((len(order), lengths.max()), np.int32(-1))
+    laid_out = np.zeros(number.shape, dtype=np.bool_)
+    text, seed = string_bytes(texts), 0
+    while True:
+        _hash(place, before, items, *text, np.uint64(seed), hashes)
+        _number(order, starts, before, cut(starts), items, hashes, within, first, distinct)
+        base = np.append(0, np.cumsum(distinct))
+        room = before[starts[:-1]] - base[:-1]
+        found = texts.take(pa.array(first[np.repeat(room, distinct) + np.arange(base[-1])]))
+        base_of_place = np.repeat(base[:-1], np.diff(starts))
+        unlike = _lay_out(
+            *(place, before, items, *text, *string_bytes(found), base_of_place, within, marked),
+            *(place if sort else np.arange(len(order)), number, laid_out),
+        )
+        if unlike == 0:
+            return Numbered(number, laid_out, found, distinct)
+        seed += 1
 
 
 @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
-def spread(
-    rows: Places, items: Places, number: Numbers, clicked: NDArray[np.bool_], positions: int
-) -> tuple[Numbers, NDArray[np.bool_]]:
-    """Lays items out by row and position.
-
-    Args:
-        rows: which row goes where, shape (rows,).
-        items: where the items of each row start, and those of the last row end.
-        number: of each item.
-        clicked: each item.
-        positions: of the longest row.
-
-    Returns:
-        Numbers, -1 beyond a row's end, and clicks; shape (rows, positions).
-    """
-    pair = np.full((len(rows), positions), np.int32(-1))
-    clicks = np.zeros((len(rows), positions), dtype=np.bool_)
-    for place in prange(len(rows)):
-        first = items[rows[place]]
-        for position in range(items[rows[place] + 1] - first):
-            pair[place, position] = number[first + position]
-            clicks[place, position] = clicked[first + position]
-    return pair, clicks
+def _hash(
+    place: Places,
+    before: Places,
+    items: Places,
+    text_starts: Starts,
+    text: Bytes,
+    words: Words,
+    seed: np.uint64,
+    hashes: Words,
+) -> None:
+    """Hashes the items of each row and brings the rows to their places."""
+    for row in prange(len(place)):
+        to = before[place[row]]
+        for item in range(items[row], items[row + 1]):
+            hashes[to] = hash_of(text, words, text_starts[item], text_starts[item + 1], seed)
+            to += 1
 
 
 @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
@@ -102,17 +136,15 @@ def _number(
     before: Places,
     parts: Places,
     items: Places,
-    text_starts: Starts,
-    text: Bytes,
-    words: Words,
-    number: Numbers,
-    example: Places,
+    hashes: Words,
+    within: Numbers,
+    first: Places,
     distinct: Places,
 ) -> None:
     """Numbers each group from 0, with a hash table of open addressing for each.
 
-    `example` has room for as many numbers as a group has items; `distinct` says how many a group
-    has, one further on.
+    `first` has room for as many numbers as a group has items; `distinct` says how many a group
+    has.
     """
     for part in prange(len(parts) - 1):
         largest = 0
@@ -123,53 +155,61 @@ def _number(
             slots *= 2
         owner = np.full(slots, -1, dtype=np.int32)  # the group whose item is in a slot
         holds = np.empty(slots, dtype=np.int32)
-        hashes = np.empty(slots, dtype=np.uint64)
+        keys = np.empty(slots, dtype=np.uint64)
         for group in range(parts[part], parts[part + 1]):
             room = before[starts[group]]
             slots = 4
             while slots < 2 * (before[starts[group + 1]] - room):
                 slots *= 2
             count = 0
-            for row in order[starts[group] : starts[group + 1]]:
-                for item in range(items[row], items[row + 1]):
-                    start, end = text_starts[item], text_starts[item + 1]
-                    key = hash_of(text, words, start, end)
+            for place in range(starts[group], starts[group + 1]):
+                to_item = items[order[place]] - before[place]
+                for at in range(before[place], before[place + 1]):
+                    key = hashes[at]
                     slot = np.int64(key & np.uint64(slots - 1))
                     while owner[slot] == group:
-                        other = example[room + holds[slot]]
-                        if (
-                            hashes[slot] == key
-                            and text_starts[other + 1] - text_starts[other] == end - start
-                            and same_bytes(text, words, start, end, text_starts[other])
-                        ):
+                        if keys[slot] == key:
                             break
                         slot = (slot + 1) & (slots - 1)
                     else:
-                        owner[slot], holds[slot], hashes[slot] = group, count, key
-                        example[room + count] = item
+                        owner[slot], holds[slot], keys[slot] = group, count, key
+                        first[room + count] = to_item + at
                         count += 1
-                    number[item] = holds[slot]
-            distinct[group + 1] = count
+                    within[at] = holds[slot]
+            distinct[group] = count
 
 
 @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
-def _shift(
-    order: Places,
-    starts: Places,
+def _lay_out(
+    place: Places,
     before: Places,
-    parts: Places,
     items: Places,
-    base: Places,
+    text_starts: Starts,
+    text: Bytes,
+    words: Words,
+    known_starts: Starts,
+    known_text: Bytes,
+    known_words: Words,
+    base_of_place: Places,
+    within: Numbers,
+    marked: NDArray[np.bool_],
+    target: Places,
     number: Numbers,
-    example: Places,
-    found: Places,
-) -> None:
-    """Lets the numbers of a group begin where those of the group before it end."""
-    for part in prange(len(parts) - 1):
-        for group in range(parts[part], parts[part + 1]):
-            room = before[starts[group]]
-            for distinct in range(base[group + 1] - base[group]):
-                found[base[group] + distinct] = example[room + distinct]
-            for row in order[starts[group] : starts[group + 1]]:
-                for item in range(items[row], items[row + 1]):
-                    number[item] += base[group]
+    laid_out: NDArray[np.bool_],
+) -> int:
+    """Writes each row to its target; returns how many items differ from their number's text."""
+    unlike = 0
+    for row in prange(len(place)):
+        to, base, first = target[row], base_of_place[place[row]], items[row]
+        at = before[place[row]]
+        for position in range(items[row + 1] - first):
+            found = base + within[at + position]
+            number[to, position] = found
+            laid_out[to, position] = marked[first + position]
+            start, end = text_starts[first + position], text_starts[first + position + 1]
+            known, known_end = known_starts[found], known_starts[found + 1]
+            alike = end - start == known_end - known and same_bytes(
+                text, words, start, end, known_text, known_words, known
+            )
+            unlike += 0 if alike else 1
+    return unlike

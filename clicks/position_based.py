@@ -22,7 +22,7 @@ class PositionBasedModel(ExaminationModel):
         examination_: by position, float64 in (0, 1], shape (positions,). A position beyond
             those of the log is taken to be examined as the last one.
         attractiveness_: of each pair.
-        iterations_: of the optimizer.
+        iterations_: of EM.
         converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
 
     >>> import pyarrow as pa

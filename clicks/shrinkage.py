@@ -1,17 +1,21 @@
 """Rates of query-document pairs from few trials: a two-level prior, learned from the log itself."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from clicks.beta_binomial import Array, two_level_likelihood
 
-# Three numbers are learned; of so many pairs or documents their standard errors are a per cent or
-# so, and what an error costs in likelihood goes with its square.
-MOST_TO_LEARN_FROM = 50_000
+# Three numbers are learned; of so many pairs or documents their standard errors are a few per cent,
+# and what an error costs in likelihood goes with its square.
+MOST_TO_LEARN_FROM = 20_000
+FIRST_TO_LEARN_FROM = 5_000  # for a start
+TOLERANCE = 1e-7  # of the log-likelihood, far less than a nat
 # Where the log tells nothing of these numbers: a rate of one half, give or take 2 in logits, and
 # strengths of ten trials, give or take a factor of four.
 STRENGTH, SPREADS = np.log(10.0), np.array([2.0, np.log(4.0), np.log(4.0)])
@@ -33,6 +37,7 @@ class Trials:
     document: NDArray[np.int64]
     documents: int
 
+    @cached_property
     def of_documents(self) -> tuple[Array, Array]:
         """Successes and trials of each document under all queries, shape (documents,)."""
         successes = total(self.document, self.successes, self.documents)
@@ -68,15 +73,14 @@ class RatePrior:
 
     def rates(self, known: Trials) -> "PairRates":
         """Posterior means of pairs, given the other pairs of their documents, and of documents."""
-        successes, trials = known.of_documents()
         weight = self.document_strength
-        others = np.maximum(trials[known.document] - known.trials, 0.0) + weight
-        other_successes = successes[known.document] - known.successes
-        expected = (other_successes + self.mean * weight) / others
-        strength = _strength_of_others(others, self.pair_strength)
+        of_document = known.of_documents
         return PairRates(
-            pair=(known.successes + expected * strength) / (known.trials + strength),
-            document=(successes + self.mean * weight) / (trials + weight),
+            pair=_rate_pairs(
+                *(known.successes, known.trials, known.document, *of_document),
+                *(self.mean, weight, self.pair_strength),
+            ),
+            document=(of_document[0] + self.mean * weight) / (of_document[1] + weight),
             mean=self.mean,
         )
 
@@ -101,7 +105,9 @@ class PairRates:
         return np.where(pair >= 0, self.pair[pair], of_document)
 
 
-def learn_prior(known: Trials, first: RatePrior | None = None) -> RatePrior:
+def learn_prior(
+    known: Trials, first: RatePrior | None = None, most: int = MOST_TO_LEARN_FROM
+) -> RatePrior:
     """Learns the prior from the log (empirical Bayes).
 
     Maximises the sum of the logarithms of two kinds of beta-binomial probabilities (a composite
@@ -114,18 +120,18 @@ def learn_prior(known: Trials, first: RatePrior | None = None) -> RatePrior:
     Args:
         known: successes and trials, not all of which are 0.
         first: a prior to start from, such as that of an earlier iteration.
+        most: pairs and documents to learn from, drawn where there are more.
     """
-    document_hits, document_tries = known.of_documents()
-    drawn = _draw(np.flatnonzero(known.trials > 0))
+    if first is None and len(known.trials) > most > FIRST_TO_LEARN_FROM:
+        first = learn_prior(known, most=FIRST_TO_LEARN_FROM)
+    document_hits, document_tries = known.of_documents
+    tried = np.flatnonzero(known.trials > 0)
+    drawn = _draw(tried, most)
     hits, tries = known.successes[drawn], known.trials[drawn]
     other_hits = np.maximum(document_hits[known.document[drawn]] - hits, 0.0)
     other_tries = np.maximum(document_tries[known.document[drawn]] - tries, other_hits)
-    several = np.bincount(known.document[known.trials > 0], minlength=known.documents) > 1
-    shared = _draw(np.flatnonzero(several))
-    share = (np.exp(STRENGTH) + 1) / (np.exp(STRENGTH) + known.trials)
-    shared_hits = total(known.document, known.successes * share, known.documents)[shared]
-    shared_tries = total(known.document, known.trials * share, known.documents)[shared]
-    no_others = np.zeros(len(shared))
+    shared_hits, shared_tries = _shared(known, tried, most)
+    no_others = np.zeros(len(shared_hits))
 
     def loss(parameters: Array) -> tuple[float, Array]:
         mean, document_strength, pair_strength = _unpack(parameters)
@@ -147,27 +153,62 @@ def learn_prior(known: Trials, first: RatePrior | None = None) -> RatePrior:
             [logit(first.mean), *np.log([first.document_strength, first.pair_strength])]
         )
     found = minimize(
-        loss, start, jac=True, method="L-BFGS-B", bounds=[(-12, 12), (-7, 14), (-7, 14)]
+        loss,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(-12, 12), (-7, 14), (-7, 14)],
+        options={"ftol": TOLERANCE},
     )
     return RatePrior(*map(float, _unpack(found.x)))
 
 
-def _draw(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    if len(numbers) <= MOST_TO_LEARN_FROM:
+def _shared(known: Trials, tried: NDArray[np.int64], most: int) -> tuple[Array, Array]:
+    """Successes and trials of documents of several pairs, each pair's for what they count."""
+    several = np.bincount(known.document[tried], minlength=known.documents) > 1
+    shared = _draw(np.flatnonzero(several), most)
+    if len(shared) == 0:
+        return np.zeros(0), np.zeros(0)
+    share = (np.exp(STRENGTH) + 1) / (np.exp(STRENGTH) + known.trials)
+    hits = total(known.document, known.successes * share, known.documents)[shared]
+    return hits, total(known.document, known.trials * share, known.documents)[shared]
+
+
+def _draw(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    if len(numbers) <= most:
         return numbers
-    return np.random.default_rng(0).choice(numbers, MOST_TO_LEARN_FROM, replace=False)
+    return numbers[np.random.default_rng(0).integers(len(numbers), size=most)]
 
 
 def _unpack(parameters: Array) -> tuple[float, float, float]:
     return expit(parameters[0]), np.exp(parameters[1]), np.exp(parameters[2])
 
 
-def _strength_of_others(others: Array, pair_strength: float) -> Array:
-    """Strength of the Beta that has a pair rate's variance, given `others` trials of its document.
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _rate_pairs(
+    successes: Array,
+    trials: Array,
+    document: NDArray[np.int64],
+    document_successes: Array,
+    document_trials: Array,
+    mean: float,
+    document_strength: float,
+    pair_strength: float,
+) -> Array:
+    """Posterior means of pairs.
 
-    With document rate m ~ Beta of strength `others`, the variance of a pair rate is
+    What is expected of a pair has the strength of the Beta distribution with a pair rate's
+    variance. With document rate m ~ Beta of strength `others`, the variance of a pair rate is
     E[m](1 - E[m]) (1/(s+1) + s/(s+1)/(others+1)), and that of a Beta of strength w is
     E[m](1 - E[m]) / (w+1).
     """
-    spread = (1 + pair_strength / (others + 1)) / (pair_strength + 1)
-    return 1 / spread - 1
+    rates = np.empty(len(successes))
+    for pair in range(len(successes)):
+        all_trials = document_trials[document[pair]]
+        others = max(all_trials - trials[pair], 0.0) + document_strength
+        other_successes = document_successes[document[pair]] - successes[pair]
+        expected = (other_successes + mean * document_strength) / others
+        spread = (1 + pair_strength / (others + 1)) / (pair_strength + 1)
+        strength = 1 / spread - 1
+        rates[pair] = (successes[pair] + expected * strength) / (trials[pair] + strength)
+    return rates

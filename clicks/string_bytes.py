@@ -40,9 +40,9 @@ def words_of(text: Bytes) -> Words:
 
 
 @njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
-def hash_of(text: Bytes, words: Words, start: int, end: int) -> np.uint64:
+def hash_of(text: Bytes, words: Words, start: int, end: int, seed: np.uint64) -> np.uint64:
     """A 64-bit hash of the bytes from start to end; the last word overlaps the one before."""
-    key = np.uint64(end - start) * MULTIPLIER
+    key = (np.uint64(end - start) ^ seed << np.uint64(32)) * MULTIPLIER
     if end - start >= 8:
         for at in range(start, end - 8, 8):
             key = (key ^ words[at]) * MULTIPLIER
@@ -55,14 +55,37 @@ def hash_of(text: Bytes, words: Words, start: int, end: int) -> np.uint64:
 
 
 @njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
-def same_bytes(text: Bytes, words: Words, start: int, end: int, other: int) -> bool:
-    """Whether the bytes from start to end are those from `other` on."""
+def same_bytes(
+    text: Bytes,
+    words: Words,
+    start: int,
+    end: int,
+    other_text: Bytes,
+    other_words: Words,
+    other: int,
+) -> bool:
+    """Whether the bytes from start to end are those of another text from `other` on."""
     if end - start >= 8:
         for at in range(start, end - 8, 8):
-            if words[at] != words[other + at - start]:
+            if words[at] != other_words[other + at - start]:
                 return False
-        return words[end - 8] == words[other + end - 8 - start]
+        return words[end - 8] == other_words[other + end - 8 - start]
     alike = True
     for at in range(start, end):
-        alike &= text[at] == text[other + at - start]
+        alike &= text[at] == other_text[other + at - start]
     return alike
+
+
+def surely_distinct(strings: pa.Array) -> bool:
+    """Whether no two strings have the same hash; if so, all of them differ."""
+    starts, text, words = string_bytes(strings)
+    hashes = np.empty(len(strings), dtype=np.uint64)
+    _hash_all(starts, text, words, hashes)
+    hashes.sort()
+    return not np.any(hashes[1:] == hashes[:-1])
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _hash_all(starts: Starts, text: Bytes, words: Words, hashes: Words) -> None:
+    for row in range(len(hashes)):
+        hashes[row] = hash_of(text, words, starts[row], starts[row + 1], np.uint64(0))

@@ -24,7 +24,7 @@ class UserBrowsingModel(ExaminationModel):
             positions); only r < k mean anything. Positions beyond those of the log are taken as
             the last one.
         attractiveness_: of each pair.
-        iterations_: of the optimizer.
+        iterations_: of EM.
         converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
     """
 
