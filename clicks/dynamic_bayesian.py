@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicks.chain import ChainModel
+from clicks.click_log import ClickLog
 from clicks.expected_reads import Reads
+from clicks.marginal_likelihood import fit_marginals
 from clicks.shrinkage import Array, PairRates, RatePrior, Trials, learn_prior
 
 
@@ -93,6 +95,21 @@ class SimplifiedDynamicBayesianNetwork(DynamicBayesianNetwork):
     def _start(self, pairs: int, documents: int, positions: int) -> None:
         super()._start(pairs, documents, positions)
         self.perseverance_ = 1.0
+
+    def _fit(self, log: ClickLog) -> None:
+        super()._fit(log)
+        assert self._prior
+        assert self._satisfaction_prior
+        fit = fit_marginals(
+            log,
+            [self.attractiveness_, self.satisfaction_],
+            [self._prior, self._satisfaction_prior],
+            self.max_iterations,
+            self.tolerance,
+        )
+        self.attractiveness_, self.satisfaction_ = fit.rates
+        self.iterations_ += fit.iterations
+        self.converged_ = self.converged_ and fit.converged
 
     def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
         return 1.0, 1 - rates[1]
