@@ -80,14 +80,16 @@ class SimplifiedDynamicBayesianNetwork(DynamicBayesianNetwork):
         after_click = 1 - satisfaction[q, d]
 
     (Chapelle & Zhang, WWW 2009, section 5. Their closed form takes each last click for a
-    satisfying one. Here a user may also be unsatisfied by it and click nothing below, so that the
-    likelihood itself is maximised.) The relevance of a document is attractiveness * satisfaction.
+    satisfying one. Here a user may also be unsatisfied by it and click nothing below.) The fit
+    maximises the likelihood, and from there that of the click at each position by itself, with the
+    priors of rates that the former learned (`clicks.marginal_likelihood`). The relevance of a
+    document is attractiveness * satisfaction.
 
     Attributes:
         attractiveness_: of each pair.
         satisfaction_: of each pair, given a click.
-        iterations_: of EM.
-        converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
+        iterations_: of EM, for both likelihoods.
+        converged_: whether both fits ended by `tolerance` rather than by `max_iterations`.
     """
 
     numbers = ()

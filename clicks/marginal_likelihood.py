@@ -67,21 +67,20 @@ def fit_marginals(
     """
     rates = first
     states = [_state(rates)]
-    converged = False
-    for iteration in range(1, max_iterations + 1):  # noqa: B007 - told at the end
+    iterations, converged = 0, False
+    while not converged and iterations < max_iterations:
         rates = _step(log, expit(states[-1]), priors)
         states.append(_state(rates))
+        iterations += 1
         converged = bool(np.abs(expit(states[-1]) - expit(states[-2])).mean() < tolerance)
-        if converged:
-            break
         if len(states) == 4:
             states = [_extrapolate(*states[1:])]
-    return MarginalFit(rates, iteration, converged)
+    return MarginalFit(rates, iterations, converged)
 
 
 def _step(log: ClickLog, rates: Array, priors: list[RatePrior]) -> list[PairRates]:
     satisfaction = rates[1] if len(rates) > 1 else np.ones(1)
-    counts = np.zeros((rates.shape[1], 2, 3))
+    counts = np.zeros((rates.shape[1], len(rates), 3))
     _expect(*(log.parts, log.pair, log.clicks, log.sessions), rates[0], satisfaction, counts)
     return [
         _improve(log, rate, prior, *np.ascontiguousarray(counts[:, number].T))
@@ -122,7 +121,7 @@ def _expect(
     satisfaction: Array,
     counts: Array,
 ) -> None:
-    """Adds up hits, tries and tries seen of attractiveness and satisfaction, shape (pairs, 2, 3).
+    """Adds up hits, tries and tries seen of each rate of each pair: shape (pairs, rates, 3).
 
     Given a click at k, all above were read and did not satisfy. Given none, with p = P(click at
     k) and j < k, j was read with chance (R_j - p) / (1 - p), clicked with chance (R_j a_j - p u_j)
@@ -154,11 +153,12 @@ def _expect(
                 tries = read[position] * silent + reached
                 own = (read[position] - click) * unseen
                 of_pair = counts[number]
-                of_pair[1, 0] += weight * click * satisfying * silent
-                of_pair[1, 1] += weight * hits
-                of_pair[1, 2] += (
-                    weight * satisfying * (1 - satisfying) * odds * ((attractive * stay) ** 2)
-                )
+                if len(of_pair) > 1:
+                    of_pair[1, 0] += weight * click * satisfying * silent
+                    of_pair[1, 1] += weight * hits
+                    of_pair[1, 2] += (
+                        weight * satisfying * (1 - satisfying) * odds * ((attractive * stay) ** 2)
+                    )
                 of_pair[0, 2] += weight * own
                 of_pair[0, 2] += (
                     weight * attractive * (1 - attractive) * odds * ((satisfying * stay) ** 2)
