@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from clicks.chain import ChainModel
 from clicks.click_log import ClickLog
 from clicks.expected_reads import Reads
+from clicks.marginal_likelihood import fit_marginals
 from clicks.shrinkage import Array, PairRates, learn_prior
 
 
@@ -14,10 +15,12 @@ class CascadeModel(ChainModel):
 
         P(click | read) = attractiveness[q, d], after_skip = 1, after_click = 0
 
-    In closed form: attractiveness is the rate of clicks in the results down to the click, or in
-    the whole page where there is none. The model holds further clicks to be impossible: their
-    log-likelihood is minus infinity. In the fit each of them ends a cascade of its own, which
-    begins below the click before it, so that all clicks count.
+    The model holds further clicks to be impossible: their log-likelihood is minus infinity. So
+    the fit maximises the likelihood of the click at each position by itself
+    (`clicks.marginal_likelihood`). It begins with the closed form, and the prior of rates is
+    learned from that: attractiveness is the rate of clicks in the results down to the last click,
+    or in the whole page where there is none; each click ends a cascade of its own, which begins
+    below the click before it.
 
     Attributes:
         attractiveness_: of each pair.
@@ -35,7 +38,8 @@ class CascadeModel(ChainModel):
         last = log.clicks.shape[1] - 1 - np.argmax(log.clicks[:, ::-1], axis=1)
         last[~log.clicks.any(axis=1)] = log.clicks.shape[1]
         known = log.trials(log.shown & (np.arange(log.clicks.shape[1]) <= last[:, None]))
-        self.attractiveness_ = learn_prior(known).rates(known)
+        prior = learn_prior(known)
+        (self.attractiveness_,) = fit_marginals(log, [prior.rates(known)], [prior]).rates
 
 
 class DependentClickModel(ChainModel):

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicks.chain import ChainModel
+from clicks.click_log import ClickLog
 from clicks.expected_reads import Reads
+from clicks.marginal_likelihood import fit_marginals
 from clicks.shrinkage import Array, PairRates, RatePrior, Trials, learn_prior
 
 
@@ -78,14 +80,16 @@ class SimplifiedDynamicBayesianNetwork(DynamicBayesianNetwork):
         after_click = 1 - satisfaction[q, d]
 
     (Chapelle & Zhang, WWW 2009, section 5. Their closed form takes each last click for a
-    satisfying one. Here a user may also be unsatisfied by it and click nothing below, so that the
-    likelihood itself is maximised.) The relevance of a document is attractiveness * satisfaction.
+    satisfying one. Here a user may also be unsatisfied by it and click nothing below.) The fit
+    maximises the likelihood, and from there that of the click at each position by itself, with the
+    priors of rates that the former learned (`clicks.marginal_likelihood`). The relevance of a
+    document is attractiveness * satisfaction.
 
     Attributes:
         attractiveness_: of each pair.
         satisfaction_: of each pair, given a click.
-        iterations_: of EM.
-        converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
+        iterations_: of EM, for both likelihoods.
+        converged_: whether both fits ended by `tolerance` rather than by `max_iterations`.
     """
 
     numbers = ()
@@ -93,6 +97,21 @@ class SimplifiedDynamicBayesianNetwork(DynamicBayesianNetwork):
     def _start(self, pairs: int, documents: int, positions: int) -> None:
         super()._start(pairs, documents, positions)
         self.perseverance_ = 1.0
+
+    def _fit(self, log: ClickLog) -> None:
+        super()._fit(log)
+        assert self._prior
+        assert self._satisfaction_prior
+        fit = fit_marginals(
+            log,
+            [self.attractiveness_, self.satisfaction_],
+            [self._prior, self._satisfaction_prior],
+            self.max_iterations,
+            self.tolerance,
+        )
+        self.attractiveness_, self.satisfaction_ = fit.rates
+        self.iterations_ += fit.iterations
+        self.converged_ = self.converged_ and fit.converged
 
     def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
         return 1.0, 1 - rates[1]
