@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 
 from clicks.chain import ChainModel
 from clicks.click_log import ClickLog
+from clicks.composite_likelihood import fit_marginals
 from clicks.expected_reads import Reads
-from clicks.marginal_likelihood import fit_marginals
 from clicks.shrinkage import Array, PairRates, learn_prior
 
 
@@ -17,7 +17,7 @@ class CascadeModel(ChainModel):
 
     The model holds further clicks to be impossible: their log-likelihood is minus infinity. So
     the fit maximises the likelihood of the click at each position by itself
-    (`clicks.marginal_likelihood`). It begins with the closed form, and the prior of rates is
+    (`clicks.composite_likelihood`). It begins with the closed form, and the prior of rates is
     learned from that: attractiveness is the rate of clicks in the results down to the last click,
     or in the whole page where there is none; each click ends a cascade of its own, which begins
     below the click before it.

@@ -12,6 +12,7 @@ from clicks.click_log import ClickLog
 from clicks.click_model import ClickModel
 from clicks.examination import check_fitting
 from clicks.expected_reads import Reads, expect_reads
+from clicks.extrapolation import extrapolate
 from clicks.shrinkage import (
     FIRST_TO_LEARN_FROM,
     MOST_TO_LEARN_FROM,
@@ -21,8 +22,6 @@ from clicks.shrinkage import (
     Trials,
     learn_prior,
 )
-
-LONGEST_STEP = 16.0
 
 
 class ChainModel(ClickModel):
@@ -181,9 +180,5 @@ def _learn_from(iteration: int) -> int:
 
 
 def _extrapolate(*states: Array) -> Array:
-    """Where three iterates lead, in logits (SQUAREM's third step length), kept to so many steps."""
-    first, second, third = map(logit, states)
-    step, bend = second - first, third - 2 * second + first
-    length = float(np.linalg.norm(step) / max(float(np.linalg.norm(bend)), 1e-150))
-    length = min(max(length, 1.0), LONGEST_STEP)
-    return np.asarray(expit(first + 2 * length * step + length**2 * bend))
+    """Where three iterates lead, in logits."""
+    return np.asarray(expit(extrapolate(*map(logit, states))))

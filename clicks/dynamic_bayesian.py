@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from clicks.chain import ChainModel
 from clicks.click_log import ClickLog
+from clicks.composite_likelihood import fit_marginals
 from clicks.expected_reads import Reads
-from clicks.marginal_likelihood import fit_marginals
 from clicks.shrinkage import Array, PairRates, RatePrior, Trials, learn_prior
 
 
@@ -82,7 +82,7 @@ class SimplifiedDynamicBayesianNetwork(DynamicBayesianNetwork):
     (Chapelle & Zhang, WWW 2009, section 5. Their closed form takes each last click for a
     satisfying one. Here a user may also be unsatisfied by it and click nothing below.) The fit
     maximises the likelihood, and from there that of the click at each position by itself, with the
-    priors of rates that the former learned (`clicks.marginal_likelihood`). The relevance of a
+    priors of rates that the former learned (`clicks.composite_likelihood`). The relevance of a
     document is attractiveness * satisfaction.
 
     Attributes:

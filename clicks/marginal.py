@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, softmax
 
 from clicks.evidence import Evidence
+from clicks.extrapolation import extrapolate
 from clicks.shrinkage import Array
 
 # Attractiveness takes one of these values while examination is learned. They are equally spaced in
@@ -25,7 +26,6 @@ NEGLIGIBLE = 20.0  # nats below the peak
 LANES = GRIDS[0]  # levels that are worked on at once, in vector instructions
 CHUNKS = 16  # of evidence, that threads work on
 NEWTON_STEPS = 4
-LONGEST_STEP = 16.0
 LEAST_WEIGHT = 1e-100
 
 
@@ -158,15 +158,12 @@ def maximise(expected: Expected, spread: Spread, evidence: Evidence) -> Spread:
 
 
 def _extrapolate(first: Spread, second: Spread, third: Spread) -> Spread:
-    """Where three iterates lead, by SQUAREM's third step length, kept to so many steps."""
-    a, b, c = (
+    """Where three iterates lead, in logits of places and logarithms of weights."""
+    states = [
         np.append(logit(spread.places[1:]), np.log(spread.weights))
         for spread in (first, second, third)
-    )
-    step, bend = b - a, c - 2 * b + a
-    length = float(np.linalg.norm(step) / max(float(np.linalg.norm(bend)), 1e-150))
-    length = min(max(length, 1.0), LONGEST_STEP)
-    far = a + 2 * length * step + length**2 * bend
+    ]
+    far = extrapolate(*states)
     places, weights = expit(np.clip(far[:-FINEST], -15, 15)), softmax(far[-FINEST:])
     return Spread(np.append(1.0, places), np.maximum(weights, LEAST_WEIGHT))
 

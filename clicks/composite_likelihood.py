@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from clicks.click_log import ClickLog
+from clicks.extrapolation import extrapolate
 from clicks.shrinkage import Array, PairRates, RatePrior, Trials
-
-LONGEST_STEP = 16.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def fit_marginals(
         iterations += 1
         converged = bool(np.abs(expit(states[-1]) - expit(states[-2])).mean() < tolerance)
         if len(states) == 4:
-            states = [_extrapolate(*states[1:])]
+            states = [extrapolate(*states[1:])]
     return MarginalFit(rates, iterations, converged)
 
 
@@ -102,13 +101,6 @@ def _improve(
 
 def _state(rates: list[PairRates]) -> Array:
     return np.asarray(logit(np.stack([rate.pair for rate in rates])))
-
-
-def _extrapolate(first: Array, second: Array, third: Array) -> Array:
-    step, bend = second - first, third - 2 * second + first
-    length = float(np.linalg.norm(step) / max(float(np.linalg.norm(bend)), 1e-150))
-    length = min(max(length, 1.0), LONGEST_STEP)
-    return first + 2 * length * step + length**2 * bend
 
 
 @njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
