@@ -232,10 +232,10 @@ def print_agreement(report: dict[str, dict[str, dict[str, Any]]]) -> None:
         shown = Table(title=f"agreement of the judge and {name}, with intervals of 95 %")
         names = list(by_bucket["all"]["measures"])
         for heading in ("queries", "pairs", *names):
-            shown.add_column(heading, justify="right")
+            shown.add_column(heading.replace("_", "\n"), justify="right")
         for bucket, found in by_bucket.items():
             cells = [_shown(**found["measures"][key]) for key in names]
-            shown.add_row(f"{bucket} ({found['queries']:,})", f"{found['pairs']:,}", *cells)
+            shown.add_row(f"{bucket}\n({found['queries']:,})", f"{found['pairs']:,}", *cells)
         Console().print(shown)
 
 
