@@ -22,7 +22,7 @@ class TrainingLog:
 
     Args:
         folder: of the ranker; the events go into `tensorboard/`, a batch that spoils training into
-            `nonfinite_batch.parquet`.
+            `nonfinite_batch_WORKER.parquet`.
     """
 
     def __init__(self, folder: str) -> None:
@@ -52,7 +52,9 @@ class TrainingLog:
         """
         if torch.isfinite(torch.tensor(value)):
             return
-        path = self._folder / "nonfinite_batch.parquet"
+        # The others find their batches spoiled at the same step.
+        rank = ray.train.get_context().get_world_rank()
+        path = self._folder / f"nonfinite_batch_{rank}.parquet"
         write_parquet(batch, path)
         raise FloatingPointError(
             f"loss or gradient of step {step + 1} is not finite; its lists are in {path}. Lower "
