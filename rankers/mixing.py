@@ -41,6 +41,11 @@ class Traffic:
 class Mix(ABC):
     """How much clicks count against annotations."""
 
+    @property
+    def needs_impressions(self) -> bool:
+        """Whether it goes by `Traffic.impressions`, which click labels count."""
+        return False
+
     @abstractmethod
     def __call__(self, progress: float, traffic: Traffic) -> Tensor:
         """The click weight.
@@ -247,7 +252,6 @@ class Evidence(Mix):
     weight that n impressions have in the posterior mean of a click rate whose prior is worth
     `prior` impressions, and the share of the posterior's precision that they bring. A frequent
     query whose pages change daily has less evidence for each document than its frequency says.
-    Needs click labels, which count impressions.
 
     Attributes:
         prior: impressions at which both signals count the same, above 0.
@@ -257,6 +261,10 @@ class Evidence(Mix):
 
     def __post_init__(self) -> None:
         _check_positive(self, "prior")
+
+    @property
+    def needs_impressions(self) -> bool:
+        return True
 
     def __call__(self, progress: float, traffic: Traffic) -> Tensor:
         return traffic.impressions / (traffic.impressions + self.prior)
@@ -278,6 +286,10 @@ class Product(Mix):
     def __post_init__(self) -> None:
         if not self.mixes:
             raise InputError("a product needs at least one mix")
+
+    @property
+    def needs_impressions(self) -> bool:
+        return any(mix.needs_impressions for mix in self.mixes)
 
     def __call__(self, progress: float, traffic: Traffic) -> Tensor:
         return torch.stack([mix(progress, traffic) for mix in self.mixes]).prod(0)

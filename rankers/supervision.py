@@ -68,6 +68,8 @@ def read_supervised_lists(
     needs_labels = of_sessions is None or of_sessions.needs_propensities
     if click_labels is None and only != 0 and needs_labels:
         raise InputError(f"{mix} uses clicks; give --click_labels, or a Constant mix of 0")
+    if click_labels is None and mix is not None and mix.needs_impressions:
+        raise InputError(f"{mix} goes by impressions, which click labels count: give --click_labels")
     if annotations is None and only != 1:
         raise InputError(f"{mix} uses annotations; give --annotations, or a Constant mix of 1")
     tables = read_collection(collection)

@@ -91,6 +91,12 @@ def test_a_stage_covers_its_buckets() -> None:
     assert product.covers(0.6, TRAFFIC).tolist() == [False, False, False, True]
 
 
+def test_only_evidence_goes_by_impressions() -> None:
+    """Without click labels it would silently be zero, so training refuses it then."""
+    assert Product([Ramp(), Evidence()]).needs_impressions
+    assert not Product([Ramp(), FrequencySigmoid()]).needs_impressions
+
+
 @pytest.mark.parametrize(
     ("make", "named"),
     [
