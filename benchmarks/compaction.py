@@ -30,7 +30,8 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 from corpus.simulator import examination_probability
 from corpus.world import simulate_world
 from rankers.click_objectives import CLICK_OBJECTIVES, ClickObjectiveName
-from rankers.cross_encoder import load_cross_encoder, score_lists
+from rankers.cross_encoder import load_cross_encoder
+from rankers.list_ranker import ListRanker
 from rankers.lists import candidate_lists, pad_lists, tokenize_lists
 from rankers.page_tensors import PAGES, pad_pages
 from rankers.pages import add_pages, longest_page
@@ -40,6 +41,7 @@ from rankers.small_bert import build_small_bert
 CPU = torch.device("cpu")
 MAX_LENGTH = 32
 LISTS_AT_ONCE = 64
+TOKENS_PER_PASS = 1 << 20  # all at once, as these lists are short
 LEARNING_RATE = 1e-3
 
 
@@ -127,7 +129,7 @@ def tiny_model(vocabulary: int) -> nn.Module:
         attention_probs_dropout_prob=0.0,
         num_labels=1,  # type: ignore[call-arg]
     )
-    return BertForSequenceClassification(config)
+    return ListRanker(BertForSequenceClassification(config))
 
 
 def session_loss(objective: ClickObjectiveName, compacted: pa.Table) -> SessionLoss:
@@ -167,7 +169,7 @@ def train_epoch(
         share = np.concatenate([np.full(len(by_query[n]), 1 / len(by_query[n])) for n in step])
         for at in range(0, len(rows), LISTS_AT_ONCE):
             batch = lists.take(rows[at : at + LISTS_AT_ONCE])
-            scores = score_lists(model, pad_lists(batch, tokenizer), CPU)
+            scores = model(pad_lists(batch, tokenizer.pad_token_id, TOKENS_PER_PASS))[..., 0]
             pages = pad_pages(batch, CPU)
             weight = torch.tensor(share[at : at + LISTS_AT_ONCE] / len(step)).float()
             (weight @ loss(scores, pages)).backward()
@@ -186,7 +188,7 @@ def mean_loss(
     with torch.no_grad():
         for at in range(0, lists.num_rows, LISTS_AT_ONCE):
             batch = lists.slice(at, LISTS_AT_ONCE)
-            scores = score_lists(model, pad_lists(batch, tokenizer), CPU)
+            scores = model(pad_lists(batch, tokenizer.pad_token_id, TOKENS_PER_PASS))[..., 0]
             total += float(loss(scores, pad_pages(batch, CPU)).sum())
     return total / lists.num_rows
 

@@ -26,7 +26,7 @@ from rankers.comparison import evaluate
 from rankers.evaluation import MAIN_MEASURE
 from rankers.lists import AnnotationLabel
 from rankers.mixing import Constant
-from rankers.train_loop import TrainingSettings
+from rankers.settings import TrainingSettings
 from rankers.training import train
 
 

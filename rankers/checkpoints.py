@@ -1,15 +1,20 @@
-"""Checkpoints of training: a Hugging Face folder, what else the next epoch needs, the history."""
+"""Checkpoints of training: what it goes on from and, after an epoch, the ranker as it is served."""
 
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import fsspec
 import ray.train
 import torch
-from safetensors.torch import load_file
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import SAFE_WEIGHTS_NAME
+from fsspec.implementations.local import LocalFileOpener, LocalFileSystem
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+from torch import Tensor, nn
+
+from corpus.errors import InputError
+from rankers.validation import VALIDATION_MEASURE
 
 TRAINING_STATE = "training_state.pt"
 HISTORY = "history.json"
@@ -24,41 +29,96 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: Any) -> Any: ...
 
 
+class Trained:
+    """The state of what is trained of a model; frozen weights are those of the backbone."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The trained parameters and the buffers, by name."""
+        trained = {name for name, p in self._model.named_parameters() if p.requires_grad}
+        buffers = {name for name, _ in self._model.named_buffers()}
+        state = self._model.state_dict()
+        return {name: value for name, value in state.items() if name in trained | buffers}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Loads what `state_dict` gave."""
+        self._model.load_state_dict(state, strict=False)
+
+
 def report(
+    metrics: dict[str, float],
     history: History,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
     state: dict[str, Stateful],
+    save_ranker: Callable[[Path], None] | None = None,
 ) -> None:
-    """Reports the last epoch to Ray Train; the first worker adds a checkpoint.
+    """Reports to Ray Train; the first worker adds a checkpoint.
 
     Args:
-        history: metrics of all epochs so far.
-        model: the ranker.
-        tokenizer: of the ranker.
-        state: what else training goes on from, by name.
+        metrics: what Ray Train is told.
+        history: metrics of the epochs so far.
+        state: what training goes on from, by name; the same on all workers.
+        save_ranker: saves the ranker into a folder; None within an epoch.
     """
     if ray.train.get_context().get_world_rank() > 0:
-        ray.train.report(history[-1])
+        ray.train.report(metrics)
         return
     with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        if save_ranker is not None:
+            save_ranker(Path(folder))
         states = {name: part.state_dict() for name, part in state.items()}
         torch.save(states, Path(folder) / TRAINING_STATE)
         (Path(folder) / HISTORY).write_text(json.dumps(history, indent=1))
-        ray.train.report(history[-1], ray.train.Checkpoint.from_directory(folder))
+        ray.train.report(metrics, ray.train.Checkpoint.from_directory(folder))
 
 
-def restore(model: PreTrainedModel, state: dict[str, Stateful]) -> History:
+def report_within_epoch(history: History, state: dict[str, Stateful]) -> None:
+    """Reports a checkpoint that is no candidate for the best one, since it is not validated."""
+    report({VALIDATION_MEASURE: float("-inf")}, history, state)
+
+
+def restore(state: dict[str, Stateful]) -> History:
     """Loads the last checkpoint, where there is one; returns the history up to it."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return []
     with checkpoint.as_directory() as folder:
-        model.load_state_dict(load_file(Path(folder) / SAFE_WEIGHTS_NAME))
         states = torch.load(Path(folder) / TRAINING_STATE, weights_only=True)
         for name, part in state.items():
             part.load_state_dict(states[name])
         history: History = json.loads((Path(folder) / HISTORY).read_text())
     return history
+
+
+class _WholeFile(LocalFileOpener):  # type: ignore[misc]
+    def close(self) -> None:
+        super().close()
+        self.commit()
+
+
+class WholeFileSystem(LocalFileSystem):  # type: ignore[misc]
+    """A local file system on which a written file appears only when it is whole.
+
+    As on an object store: a process that is killed while it writes leaves the file before.
+    """
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if "w" not in mode:
+            return super()._open(path, mode, **options)
+        return _WholeFile(path, mode, fs=self, **(options | {"autocommit": False}))
+
+
+def checkpoint_storage(place: str) -> tuple[PyFileSystem, str]:
+    """The file system and path of a folder or of a URI that fsspec knows, such as s3://bucket/run.
+
+    Raises:
+        InputError: fsspec does not know it, or a package for it is not installed.
+    """
+    try:
+        files, path = fsspec.url_to_fs(place)
+    except (ImportError, ValueError) as error:
+        raise InputError(f"checkpoints: {place} cannot be reached: {error}") from error
+    if isinstance(files, LocalFileSystem):
+        files = WholeFileSystem()
+    return PyFileSystem(FSSpecHandler(files)), path

@@ -2,10 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -16,7 +13,6 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from corpus.errors import InputError
-from rankers.lists import scatter
 
 
 def check_model(name: str) -> None:
@@ -42,9 +38,9 @@ def check_model(name: str) -> None:
 
 
 def load_cross_encoder(
-    name: str, max_length: int | None = None
+    name: str, max_length: int | None = None, heads: int = 1
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Loads a model with one score as output, and its tokenizer.
+    """Loads a model with a score from each of its heads as output, and its tokenizer.
 
     A backbone without a scoring head gets a fresh one. Weights are read from safetensors only.
 
@@ -52,6 +48,7 @@ def load_cross_encoder(
         name: a Hugging Face id or a folder.
         max_length: tokens of a query-document pair; written into the tokenizer, so that the saved
             ranker cuts where training did. None keeps what the tokenizer has.
+        heads: scores of a pair.
 
     Raises:
         InputError: the model cannot be loaded, or takes no pairs that long.
@@ -60,7 +57,7 @@ def load_cross_encoder(
     disable_progress_bar()  # type: ignore[no-untyped-call] # a bar a worker a load is noise
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
-            name, num_labels=1, use_safetensors=True, ignore_mismatched_sizes=True
+            name, num_labels=heads, use_safetensors=True, ignore_mismatched_sizes=True
         )
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
@@ -77,17 +74,11 @@ def load_cross_encoder(
     return model, tokenizer
 
 
-def score_lists(model: nn.Module, batch: dict[str, Any], device: torch.device) -> Tensor:
-    """Scores every document of a padded batch in one forward pass.
+def add_adapters(model: PreTrainedModel, rank: int) -> PreTrainedModel:
+    """Freezes a model but for its scoring head, with adapters beside all linear layers (LoRA)."""
+    from peft import LoraConfig, TaskType, get_peft_model  # two seconds that few trainings need
 
-    Args:
-        model: from `load_cross_encoder`, or wrapped for DDP.
-        batch: from `rankers.lists.pad_lists`.
-        device: where the model is.
-
-    Returns:
-        float32 (lists, documents); 0 where the list has no document.
-    """
-    inputs = {name: tensor.to(device) for name, tensor in batch["inputs"].items()}
-    logits = model(**inputs).logits.squeeze(-1).float()
-    return scatter(logits, batch["where"], 0.0)
+    config = LoraConfig(
+        task_type=TaskType.SEQ_CLS, r=rank, lora_alpha=2 * rank, target_modules="all-linear"
+    )
+    return get_peft_model(model, config)  # type: ignore[return-value] # behaves as the model

@@ -1,6 +1,7 @@
 """Supervised lists: each query with its candidates and what both signals say of them."""
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,10 @@ from corpus.frequency import BUCKETS, frequency_buckets
 from corpus.tables import Collection
 from corpus.texts import document_text
 from rankers.mixing import Traffic
+from rankers.passes import MODEL_INPUTS, Passes, pad_passes
 
 AnnotationLabel = Literal["grade", "expected_grade", "confident_grade"]
 SIGNALS = ("click_label", "annotation_label", "annotation_weight")
-# Tokenizer outputs that a model needs; the attention mask is padding's business.
-MODEL_INPUTS = ("input_ids", "token_type_ids")
 
 
 def candidate_lists(collection: Collection, split: str | None) -> pa.Table:
@@ -146,52 +146,54 @@ def tokenize_lists(
     return result
 
 
-def pad_lists(batch: pa.Table, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ListBatch:
+    """Tokenized lists as tensors.
+
+    Attributes:
+        passes: the pairs, as the model reads them.
+        places: where the score of each pair of the passes belongs among the flattened
+            (lists, documents), int64 (pairs,).
+        where: which places of the lists hold a document, bool (lists, documents).
+        labels: click_label, annotation_label and annotation_weight, where the lists have them:
+            float32 (lists, documents), NaN where the signal says nothing.
+    """
+
+    passes: Passes
+    places: Tensor
+    where: Tensor
+    labels: dict[str, Tensor]
+
+
+def pad_lists(batch: pa.Table, pad_token_id: int, tokens_per_pass: int) -> ListBatch:
     """Turns tokenized lists into tensors.
 
-    Returns:
-        "inputs": the model's inputs, int64 of shape (pairs, tokens), real pairs only;
-        "where": which places of the lists hold a document, bool (lists, documents); and, where the
-        batch has them, "click_label", "annotation_label" and "annotation_weight": float32 (lists,
-        documents), NaN where the signal says nothing.
+    Args:
+        batch: from `tokenize_lists`; it may be empty.
+        pad_token_id: of the tokenizer.
+        tokens_per_pass: the most tokens, with padding, that the model reads at once.
     """
-    flat = {
-        name: [ids for listed in batch[name].to_pylist() for ids in listed]
-        for name in MODEL_INPUTS
-        if name in batch.column_names
-    }
-    lengths = torch.tensor([len(ids) for ids in batch["doc_ids"].to_pylist()])
-    where = torch.arange(int(lengths.max()))[None, :] < lengths[:, None]
-    tensors: dict[str, Any] = {
-        "inputs": dict(tokenizer.pad(flat, return_tensors="pt")),
-        "where": where,
-    }
+    lengths = torch.tensor(batch["doc_ids"].combine_chunks().value_lengths().to_numpy())
+    longest = int(lengths.max()) if len(lengths) else 0
+    where = torch.arange(longest) < lengths[:, None]
+    passes = pad_passes(batch, pad_token_id, tokens_per_pass)
+    labels = {}
     for name in SIGNALS:
         if name in batch.column_names:
             values = batch[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            tensors[name] = scatter(torch.tensor(values, dtype=torch.float32), where, torch.nan)
-    return tensors
+            labels[name] = torch.full(where.shape, torch.nan)
+            labels[name][where] = torch.tensor(values, dtype=torch.float32)
+    places = where.flatten().nonzero()[:, 0][torch.from_numpy(passes.pairs)]
+    return ListBatch(passes, places, where, labels)
 
 
 def list_traffic(batch: pa.Table) -> Traffic:
-    """What a mix may know of a batch of supervised lists."""
-    impressions = torch.tensor(batch["impressions"].to_numpy(), dtype=torch.float32)
+    """What a mix may know of a batch of lists; without labels there are no impressions."""
     frequency, bucket = (torch.tensor(batch[name].to_numpy()) for name in ("frequency", "bucket"))
+    impressions = torch.zeros(len(frequency))
+    if "impressions" in batch.column_names:
+        impressions = torch.tensor(batch["impressions"].to_numpy(), dtype=torch.float32)
     return Traffic(frequency, bucket, impressions)
-
-
-def scatter(values: Tensor, where: Tensor, fill: float) -> Tensor:
-    """Spreads values (pairs,) over the places where `where` (lists, documents) is True.
-
-    >>> scatter(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[True, False], [True, True]]), 0.0)
-    tensor([[1., 0.],
-            [2., 3.]])
-    """
-    return (
-        torch.full(where.shape, fill, dtype=values.dtype)
-        .to(values.device)
-        .masked_scatter(where.to(values.device), values)
-    )
 
 
 def _label_by_pair(table: pa.Table, column: str, name: str) -> "pd.Series[float]":

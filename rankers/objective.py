@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from rankers.list_ranker import CLICK_HEAD, RELEVANCE_HEAD
 from rankers.lists import list_traffic
 from rankers.losses import LOSSES
 from rankers.mixing import Mix
@@ -39,14 +40,12 @@ class ObjectiveValue:
 
     Attributes:
         loss: the mixed loss, summed over the lists that are covered; carries the gradient.
-        covered: how many lists those are.
         click_loss: the unmixed click loss, summed over lists.
         annotation_loss: the unmixed annotation loss, summed over lists.
         click_weight: summed over lists.
     """
 
     loss: Tensor
-    covered: Tensor
     click_loss: Tensor
     annotation_loss: Tensor
     click_weight: Tensor
@@ -90,7 +89,7 @@ class Objective(nn.Module):
     def forward(
         self,
         scores: Tensor,
-        batch: dict[str, Any],
+        labels: dict[str, Tensor],
         tokenized: pa.Table,
         progress: float,
         sum_over_workers: Callable[[Tensor], Tensor],
@@ -98,21 +97,23 @@ class Objective(nn.Module):
         """The loss of a batch of lists that were scored once.
 
         Args:
-            scores: float (lists, documents).
-            batch: the lists, from `rankers.lists.pad_lists`.
-            tokenized: the same lists, as they were given to it.
+            scores: float (lists, documents, heads), from `rankers.list_ranker.ListRanker`.
+            labels: of the lists, from `rankers.lists.pad_lists`.
+            tokenized: the same lists, as they were given to that.
             progress: the share of training that is done.
             sum_over_workers: sums a tensor over the workers' batches of this step.
         """
         traffic = list_traffic(tokenized)
-        grade = batch["annotation_label"] / self.highest_grade
-        annotation_loss = label_loss(scores, grade, self.loss, batch["annotation_weight"])
+        click_scores, relevance_scores = scores[..., CLICK_HEAD], scores[..., RELEVANCE_HEAD]
+        grade = labels["annotation_label"] / self.highest_grade
+        confidence = labels["annotation_weight"]
+        annotation_loss = label_loss(relevance_scores, grade, self.loss, confidence)
         if self.sessions is None:
-            click_loss = label_loss(scores, batch["click_label"], self.loss)
+            click_loss = label_loss(click_scores, labels["click_label"], self.loss)
         else:
             pages = pad_pages(tokenized, scores.device)
-            click_loss = self.sessions(scores, pages)
-            if (evidence := self.sessions.evidence(scores, pages)) is not None:
+            click_loss = self.sessions(click_scores, pages)
+            if (evidence := self.sessions.evidence(click_scores, pages)) is not None:
                 self.sessions.learn(sum_over_workers(evidence))
         losses = torch.stack([click_loss, annotation_loss])
         pull = losses
@@ -126,11 +127,14 @@ class Objective(nn.Module):
         mixed = click_weight * traffic_weight * pull[0] + (1 - click_weight) * pull[1]
         return ObjectiveValue(
             loss=(covered * mixed).sum(),
-            covered=covered.sum(),
             click_loss=losses[0].detach().sum(),
             annotation_loss=losses[1].detach().sum(),
             click_weight=click_weight.sum(),
         )
+
+    def covered(self, tokenized: pa.Table, progress: float) -> Tensor:
+        """How many of some lists the mix trains on."""
+        return self.mix.covers(progress, list_traffic(tokenized)).sum()
 
     def _usual_loss(self, losses: Tensor, sum_over_workers: Callable[[Tensor], Tensor]) -> Tensor:
         """The running mean size of each signal's loss where it has one; 1 before it had any."""

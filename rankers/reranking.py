@@ -10,18 +10,21 @@ import pyarrow as pa
 import ray.data
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from cluster import connect
 from corpus.output_folder import begin_output, finish_output
 from corpus.tables import read_collection, write_parquet
-from rankers.cross_encoder import check_model, load_cross_encoder, score_lists
+from rankers.cross_encoder import check_model, load_cross_encoder
 from rankers.evaluation import write_trec_run
-from rankers.lists import candidate_lists, pad_lists, tokenize_lists
+from rankers.list_ranker import ListRanker, ranking_scores
+from rankers.lists import candidate_lists, list_traffic, pad_lists, tokenize_lists
+from rankers.mix_file import read_heads_mix
+from rankers.mixing import Constant
 
 Split = Literal["train", "validation", "test", "all"]
 LISTS_PER_BLOCK = 16
 MOST_BLOCKS = 200
+TOKENS_PER_PASS = 8192
 
 
 def rerank(
@@ -124,8 +127,11 @@ class ListScorer:
     def _load(self, ranker: str) -> None:
         """Keeps one ranker at a time, since the blocks of a ranker follow each other."""
         if ranker != self._loaded:
-            self.model, self.tokenizer = load_cross_encoder(self.rankers[ranker])
-            nn.Module.to(self.model, self.device).train(False)
+            # Of one head any weight makes the score.
+            mix = read_heads_mix(Path(self.rankers[ranker]))
+            model, self.tokenizer = load_cross_encoder(self.rankers[ranker], heads=2 if mix else 1)
+            self.mix = mix or Constant()
+            self.model = ListRanker(model).to(self.device).train(False)
             self._loaded = ranker
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -153,7 +159,7 @@ class ListScorer:
 
     def _score(self, lists: pa.Table) -> NDArray[np.float32]:
         tokenized = tokenize_lists(lists, self.tokenizer, self.tokenizer.model_max_length)
-        padded = pad_lists(tokenized, self.tokenizer)
+        batch = pad_lists(tokenized, self.tokenizer.pad_token_id, TOKENS_PER_PASS)
         with torch.inference_mode():
-            scores = score_lists(self.model, padded, self.device)
-        return np.asarray(scores[padded["where"].to(self.device)].cpu().numpy(), np.float32)
+            scores = ranking_scores(self.model(batch), self.mix(1.0, list_traffic(lists)))
+        return np.asarray(scores.cpu()[batch.where].numpy(), np.float32)

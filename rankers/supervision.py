@@ -17,7 +17,7 @@ from rankers.cross_encoder import check_model
 from rankers.lists import add_labels, candidate_lists
 from rankers.mixing import Constant, Mix
 from rankers.pages import add_pages
-from rankers.train_loop import TrainingSettings
+from rankers.settings import TrainingSettings
 
 SMALL_BERT = "small-bert"
 
@@ -69,7 +69,7 @@ def read_supervised_lists(
     if click_labels is None and only != 0 and needs_labels:
         raise InputError(f"{mix} uses clicks; give --click_labels, or a Constant mix of 0")
     if click_labels is None and mix is not None and mix.needs_impressions:
-        raise InputError(f"{mix} goes by impressions, which click labels count: give --click_labels")
+        raise InputError(f"{mix} goes by impressions; give --click_labels, which count them")
     if annotations is None and only != 1:
         raise InputError(f"{mix} uses annotations; give --annotations, or a Constant mix of 1")
     tables = read_collection(collection)

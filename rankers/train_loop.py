@@ -1,30 +1,44 @@
 """The train loop: what Ray Train runs on every worker."""
 
 import logging
-import math
 import time
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 import ray.train
 import ray.train.torch
 import torch
 import torch.distributed as dist
-from tensorboardX import SummaryWriter
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase
 
-from rankers.checkpoints import History, Stateful, report, restore
-from rankers.click_objectives import ClickObjectiveName
-from rankers.cross_encoder import load_cross_encoder, score_lists
-from rankers.lists import AnnotationLabel, pad_lists
+from corpus.tables import write_parquet
+from rankers.checkpoints import (
+    History,
+    Stateful,
+    Trained,
+    report,
+    report_within_epoch,
+    restore,
+)
+from rankers.cross_encoder import add_adapters, load_cross_encoder
+from rankers.list_file import ListFile
+from rankers.list_order import Parts, epoch_order, read_steps, steps_per_epoch
+from rankers.list_ranker import ListRanker, computing_in, save_ranker
 from rankers.mixing import Mix
-from rankers.objective import LossName, Objective, QueryWeight
+from rankers.objective import Objective
+from rankers.optimization import adamw, warm_up_and_decay
 from rankers.session_loss import SessionLoss
-from rankers.training_log import TENSORBOARD, TrainingLog
+from rankers.settings import TrainingSettings
+from rankers.trackers import open_trackers
+from rankers.training_log import SUMS, TrainingLog
 from rankers.validation import VALIDATION_MEASURE, validate
 
 # Of an epoch's metrics, those on its line in the terminal; all are in history.json.
@@ -32,76 +46,17 @@ SHOWN = (
     *("loss", "click_loss", "annotation_loss", "click_weight", "gradient_norm"),
     *("pairs_per_second", "waiting_share", VALIDATION_MEASURE, "seconds"),
 )
+SPOILED = SUMS.index("spoiled")
 
 
-@dataclass
-class TrainingSettings:
-    """How a ranker is trained; the same for every mix.
-
-    Attributes:
-        backbone: what training starts from: a Hugging Face id, a folder, or "small-bert" for a
-            small BERT built from the collection's own text.
-        loss: loss of each signal's labels: softmax or listmle (listwise), pairwise_logistic or
-            pairwise_hinge, lambdarank or approx_ndcg (for nDCG), pointwise_sigmoid or
-            pointwise_mse.
-        click_objective: what to learn from clicks: the click labels (labels), or the sessions
-            themselves, as they are (naive) or freed of the bias of positions while training: ipw,
-            self_normalised_ipw and propensity_ratio by the propensities beside the click labels;
-            dual_learning, regression_em and pairwise_debiasing by what they learn of positions.
-        max_weight: the most that one click can weigh where click_objective is not labels.
-        query_weight: how much a query weighs in the click loss: as every other (query), or by the
-            square root (square_root) or the number (session) of its searches, by which frequent
-            queries drown the others.
-        balance_losses: divide the loss of each signal by its running mean, so that both pull alike
-            where the click weight is one half.
-        annotation_label: what to learn from annotations: the hard grade, the expected_grade
-            under the annotator's probabilities, or that weighted by the annotator's confidence
-            (confident_grade).
-        epochs: passes over the training queries.
-        lists_per_step: lists, over all workers, that one optimizer step sees.
-        patience: stop after so many epochs without a better validation nDCG@10; 0 for never.
-        learning_rate: highest learning rate of AdamW; it warms up over the first tenth of
-            training and falls linearly to zero.
-        weight_decay: of AdamW.
-        gradient_clip: longest norm of the gradient.
-        max_length: tokens of a query-document pair; longer pairs are cut.
-        seed: of weights, dropout and order.
-        workers: processes that train in DDP.
-        cpus_per_worker: CPUs that Ray sets aside for a worker; fractions leave room on small
-            machines.
-        use_gpu: whether each worker takes a GPU.
-    """
-
-    backbone: str = "small-bert"
-    loss: LossName = "softmax"
-    click_objective: Literal["labels"] | ClickObjectiveName = "labels"
-    max_weight: float = 20.0
-    query_weight: QueryWeight = "query"
-    balance_losses: bool = False
-    annotation_label: AnnotationLabel = "expected_grade"
-    epochs: int = 8
-    patience: int = 0
-    lists_per_step: int = 8
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    gradient_clip: float = 1.0
-    max_length: int = 128
-    seed: int = 0
-    workers: int = 2
-    cpus_per_worker: float = 0.5
-    use_gpu: bool = False
-
-
-@dataclass
-class WorkerTask:
-    """What a training worker needs beside its data shards.
+@dataclass(frozen=True)
+class TrainingInput:
+    """What is made once of supervised lists, for all workers, and all trials of a search, to read.
 
     Attributes:
-        name: of the ranker, for progress lines.
-        folder: of the ranker, which the first worker can write into.
-        settings: with `backbone` a Hugging Face id or a folder that every worker reads.
-        mix: the click weight.
-        training_lists: how many lists an epoch has, over all workers.
+        backbone: a Hugging Face id or a folder that every worker reads.
+        training: file of the tokenized training lists, which every worker reads.
+        validation: file of the tokenized validation lists.
         judgments: of validation queries; empty where there are none.
         highest_grade: of the annotations; their labels are divided by it.
         mean_power: mean over the training queries of what `query_weight` takes of their searches.
@@ -109,11 +64,9 @@ class WorkerTask:
         propensities: of positions, where the click objective needs them.
     """
 
-    name: str
-    folder: str
-    settings: TrainingSettings
-    mix: Mix
-    training_lists: int
+    backbone: str
+    training: Path
+    validation: Path
     judgments: pa.Table
     highest_grade: int
     mean_power: float = 1.0
@@ -121,49 +74,163 @@ class WorkerTask:
     propensities: Tensor | None = None
 
 
-def train_worker(task: WorkerTask) -> None:
+@dataclass(frozen=True)
+class WorkerTask:
+    """What a training worker is to do.
+
+    Attributes:
+        folder: of the ranker, which the first worker can write into.
+        settings: of the training.
+        mix: the click weight.
+        input: what to read.
+    """
+
+    folder: Path
+    settings: TrainingSettings
+    mix: Mix
+    input: TrainingInput
+
+
+@dataclass
+class Learner:
+    """What a worker trains, and by what.
+
+    Attributes:
+        ranker: on the worker's device.
+        distributed: the same, which sums gradients over workers.
+        tokenizer: of the ranker.
+        objective: the loss.
+        optimizer: AdamW.
+        schedule: of its learning rate; `last_epoch` is the number of steps that are done.
+        log: of the epoch.
+    """
+
+    ranker: ListRanker
+    distributed: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    schedule: LambdaLR
+    log: TrainingLog
+
+    @property
+    def state(self) -> dict[str, Stateful]:
+        """What a checkpoint keeps."""
+        return {
+            "ranker": Trained(self.ranker),
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "objective": self.objective,
+            "log": self.log,
+        }
+
+
+def train_worker(task: WorkerTask) -> str | None:
     """The train loop of one worker.
 
-    After each epoch it reports the metrics with a checkpoint: the ranker as a Hugging Face folder,
-    the state of optimizer and schedule, and the history so far. It goes on from the last one where
-    Ray Train hands it a checkpoint.
+    Each step's lists and random numbers follow from the seed and the step's number, so training
+    goes on exactly where the last checkpoint was made. After each epoch, and every
+    `checkpoint_every` steps within it, a checkpoint is reported; that of an epoch holds the ranker
+    as a Hugging Face folder.
+
+    Returns:
+        Why training had to stop; None where it did not.
     """
     logging.getLogger().setLevel(logging.WARNING)
     settings = task.settings
-    torch.manual_seed(settings.seed)
-    model, tokenizer = load_cross_encoder(settings.backbone, settings.max_length)
-    distributed = ray.train.torch.prepare_model(model)
-    objective = _objective(task).to(ray.train.torch.get_device())
-    steps = _steps_per_epoch(task) * settings.epochs
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-    schedule = LambdaLR(optimizer, lambda step: warm_up_and_decay(step, steps))
-    state: dict[str, Stateful] = {
-        "optimizer": optimizer,
-        "schedule": schedule,
-        "objective": objective,
-    }
-    history = restore(model, state)
+    training, validation = ListFile(task.input.training), ListFile(task.input.validation)
+    of_epoch = steps_per_epoch(len(training), settings.lists_per_step)
+    learner = _learner(task, of_epoch * settings.epochs)
+    history = restore(learner.state)
+    first = ray.train.get_context().get_world_rank() == 0
+    if first:
+        done = learner.schedule.last_epoch
+        learner.log.tell(open_trackers(settings.trackers, task.folder, asdict(settings), done))
     for epoch in range(len(history), settings.epochs):
         if has_stopped_improving(history, settings.patience):
             break
         start = time.perf_counter()
-        torch.manual_seed(settings.seed + 1_000_003 * (epoch + 1))
-        metrics = _train_epoch(distributed, tokenizer, optimizer, schedule, objective, task, epoch)
-        metrics |= validate(model, tokenizer, task.judgments, settings.lists_per_step)
+        done = learner.schedule.last_epoch - epoch * of_epoch
+        order = epoch_order(len(training), settings.lists_per_step, settings.seed, epoch)[done:]
+        if done == 0:
+            learner.log.begin_epoch()
+        if stopped := _train_epoch(learner, task, training, order, history):
+            return stopped
+        metrics = learner.log.epoch()
+        metrics |= _validate(learner, task, validation)
         metrics["seconds"] = time.perf_counter() - start
         history.append({"epoch": epoch + 1, **metrics})
-        report(history, model, tokenizer, state)
-        if ray.train.get_context().get_world_rank() == 0:
-            with SummaryWriter(str(Path(task.folder) / TENSORBOARD)) as board:
-                for name, value in metrics.items():
-                    board.add_scalar(f"epoch/{name}", value, epoch + 1)
+        save = partial(save_ranker, learner.ranker.model, learner.tokenizer, task.mix)
+        report(history[-1], history, learner.state, save)
+        if first:
+            learner.log.tell_epoch(metrics, learner.schedule.last_epoch)
             shown = "  ".join(f"{name} {metrics[name]:.4g}" for name in SHOWN)
-            print(f"{task.name}: epoch {epoch + 1}/{settings.epochs}  {shown}", flush=True)
+            print(f"{task.folder.name}: epoch {epoch + 1}/{settings.epochs}  {shown}", flush=True)
+    learner.log.close()
+    return None
+
+
+def _learner(task: WorkerTask, steps: int) -> Learner:
+    settings = task.settings
+    torch.manual_seed(settings.seed)
+    heads = 2 if settings.heads == "two" else 1
+    model, tokenizer = load_cross_encoder(task.input.backbone, settings.max_length, heads)
+    if settings.lora_rank:
+        model = add_adapters(model, settings.lora_rank)
+    if settings.compile:
+        model.compile(dynamic=True)
+    ranker = ListRanker(model)
+    # Moves it to the worker's device too.
+    distributed = ray.train.torch.prepare_model(ranker)
+    optimizer = adamw(ranker, settings)
+    return Learner(
+        ranker=ranker,
+        distributed=distributed,
+        tokenizer=tokenizer,
+        objective=_objective(task).to(ray.train.torch.get_device()),
+        optimizer=optimizer,
+        schedule=LambdaLR(
+            optimizer, partial(warm_up_and_decay, steps=steps, warm_up=settings.warm_up)
+        ),
+        log=TrainingLog(task.folder.name, steps),
+    )
+
+
+def _train_epoch(
+    learner: Learner,
+    task: WorkerTask,
+    lists: ListFile,
+    order: list[NDArray[np.int64]],
+    history: History,
+) -> str | None:
+    """Trains on the steps of an epoch that are left; returns why it had to stop."""
+    settings, context = task.settings, ray.train.get_context()
+    rank, workers = context.get_world_rank(), context.get_world_size()
+    learner.ranker.train()
+    steps = read_steps(
+        lists,
+        order,
+        rank,
+        workers,
+        settings.accumulation,
+        learner.tokenizer.pad_token_id,
+        settings.tokens_per_pass,
+    )
+    left = len(order)
+    for parts in learner.log.waiting_for(steps):
+        left -= 1
+        step = learner.schedule.last_epoch
+        torch.manual_seed(settings.seed + 1_000_003 * (step + 1) + rank)
+        if not _train_step(learner, parts, settings):
+            path = task.folder / f"nonfinite_batch_{rank}.parquet"
+            write_parquet(pa.concat_tables([table for table, _ in parts]), path)
+            return (
+                f"loss or gradient of step {step + 1} is not finite; its lists are in {path}. "
+                "Lower learning_rate, or look at their labels"
+            )
+        if left and settings.checkpoint_every and (step + 1) % settings.checkpoint_every == 0:
+            report_within_epoch(history, learner.state)
+    return None
 
 
 def has_stopped_improving(history: History, patience: int) -> bool:
@@ -172,73 +239,71 @@ def has_stopped_improving(history: History, patience: int) -> bool:
     return 0 < patience < len(values) and max(values[-patience:]) <= max(values[:-patience])
 
 
-def _train_epoch(
-    model: nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
-    optimizer: torch.optim.Optimizer,
-    schedule: LambdaLR,
-    objective: Objective,
-    task: WorkerTask,
-    epoch: int,
-) -> dict[str, float]:
-    """Trains on the worker's shard once; returns what happened, over all workers."""
-    settings, device = task.settings, ray.train.torch.get_device()
-    workers = ray.train.get_context().get_world_size()
-    batches = ray.train.get_dataset_shard("train").iter_batches(
-        batch_size=settings.lists_per_step // workers,
-        batch_format="pyarrow",
-        local_shuffle_buffer_size=task.training_lists,
-        local_shuffle_seed=settings.seed + epoch,
-    )
-    steps = _steps_per_epoch(task) * settings.epochs
-    log = TrainingLog(task.folder)
-    model.train()
-    for tokenized in log.waiting_for(batches):
-        batch = pad_lists(tokenized, tokenizer)
-        scores = score_lists(model, batch, device)
-        progress = schedule.last_epoch / steps
-        value = objective(scores, batch, tokenized, progress, _sum_over_workers)
-        lists_of_step = max(float(_sum_over_workers(value.covered.float())), 1.0)
-        # DDP averages gradients over workers; this makes that the mean over all lists of the
-        # step, however many of them each worker holds.
-        loss = value.loss * (workers / lists_of_step)
-        optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
-        log.check_finite(float(loss.detach() + norm), tokenized, schedule.last_epoch)
-        optimizer.step()
-        log.step(value, batch, float(norm), float(schedule.get_last_lr()[0]), schedule.last_epoch)
-        schedule.step()
-    return log.close(_sum_over_workers)
+def _train_step(learner: Learner, parts: Parts, settings: TrainingSettings) -> bool:
+    """One step of the optimizer; False, and no step, where loss or gradient is not finite."""
+    model, objective, schedule = learner.distributed, learner.objective, learner.schedule
+    device, workers = ray.train.torch.get_device(), ray.train.get_context().get_world_size()
+    progress = schedule.last_epoch / learner.log.steps
+    covered = torch.stack([objective.covered(table, progress) for table, _ in parts]).sum()
+    lists_of_step = max(float(_sum_over_workers(covered)), 1.0)
+    learner.optimizer.zero_grad()
+    values = []
+    for number, (table, batch) in enumerate(parts):
+        # DDP sums gradients over workers with the last part's alone.
+        last = number == len(parts) - 1
+        with (
+            nullcontext()
+            if last or not isinstance(model, DistributedDataParallel)
+            else model.no_sync()
+        ):
+            with computing_in(settings.precision, device):
+                scores = model(batch)
+            values.append(objective(scores, batch.labels, table, progress, _sum_over_workers))
+            # DDP averages gradients over workers; this makes that the mean over all lists of the
+            # step, however many of them each worker holds.
+            (values[-1].loss * (workers / lists_of_step)).backward()
+    norm = float(nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip))
+    sums = _sum_over_workers(learner.log.sums(values, parts, norm))
+    if sums[SPOILED] > 0:
+        return False
+    learner.optimizer.step()
+    learner.log.step(sums, norm, float(schedule.get_last_lr()[0]), schedule.last_epoch)
+    schedule.step()
+    return True
+
+
+def _validate(learner: Learner, task: WorkerTask, lists: ListFile) -> dict[str, float]:
+    settings = task.settings
+    with computing_in(settings.precision, ray.train.torch.get_device()):
+        return validate(
+            learner.ranker,
+            lists,
+            task.input.judgments,
+            task.mix,
+            learner.tokenizer.pad_token_id,
+            settings.tokens_per_pass,
+        )
 
 
 def _objective(task: WorkerTask) -> Objective:
     settings, sessions = task.settings, None
     # Of annotations alone there are no pages.
-    if settings.click_objective != "labels" and task.positions:
+    if settings.click_objective != "labels" and task.input.positions:
         sessions = SessionLoss(
-            settings.click_objective, task.positions, task.propensities, settings.max_weight
+            settings.click_objective,
+            task.input.positions,
+            task.input.propensities,
+            settings.max_weight,
         )
     return Objective(
         task.mix,
         settings.loss,
-        task.highest_grade,
+        task.input.highest_grade,
         sessions,
         settings.query_weight,
-        task.mean_power,
+        task.input.mean_power,
         settings.balance_losses,
     )
-
-
-def _steps_per_epoch(task: WorkerTask) -> int:
-    workers = ray.train.get_context().get_world_size()
-    return math.ceil((task.training_lists // workers) / (task.settings.lists_per_step // workers))
-
-
-def warm_up_and_decay(step: int, steps: int) -> float:
-    """The share of the highest learning rate: up over a tenth of the steps, then down to zero."""
-    warm_up = max(steps // 10, 1)
-    return min((step + 1) / warm_up, max((steps - step) / max(steps - warm_up, 1), 0.0))
 
 
 def _sum_over_workers(value: Tensor) -> Tensor:

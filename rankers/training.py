@@ -1,37 +1,47 @@
 """The job `train`: a hybrid reranker from a collection, click labels and annotations."""
 
-import re
 import shutil
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray.data
 import ray.train
-from ray.train import CheckpointConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train import (
+    CheckpointConfig,
+    FailureConfig,
+    LoggingConfig,
+    RunConfig,
+    ScalingConfig,
+    UserCallback,
+)
 from ray.train.torch import TorchTrainer
 
 from cluster import connect
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
-from rankers.checkpoints import TRAINING_STATE
+from rankers.checkpoints import TRAINING_STATE, checkpoint_storage
 from rankers.cross_encoder import load_cross_encoder
+from rankers.list_file import write_lists
 from rankers.lists import tokenize_lists
+from rankers.mix_file import mix_as_json
 from rankers.mixing import FrequencySigmoid, Mix
 from rankers.objective import POWER
 from rankers.pages import longest_page
+from rankers.settings import TrainingSettings
 from rankers.small_bert import build_small_bert
 from rankers.supervision import SMALL_BERT, SupervisedLists, read_supervised_lists
-from rankers.train_loop import TrainingSettings, WorkerTask, train_worker
+from rankers.train_loop import TrainingInput, WorkerTask, train_worker
 from rankers.validation import VALIDATION_MEASURE
 
 HIGHEST_GRADE = 3
+# Lists that are tokenized at once.
+BLOCK = 256
 
 
 def train(
@@ -41,6 +51,7 @@ def train(
     annotations: Path | None = None,
     mix: Mix = FrequencySigmoid(),  # noqa: B008 - read only; the command line shows it
     training: TrainingSettings = TrainingSettings(),  # noqa: B008 - likewise
+    checkpoints: str | None = None,
     resume: bool = False,
 ) -> None:
     """Trains a reranker on clicks and annotations at once, with Ray Train and DDP.
@@ -58,7 +69,9 @@ def train(
         mix: how much clicks count against annotations: Constant, Staged, Ramp, ByBucket,
             FrequencySigmoid, FrequencyPower, Evidence, or the Product of some of them.
         training: backbone, loss, optimizer and workers.
-        resume: go on from the last epoch that was finished in `output`.
+        checkpoints: folder or URI (s3://..., gs://..., any that fsspec knows) for the checkpoints;
+            by default `output`.
+        resume: go on exactly from the last checkpoint of `output`.
 
     Raises:
         InputError: an input is missing or broken, or `output` is in use.
@@ -67,7 +80,7 @@ def train(
         "collection": str(collection),
         "click_labels": str(click_labels),
         "annotations": str(annotations),
-        "mix": {"kind": type(mix).__name__, **asdict(mix)},  # type: ignore[call-overload]
+        "mix": mix_as_json(mix),
         "training": asdict(training),
     }
     lists = read_supervised_lists(collection, click_labels, annotations, mix, training)
@@ -75,53 +88,89 @@ def train(
         print(f"{output}: already trained")
         return
     connect()
-    best = fit_ranker(lists, output, mix, training)
-    for path in best.iterdir():
-        if path.name != TRAINING_STATE:
-            shutil.copy(path, output / path.name)
+    read = tokenize_input(lists, output, training)
+    with fit_ranker(read, output, mix, training, checkpoints).as_directory() as best:
+        for path in Path(best).iterdir():
+            if path.name != TRAINING_STATE:
+                shutil.copy(path, output / path.name)
     finish_output(output)
     print(f"{output}: the ranker of the best epoch is ready")
 
 
-def fit_ranker(
-    lists: SupervisedLists,
-    output: Path,
-    mix: Mix,
-    training: TrainingSettings,
-    callbacks: Sequence[UserCallback] = (),
-) -> Path:
-    """Runs Ray Train on supervised lists; goes on where an earlier run in `output` stopped.
+def tokenize_input(
+    lists: SupervisedLists, folder: Path, training: TrainingSettings
+) -> TrainingInput:
+    """Makes what workers read: the small BERT, where it is asked for, and the tokenized lists.
+
+    What an earlier run left in the folder is taken as it is.
 
     Args:
         lists: from `read_supervised_lists`.
-        output: folder that all nodes reach; Ray Train keeps its checkpoints in it.
-        mix: the click weight.
+        folder: that all nodes reach.
         training: the settings.
-        callbacks: called by Ray Train at each report.
-
-    Returns:
-        The folder of the best checkpoint.
     """
-    output = output.absolute()
-    if training.backbone == SMALL_BERT:
-        backbone = output / SMALL_BERT
-        if not backbone.exists():
-            build_small_bert(lists.collection, backbone, training.seed)
-        training = replace(training, backbone=str(backbone))
-    _, tokenizer = load_cross_encoder(training.backbone, training.max_length)
+    folder = folder.absolute()
+    backbone = training.backbone
+    if backbone == SMALL_BERT:
+        backbone = str(folder / SMALL_BERT)
+        if not Path(backbone).exists():
+            build_small_bert(lists.collection, Path(backbone), training.seed)
+    _, tokenizer = load_cross_encoder(backbone, training.max_length)
     tokenize = partial(tokenize_lists, tokenizer=tokenizer, max_length=training.max_length)
-    task = WorkerTask(
-        name=output.name,
-        folder=str(output),
-        settings=training,
-        mix=mix,
-        training_lists=lists.training.num_rows,
+    files = {name: folder / "lists" / f"{name}.arrow" for name in ("training", "validation")}
+    for name, path in files.items():
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists():
+            table = getattr(lists, name)
+            blocks = [table.slice(at, BLOCK) for at in range(0, table.num_rows, BLOCK)]
+            tokenized = ray.data.from_arrow(blocks).map_batches(
+                tokenize,
+                batch_format="pyarrow",
+                batch_size=None,
+                num_cpus=training.cpus_per_worker,
+            )
+            tokenized.context.enable_progress_bars = False
+            tokenized.context.execution_options.preserve_order = True
+            write_lists(tokenized.iter_batches(batch_size=None, batch_format="pyarrow"), path)
+    return TrainingInput(
+        backbone=backbone,
+        training=files["training"],
+        validation=files["validation"],
         judgments=lists.judgments,
         highest_grade=HIGHEST_GRADE,
         mean_power=_mean_power(lists.training, training),
         positions=longest_page(lists.training),
         propensities=lists.propensities,
     )
+
+
+def fit_ranker(
+    read: TrainingInput,
+    output: Path,
+    mix: Mix,
+    training: TrainingSettings,
+    checkpoints: str | None = None,
+    callbacks: Sequence[UserCallback] = (),
+) -> ray.train.Checkpoint:
+    """Runs Ray Train on tokenized lists; goes on where an earlier run in `output` stopped.
+
+    Args:
+        read: from `tokenize_input`.
+        output: folder that all nodes reach.
+        mix: the click weight.
+        training: the settings.
+        checkpoints: folder or URI for the checkpoints; `output` by default.
+        callbacks: called by Ray Train at each report.
+
+    Returns:
+        The best checkpoint.
+
+    Raises:
+        InputError: the loss or its gradient became infinite or NaN.
+    """
+    output = output.absolute()
+    files, place = checkpoint_storage(checkpoints or str(output))
+    task = WorkerTask(output, training, mix, read)
     trainer = TorchTrainer(
         # Bound rather than given as the loop's config, which Ray Train reads in its controller too:
         # that would import all of torch and transformers there before any worker starts.
@@ -134,20 +183,22 @@ def fit_ranker(
         ),
         run_config=RunConfig(
             name="checkpoints",
-            storage_path=str(output),
+            storage_path=place,
+            storage_filesystem=files,
             callbacks=list(callbacks),
             logging_config=LoggingConfig(log_level="WARNING"),
+            failure_config=FailureConfig(max_failures=training.restarts),
             checkpoint_config=CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute=VALIDATION_MEASURE
+                num_to_keep=training.keep_checkpoints,
+                checkpoint_score_attribute=VALIDATION_MEASURE,
             ),
         ),
-        datasets={
-            "train": _as_dataset(lists.training, tokenize, training),
-            "validation": _as_dataset(lists.validation, tokenize, training),
-        },
     )
-    best = _fit(trainer).get_best_checkpoint(VALIDATION_MEASURE, "max")
-    return Path(best.path)
+    result = _fit(trainer)
+    if result.return_value is not None:
+        raise InputError(f"training stopped: {result.return_value}")
+    best: ray.train.Checkpoint = result.get_best_checkpoint(VALIDATION_MEASURE, "max")
+    return best
 
 
 def _fit(trainer: TorchTrainer) -> ray.train.Result:
@@ -166,25 +217,9 @@ def _fit(trainer: TorchTrainer) -> ray.train.Result:
             outcome.set_exception(error)
 
     threading.Thread(target=fit, daemon=True).start()
-    try:
-        return outcome.result()
-    except Exception as error:
-        # Ray Train hands on the text of a worker's error, not the error.
-        spoiled = re.search(r"FloatingPointError: (.*)", str(error))
-        if spoiled is None:
-            raise
-        raise InputError(f"training stopped: {spoiled[1]}") from None
+    return outcome.result()
 
 
 def _mean_power(lists: pa.Table, training: TrainingSettings) -> float:
     searches = lists["frequency"].to_numpy().astype(float)
     return float(max(np.mean(searches ** POWER[training.query_weight]), 1e-9))
-
-
-def _as_dataset(table: pa.Table, tokenize: Any, training: TrainingSettings) -> ray.data.Dataset:
-    blocks = ray.data.from_arrow(table).repartition(training.workers)
-    tokenized = blocks.map_batches(
-        tokenize, batch_format="pyarrow", batch_size=256, num_cpus=training.cpus_per_worker
-    )
-    tokenized.context.enable_progress_bars = False
-    return tokenized.materialize()

@@ -1,90 +1,107 @@
 """What training tells of itself, by step and by epoch."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import pyarrow as pa
 import ray.train
 import torch
-from tensorboardX import SummaryWriter
+from ray.experimental import tqdm_ray
 from torch import Tensor
 
-from corpus.tables import write_parquet
+from rankers.list_order import Parts
 from rankers.objective import ObjectiveValue
+from rankers.trackers import Tracker
 
-TENSORBOARD = "tensorboard"
+# Means over lists, and with the rest the sums that workers share at each step.
+LOSSES = ("loss", "click_loss", "annotation_loss", "click_weight")
+SUMS = (*LOSSES, "lists", "pairs", "tokens", "padded_tokens", "waited", "spoiled")
 
 
 class TrainingLog:
-    """Sums up an epoch; the first worker writes its own steps for TensorBoard.
+    """Sums up an epoch over all workers, tells each step to the trackers, and shows a live line.
 
     Args:
-        folder: of the ranker; the events go into `tensorboard/`, a batch that spoils training into
-            `nonfinite_batch_WORKER.parquet`.
+        name: of the ranker, for the live line.
+        steps: of the whole training.
     """
 
-    def __init__(self, folder: str) -> None:
-        self._folder = Path(folder)
-        self._start = time.perf_counter()
+    def __init__(self, name: str, steps: int) -> None:
+        self.name, self.steps = name, steps
+        self._trackers: Sequence[Tracker] = ()
+        self._bar: Any = None
+        self._shown = 0
         self._waited = 0.0
-        # loss, click loss, annotation loss, click weight, lists; pairs, tokens, tokens with padding
-        self._sums = torch.zeros(8, dtype=torch.float64)
-        self._norms: list[float] = []
-        self._rate = 0.0
-        first = ray.train.get_context().get_world_rank() == 0
-        self._board = SummaryWriter(str(self._folder / TENSORBOARD)) if first else None
+        self.begin_epoch()
 
-    def waiting_for(self, batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
-        """The batches, with the time that each lets training wait."""
+    def tell(self, trackers: Sequence[Tracker]) -> None:
+        """From now on tells trackers, and shows a line; called on the first worker alone."""
+        self._trackers = trackers
+        self._bar = tqdm_ray.tqdm(total=self.steps, desc=self.name, unit="step")
+
+    def begin_epoch(self) -> None:
+        """Forgets the epoch before."""
+        self._start = time.perf_counter()
+        self._sums = torch.zeros(len(SUMS), dtype=torch.float64)
+        self._norms = torch.zeros(2, dtype=torch.float64)
+        self._rate = 0.0
+
+    def waiting_for(self, steps: Iterable[Parts]) -> Iterator[Parts]:
+        """The steps, with the time that each lets training wait."""
         asked = time.perf_counter()
-        for batch in batches:
+        for parts in steps:
             self._waited += time.perf_counter() - asked
-            yield batch
+            yield parts
             asked = time.perf_counter()
 
-    def check_finite(self, value: float, batch: pa.Table, step: int) -> None:
-        """Stops training where a loss or gradient is not finite.
+    def sums(self, values: Sequence[ObjectiveValue], parts: Parts, norm: float) -> Tensor:
+        """What a worker knows of a step, float64 (sums,), to be summed over workers.
 
-        Raises:
-            FloatingPointError: naming the step and where its batch is kept.
+        Args:
+            values: of the parts.
+            parts: of the step.
+            norm: of the gradient.
         """
-        if torch.isfinite(torch.tensor(value)):
-            return
-        # The others find their batches spoiled at the same step.
-        rank = ray.train.get_context().get_world_rank()
-        path = self._folder / f"nonfinite_batch_{rank}.parquet"
-        write_parquet(batch, path)
-        raise FloatingPointError(
-            f"loss or gradient of step {step + 1} is not finite; its lists are in {path}. Lower "
-            "learning_rate, or look at their labels"
-        )
+        batches = [batch for _, batch in parts]
+        loss = sum(float(value.loss.detach()) for value in values)
+        sums = [
+            loss,
+            sum(float(value.click_loss) for value in values),
+            sum(float(value.annotation_loss) for value in values),
+            sum(float(value.click_weight) for value in values),
+            sum(len(batch.where) for batch in batches),
+            sum(len(batch.places) for batch in batches),
+            sum(batch.passes.tokens for batch in batches),
+            sum(batch.passes.padded_tokens for batch in batches),
+            self._waited,
+            float(not torch.isfinite(torch.tensor(loss + norm))),
+        ]
+        self._waited = 0.0
+        return torch.tensor(sums, dtype=torch.float64)
 
-    def step(
-        self,
-        value: ObjectiveValue,
-        batch: dict[str, Any],
-        gradient_norm: float,
-        learning_rate: float,
-        step: int,
-    ) -> None:
-        """Takes in a step."""
-        lists = len(batch["where"])
-        tokens = batch["inputs"]["attention_mask"]
-        losses = [value.loss, value.click_loss, value.annotation_loss, value.click_weight]
-        sums = [*(float(item.detach()) for item in losses), lists]
-        sizes = [float(batch["where"].sum()), float(tokens.sum()), tokens.numel()]
-        self._sums += torch.tensor([*sums, *sizes], dtype=torch.float64)
-        self._norms.append(gradient_norm)
-        self._rate = learning_rate
-        if self._board is not None:
-            means = dict(zip(LOSSES, [item / lists for item in sums[:4]], strict=True))
-            told = means | {"gradient_norm": gradient_norm, "learning_rate": learning_rate}
-            for name, item in told.items():
-                self._board.add_scalar(f"step/{name}", item, step)
+    def step(self, sums: Tensor, norm: float, rate: float, step: int) -> None:
+        """Takes in a step.
 
-    def close(self, sum_over_workers: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        Args:
+            sums: from `sums`, over all workers.
+            norm: of the gradient, before clipping.
+            rate: the learning rate.
+            step: its number, from 0.
+        """
+        self._sums += sums
+        self._norms += torch.tensor([norm, 1.0])
+        self._rate = rate
+        of_step = dict(zip(SUMS, sums.tolist(), strict=True))
+        told = {name: of_step[name] / of_step["lists"] for name in LOSSES}
+        told |= {"gradient_norm": norm, "learning_rate": rate}
+        for tracker in self._trackers:
+            tracker.add({f"step/{name}": value for name, value in told.items()}, step)
+        if self._bar is not None:
+            self._bar.set_description(f"{self.name}: loss {told['loss']:.4g}")
+            self._bar.update(step + 1 - self._shown)
+            self._shown = step + 1
+
+    def epoch(self) -> dict[str, float]:
         """What happened in the epoch, over all workers.
 
         Returns:
@@ -92,20 +109,37 @@ class TrainingLog:
             before clipping, mean over steps; learning_rate at the end; pairs_per_second;
             padding_share of the tokens; and waiting_share, of the time, for batches.
         """
-        if self._board is not None:
-            self._board.close()
+        sums = dict(zip(SUMS, self._sums.tolist(), strict=True))
         seconds = time.perf_counter() - self._start
-        times = torch.tensor([self._waited, seconds], dtype=torch.float64)
-        sums = sum_over_workers(torch.cat([self._sums, times])).tolist()
-        *losses, lists, pairs, tokens, padded, waited, worked = sums
+        workers = ray.train.get_context().get_world_size()
+        norm, steps = self._norms.tolist()
         return {
-            **{name: total / lists for name, total in zip(LOSSES, losses, strict=True)},
-            "gradient_norm": sum(self._norms) / max(len(self._norms), 1),
+            **{name: sums[name] / sums["lists"] for name in LOSSES},
+            "gradient_norm": norm / steps,
             "learning_rate": self._rate,
-            "pairs_per_second": pairs / seconds,
-            "padding_share": 1 - tokens / padded,
-            "waiting_share": waited / worked,
+            "pairs_per_second": sums["pairs"] / seconds,
+            "padding_share": 1 - sums["tokens"] / sums["padded_tokens"],
+            "waiting_share": sums["waited"] / (seconds * workers),
         }
 
+    def tell_epoch(self, metrics: dict[str, float], step: int) -> None:
+        """Tells the trackers the metrics of an epoch that ended at a step."""
+        for tracker in self._trackers:
+            tracker.add({f"epoch/{name}": value for name, value in metrics.items()}, step)
 
-LOSSES = ("loss", "click_loss", "annotation_loss", "click_weight")
+    def close(self) -> None:
+        """Ends the live line and the trackers' runs."""
+        if self._bar is not None:
+            self._bar.close()
+        for tracker in self._trackers:
+            tracker.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the rest of the epoch is added to."""
+        seconds = time.perf_counter() - self._start
+        return {"sums": self._sums, "norms": self._norms, "seconds": seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a state of `state_dict`."""
+        self._sums, self._norms = state["sums"], state["norms"]
+        self._start = time.perf_counter() - state["seconds"]

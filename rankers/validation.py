@@ -1,54 +1,64 @@
 """Validation within training: nDCG@10 of the validation queries, in all and by frequency bucket."""
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import ray.train
-import ray.train.torch
 import torch
 import torch.distributed as dist
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from corpus.frequency import BUCKETS
-from rankers.cross_encoder import score_lists
 from rankers.evaluation import MAIN_MEASURE, measure_run
-from rankers.lists import pad_lists
+from rankers.list_file import ListFile
+from rankers.list_ranker import ListRanker, ranking_scores
+from rankers.lists import list_traffic, pad_lists
+from rankers.mixing import Mix
 
 VALIDATION_MEASURE = "validation_ndcg"
+LISTS_AT_ONCE = 64
 
 
 def validate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    ranker: ListRanker,
+    lists: ListFile,
     judgments: pa.Table,
-    lists_at_once: int,
+    mix: Mix,
+    pad_token_id: int,
+    tokens_per_pass: int,
 ) -> dict[str, float]:
     """Mean nDCG@10, each query scored by one of the workers; the same on all of them.
+
+    Args:
+        ranker: on its device.
+        lists: of the validation queries.
+        judgments: of them.
+        mix: of the heads, by its click weight at the end of training.
+        pad_token_id: of the tokenizer.
+        tokens_per_pass: the most tokens of a pass, with padding.
 
     Returns:
         validation_ndcg, and validation_ndcg_high and so on of the buckets that have judged queries.
     """
-    shard = ray.train.get_dataset_shard("validation")
-    device = ray.train.torch.get_device()
-    model.train(False)
-    scored: list[pd.DataFrame] = []
-    buckets: dict[str, int] = {}
-    for batch in shard.iter_batches(batch_size=lists_at_once, batch_format="pyarrow"):
-        padded = pad_lists(batch, tokenizer)
-        with torch.no_grad():
-            scores = score_lists(model, padded, device)[padded["where"]]
-        pairs = batch.select(["query_id", "doc_ids"]).to_pandas().explode("doc_ids")
-        scored.append(pairs.rename(columns={"doc_ids": "doc_id"}).assign(score=scores.cpu()))
-        buckets |= dict(
-            zip(batch["query_id"].to_pylist(), batch["bucket"].to_pylist(), strict=True)
-        )
-    gathered = [(scored, buckets)]
+    context = ray.train.get_context()
+    mine = np.arange(context.get_world_rank(), len(lists), context.get_world_size())
+    ranker.train(False)
+    scored = []
+    for start in range(0, len(mine), LISTS_AT_ONCE):
+        table = lists.take(mine[start : start + LISTS_AT_ONCE])
+        batch = pad_lists(table, pad_token_id, tokens_per_pass)
+        with torch.inference_mode():
+            scores = ranking_scores(ranker(batch), mix(1.0, list_traffic(table)))
+        pairs = table.select(["query_id", "doc_ids", "bucket"]).to_pandas().explode("doc_ids")
+        pairs = pairs.rename(columns={"doc_ids": "doc_id"})
+        scored.append(pairs.assign(score=scores.cpu()[batch.where].numpy()))
+    gathered = [scored]
     if dist.is_initialized():
-        gathered = [([], {}) for _ in range(dist.get_world_size())]
-        dist.all_gather_object(gathered, (scored, buckets))
-    run = pd.concat([frame for frames, _ in gathered for frame in frames])
-    bucket_of = {query: bucket for _, of_worker in gathered for query, bucket in of_worker.items()}
+        gathered = [[] for _ in range(context.get_world_size())]
+        dist.all_gather_object(gathered, scored)
+    run = pd.concat([frame for frames in gathered for frame in frames])
     values = measure_run(run, judgments)
     values = values[values["measure"] == MAIN_MEASURE]
+    bucket_of = run.drop_duplicates("query_id").set_index("query_id")["bucket"]
     bucket = values["query_id"].map(bucket_of).map(dict(enumerate(BUCKETS)))
     by_bucket = values.groupby(bucket)["value"].mean()
     means = {f"{VALIDATION_MEASURE}_{name}": mean for name, mean in by_bucket.items()}

@@ -1,6 +1,6 @@
 """The job `tune`: Ray Tune searches the mix; every trial is a Ray Train run."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from cluster import connect
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from rankers.mixing import Mix
+from rankers.settings import TrainingSettings
 from rankers.supervision import SupervisedLists, read_supervised_lists
-from rankers.train_loop import TrainingSettings
-from rankers.training import fit_ranker
+from rankers.train_loop import TrainingInput
+from rankers.training import fit_ranker, tokenize_input
 from rankers.validation import VALIDATION_MEASURE
 from tuning.analysis import print_trials, write_analysis
 from tuning.search_space import mix_as_config, mix_of, suggest_mix
@@ -112,8 +113,9 @@ def _search(
     grace_epochs: int,
     seed: int,
 ) -> ray_tune.ResultGrid:
+    read = tokenize_input(lists, output, training)
     trainable = ray_tune.with_resources(
-        ray_tune.with_parameters(_run_trial, lists=lists, training=training), TRIAL_DRIVER
+        ray_tune.with_parameters(_run_trial, read=read, training=training), TRIAL_DRIVER
     )
     experiment = output / EXPERIMENT
     if ray_tune.Tuner.can_restore(str(experiment)):
@@ -147,9 +149,9 @@ def _search(
     return tuner.fit()
 
 
-def _run_trial(
-    parameters: dict[str, Any], lists: SupervisedLists, training: TrainingSettings
-) -> None:
+def _run_trial(parameters: dict[str, Any], read: TrainingInput, training: TrainingSettings) -> None:
     """One trial; the seed is the same in all, so that they differ by the mix alone."""
     folder = Path(ray_tune.get_context().get_trial_dir())
-    fit_ranker(lists, folder, mix_of(parameters), training, [TuneReportCallback()])
+    # Within an epoch there is nothing that the search could compare.
+    settings = replace(training, checkpoint_every=0)
+    fit_ranker(read, folder, mix_of(parameters), settings, callbacks=[TuneReportCallback()])

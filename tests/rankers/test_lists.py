@@ -6,7 +6,8 @@ import torch
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from corpus.tables import Collection, empty_table
-from rankers.cross_encoder import load_cross_encoder, score_lists
+from rankers.cross_encoder import load_cross_encoder
+from rankers.list_ranker import ListRanker
 from rankers.lists import add_labels, candidate_lists, list_traffic, pad_lists, tokenize_lists
 from rankers.small_bert import build_small_bert
 
@@ -114,15 +115,20 @@ def test_pairs_are_tokenized_cut_and_padded(
     tokenizer = AutoTokenizer.from_pretrained(folder)
     lists = add_labels(candidate_lists(collection, None), None, None, "grade")
     tokenized = tokenize_lists(lists, tokenizer, max_length=16)
-    padded = pad_lists(tokenized, tokenizer)
-    texts = tokenizer.batch_decode(padded["inputs"]["input_ids"], skip_special_tokens=True)
-    assert texts[0] == "rye bread rye bread of rye"
-    assert padded["inputs"]["input_ids"].shape[1] == 16
-    assert padded["inputs"]["attention_mask"].sum(1).tolist()[1] == 16
-    assert padded["where"].tolist() == [[True, True], [True, False]]
-    assert padded["click_label"].isnan().all()
-    both_texts = padded["inputs"]["token_type_ids"][0].unique()
-    assert torch.equal(both_texts, torch.tensor([0, 1]))
+    padded = pad_lists(tokenized, tokenizer.pad_token_id, 24)
+    # The longest pair is read first; two short ones fit into the pass after it.
+    assert padded.passes.pairs[0] == 1
+    longest, *short = padded.passes.inputs
+    assert longest["input_ids"].shape == (1, 16)
+    assert longest["attention_mask"].sum() == 16
+    assert torch.equal(longest["token_type_ids"].unique(), torch.tensor([0, 1]))
+    texts = tokenizer.batch_decode(short[0]["input_ids"], skip_special_tokens=True)
+    assert "rye bread rye bread of rye" in texts
+    assert padded.where.tolist() == [[True, True], [True, False]]
+    assert padded.labels["click_label"].isnan().all()
+    assert padded.passes.tokens == sum(
+        len(ids) for listed in tokenized["input_ids"].to_pylist() for ids in listed
+    )
 
 
 def test_small_bert_is_the_same_for_the_same_seed(
@@ -143,5 +149,5 @@ def test_a_small_bert_tells_documents_apart_before_it_has_learned(
     build_small_bert(collection, folder, seed=0)
     model, tokenizer = load_cross_encoder(str(folder), 32)
     lists = tokenize_lists(candidate_lists(collection, "train"), tokenizer, 32)
-    scores = score_lists(model, pad_lists(lists, tokenizer), torch.device("cpu"))
+    scores = ListRanker(model)(pad_lists(lists, tokenizer.pad_token_id, 64))
     assert scores.std() > 1e-3

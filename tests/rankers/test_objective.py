@@ -40,7 +40,9 @@ def mixed(
     mix = click_weight if isinstance(click_weight, Mix) else Given(click_weight)
     objective = Objective(mix, loss, highest_grade=1, **settings)
     batch = {"click_label": clicks, "annotation_label": grades, "annotation_weight": grade_weight}
-    return objective(scores, batch, lists_searched(4, 16)[: len(scores)], 0.0, lambda sums: sums)
+    return objective(
+        scores[..., None], batch, lists_searched(4, 16)[: len(scores)], 0.0, lambda sums: sums
+    )
 
 
 def lists_searched(*frequency: int) -> pa.Table:
@@ -125,7 +127,6 @@ def test_lists_that_neither_signal_knows_teach_nothing(loss: LossName) -> None:
 def test_what_a_stage_does_not_cover_teaches_nothing() -> None:
     mix = Given(torch.tensor([0.25, 0.75]), covered=[False, True])
     value = mixed(SCORES, CLICKS, GRADES, EQUAL, mix, "softmax")
-    assert value.covered.item() == 1
     expected = 0.25 * softmax_loss(SCORES[1], torch.tensor([0.5, 0.5, 0.0]))
     assert value.loss.item() == pytest.approx(expected.item(), rel=1e-6)
 
@@ -154,3 +155,19 @@ def test_balanced_losses_pull_alike() -> None:
     assert value.loss.item() == pytest.approx(2.0, rel=1e-5)
     alone = mixed(SCORES, 7 * clicks, GRADES, EQUAL, torch.ones(2), "approx_ndcg", balance=True)
     assert abs(alone.loss.item()) == pytest.approx(2.0, rel=1e-5)
+
+
+def test_each_head_learns_from_its_signal() -> None:
+    scores = torch.stack([SCORES, SCORES.flip(1)], dim=-1).requires_grad_()
+    objective = Objective(Given(torch.tensor([0.25, 0.25])), "softmax", highest_grade=1)
+    batch = {"click_label": CLICKS, "annotation_label": GRADES, "annotation_weight": EQUAL}
+    value = objective(scores, batch, lists_searched(4, 16), 0.0, lambda sums: sums)
+    click, annotation = (
+        mixed(score, CLICKS, GRADES, EQUAL, torch.full((2,), weight), "softmax").loss
+        for score, weight in ((SCORES, 1.0), (SCORES.flip(1), 0.0))
+    )
+    assert value.loss.item() == pytest.approx((0.25 * click + 0.75 * annotation).item(), rel=1e-6)
+    value.loss.backward()
+    # The second list has no clicks, so its click head has nothing to learn from.
+    assert (scores.grad[1, :, 0] == 0).all()
+    assert (scores.grad[1, :, 1] != 0).any()

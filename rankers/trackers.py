@@ -1,0 +1,124 @@
+"""Where the progress of training is told: TensorBoard, MLflow, Weights & Biases."""
+
+import hashlib
+import importlib.util
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from tensorboardX import SummaryWriter
+
+from corpus.errors import InputError
+
+TrackerName = Literal["mlflow", "wandb"]
+TENSORBOARD = "tensorboard"
+
+
+class Tracker(ABC):
+    """Takes in what training tells of itself.
+
+    Args:
+        folder: of the ranker; a resumed run goes on in the same place.
+        settings: of the run.
+        step: that training starts from.
+    """
+
+    @abstractmethod
+    def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None: ...
+
+    @abstractmethod
+    def add(self, values: Mapping[str, float], step: int) -> None:
+        """Takes in values of a step."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends the run."""
+
+
+class TensorBoard(Tracker):
+    """Events in the folder `tensorboard` of the ranker."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
+        # What an interrupted run told of later steps is hidden.
+        self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=step)
+
+    def add(self, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class MLflow(Tracker):
+    """A run of MLflow, at MLFLOW_TRACKING_URI or, without one, in the ranker's folder `mlflow`."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
+        from mlflow import MlflowClient
+
+        local = f"sqlite:///{folder / 'mlflow.db'}"
+        self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", local))
+        known, name = self._client.get_experiment_by_name("tandem"), str(folder)
+        number = known.experiment_id if known else self._client.create_experiment("tandem")
+        begun = self._client.search_runs([number], f"tags.tandem_output = '{name}'")
+        if begun:
+            self._run = begun[0].info.run_id
+        else:
+            tags = {"tandem_output": name, "mlflow.runName": folder.name}
+            self._run = self._client.create_run(number, tags=tags).info.run_id
+            for key, value in settings.items():
+                self._client.log_param(self._run, key, value)
+
+    def add(self, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self._client.log_metric(self._run, name, value, step=step)
+
+    def close(self) -> None:
+        self._client.set_terminated(self._run)
+
+
+class WeightsAndBiases(Tracker):
+    """A run of Weights & Biases, as its environment variables say (WANDB_API_KEY, WANDB_MODE)."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
+        import wandb
+
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "tandem"),
+            name=folder.name,
+            id=hashlib.sha256(str(folder).encode()).hexdigest()[:16],
+            resume="allow",
+            dir=str(folder),
+            config=dict(settings),
+        )
+
+    def add(self, values: Mapping[str, float], step: int) -> None:
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        self._run.finish(quiet=True)
+
+
+TRACKERS: dict[TrackerName, type[Tracker]] = {"mlflow": MLflow, "wandb": WeightsAndBiases}
+
+
+def check_trackers(names: list[TrackerName]) -> None:
+    """Refuses a tracker whose package is not installed.
+
+    Raises:
+        InputError: naming the package.
+    """
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f"trackers: {name} is not installed; pip install 'tandem-ltr[{name}]'")
+
+
+def open_trackers(
+    names: list[TrackerName], folder: Path, settings: Mapping[str, Any], step: int
+) -> list[Tracker]:
+    """TensorBoard, and the named trackers."""
+    return [TensorBoard(folder, settings, step)] + [
+        TRACKERS[name](folder, settings, step) for name in names
+    ]
