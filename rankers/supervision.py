@@ -1,5 +1,6 @@
 """What training reads: lists with both labels, refused where they cannot be used."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from rankers.lists import add_labels, candidate_lists
 from rankers.mixing import Constant, Mix
 from rankers.pages import add_pages
 from rankers.settings import TrainingSettings
+from rankers.trackers import check_trackers
 
 SMALL_BERT = "small-bert"
 
@@ -70,6 +72,11 @@ def read_supervised_lists(
         raise InputError(f"{mix} uses clicks; give --click_labels, or a Constant mix of 0")
     if click_labels is None and mix is not None and mix.needs_impressions:
         raise InputError(f"{mix} goes by impressions; give --click_labels, which count them")
+    if training.heads == "two" and mix is not None and mix.needs_impressions:
+        raise InputError(
+            f"two heads are mixed when ranking, where nothing counts impressions: {mix} cannot mix "
+            "them; take another mix, or one shared head"
+        )
     if annotations is None and only != 1:
         raise InputError(f"{mix} uses annotations; give --annotations, or a Constant mix of 1")
     tables = read_collection(collection)
@@ -98,15 +105,23 @@ def read_supervised_lists(
 
 
 def _check_settings(training: TrainingSettings) -> None:
-    if training.lists_per_step % training.workers:
+    least = {
+        **dict.fromkeys(("epochs", "workers", "lists_per_step", "accumulation"), 1),
+        **dict.fromkeys(("tokens_per_pass", "max_length", "max_weight", "keep_checkpoints"), 1),
+        **dict.fromkeys(("patience", "lora_rank", "checkpoint_every", "restarts"), 0),
+    }
+    for name, bound in least.items():
+        if (value := getattr(training, name)) < bound:
+            raise InputError(f"training.{name} must be at least {bound}, not {value}")
+    if not 0 <= training.warm_up <= 1:
+        raise InputError(f"training.warm_up is a share, from 0 to 1, not {training.warm_up}")
+    if not 0 < training.layer_decay <= 1:
         raise InputError(
-            f"lists_per_step ({training.lists_per_step}) must be a multiple of workers "
-            f"({training.workers}), so that every worker has the same share"
+            f"training.layer_decay must be above 0 and at most 1, not {training.layer_decay}"
         )
-    if training.max_weight < 1:
-        raise InputError(f"max_weight must be at least 1, not {training.max_weight}")
-    if training.epochs < 1 or training.workers < 1:
-        raise InputError("epochs and workers must be at least 1")
+    if training.compile and not training.use_gpu and shutil.which("c++") is None:
+        raise InputError("training.compile needs a C++ compiler, and there is no c++ on the path")
+    check_trackers(training.trackers)
     if training.backbone != SMALL_BERT:
         check_model(training.backbone)
 

@@ -42,7 +42,9 @@ class TensorBoard(Tracker):
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
         # What an interrupted run told of later steps is hidden.
-        self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=step)
+        self._writer = SummaryWriter(
+            str(folder / TENSORBOARD), purge_step=step, filename_suffix=f".from_{step}"
+        )
 
     def add(self, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
@@ -98,7 +100,7 @@ class WeightsAndBiases(Tracker):
         self._run.log(dict(values), step=step)
 
     def close(self) -> None:
-        self._run.finish(quiet=True)
+        self._run.finish()
 
 
 TRACKERS: dict[TrackerName, type[Tracker]] = {"mlflow": MLflow, "wandb": WeightsAndBiases}

@@ -83,12 +83,14 @@ class WorkerTask:
         settings: of the training.
         mix: the click weight.
         input: what to read.
+        live: whether someone watches a terminal.
     """
 
     folder: Path
     settings: TrainingSettings
     mix: Mix
     input: TrainingInput
+    live: bool
 
 
 @dataclass
@@ -145,7 +147,8 @@ def train_worker(task: WorkerTask) -> str | None:
     first = ray.train.get_context().get_world_rank() == 0
     if first:
         done = learner.schedule.last_epoch
-        learner.log.tell(open_trackers(settings.trackers, task.folder, asdict(settings), done))
+        trackers = open_trackers(settings.trackers, task.folder, asdict(settings), done)
+        learner.log.tell(trackers, task.live)
     for epoch in range(len(history), settings.epochs):
         if has_stopped_improving(history, settings.patience):
             break

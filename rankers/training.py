@@ -1,6 +1,7 @@
 """The job `train`: a hybrid reranker from a collection, click labels and annotations."""
 
 import shutil
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -170,7 +171,7 @@ def fit_ranker(
     """
     output = output.absolute()
     files, place = checkpoint_storage(checkpoints or str(output))
-    task = WorkerTask(output, training, mix, read)
+    task = WorkerTask(output, training, mix, read, live=sys.stdout.isatty())
     trainer = TorchTrainer(
         # Bound rather than given as the loop's config, which Ray Train reads in its controller too:
         # that would import all of torch and transformers there before any worker starts.

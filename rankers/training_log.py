@@ -34,10 +34,11 @@ class TrainingLog:
         self._waited = 0.0
         self.begin_epoch()
 
-    def tell(self, trackers: Sequence[Tracker]) -> None:
-        """From now on tells trackers, and shows a line; called on the first worker alone."""
+    def tell(self, trackers: Sequence[Tracker], live: bool) -> None:
+        """From now on tells trackers and, live, shows a line; called on the first worker alone."""
         self._trackers = trackers
-        self._bar = tqdm_ray.tqdm(total=self.steps, desc=self.name, unit="step")
+        if live:
+            self._bar = tqdm_ray.tqdm(total=self.steps, desc=self.name, unit="step")
 
     def begin_epoch(self) -> None:
         """Forgets the epoch before."""

@@ -1,0 +1,57 @@
+import numpy as np
+import pyarrow as pa
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rankers.passes import cut_passes, pad_passes
+
+PAD = 7
+
+
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=60), tokens=st.integers(1, 200))
+def test_passes_hold_each_pair_once_within_the_budget(lengths: list[int], tokens: int) -> None:
+    of_pairs = np.array(lengths)
+    passes = cut_passes(of_pairs, tokens)
+    assert sorted(np.concatenate(passes)) == list(range(len(lengths)))
+    for pairs in passes:
+        assert len(pairs) == 1 or of_pairs[pairs].max() * len(pairs) <= tokens
+    longest = [of_pairs[pairs].max() for pairs in passes]
+    assert longest == sorted(longest, reverse=True)
+
+
+def tokenized(*lists: list[list[int]]) -> pa.Table:
+    of_type = pa.list_(pa.list_(pa.int32()))
+    segments = [[[1] * len(ids) for ids in listed] for listed in lists]
+    return pa.table(
+        {
+            "input_ids": pa.array(lists, of_type),
+            "token_type_ids": pa.array(segments, of_type),
+        }
+    )
+
+
+def test_pairs_are_padded_to_the_longest_of_their_pass() -> None:
+    passes = pad_passes(tokenized([[5, 6, 8], [9]], [[4, 3]]), PAD, tokens_per_pass=4)
+    assert passes.pairs.tolist() == [0, 2, 1]
+    first, second = passes.inputs
+    assert first["input_ids"].tolist() == [[5, 6, 8]]
+    assert second["input_ids"].tolist() == [[4, 3], [9, PAD]]
+    assert second["attention_mask"].tolist() == [[1, 1], [1, 0]]
+    assert second["token_type_ids"].tolist() == [[1, 1], [1, 0]]
+    assert (passes.tokens, passes.padded_tokens) == (6, 7)
+
+
+def test_a_slice_of_lists_is_padded_as_if_it_were_whole() -> None:
+    """Arrow's slices keep the values before them."""
+    whole = pad_passes(tokenized([[4, 3]], [[2]]), PAD, 100)
+    part = pad_passes(tokenized([[5, 6, 8], [9]], [[4, 3]], [[2]], []).slice(1, 3), PAD, 100)
+    assert torch.equal(part.inputs[0]["input_ids"], whole.inputs[0]["input_ids"])
+    assert torch.equal(part.inputs[0]["attention_mask"], whole.inputs[0]["attention_mask"])
+
+
+def test_without_a_pair_there_is_still_something_to_run_the_model_on() -> None:
+    """A worker without a list in a step takes part in the sum of gradients."""
+    passes = pad_passes(tokenized().slice(0, 0), PAD, 100)
+    assert len(passes.pairs) == passes.tokens == 0
+    assert [one["input_ids"].tolist() for one in passes.inputs] == [[[PAD]]]

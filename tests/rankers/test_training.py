@@ -1,0 +1,220 @@
+"""Training on the real stack: the same whatever interrupts it and however many share it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pytest
+import ray
+import torch
+from ray.cluster_utils import Cluster
+from safetensors.torch import load_file
+
+from clicks import fit_clicks
+from cluster import connect
+from corpus.preparation import SimulatedWorld, prepare
+from corpus.tables import read_collection, write_table
+from rankers.checkpoints import HISTORY, TRAINING_STATE
+from rankers.mixing import Ramp
+from rankers.settings import TrainingSettings
+from rankers.small_bert import build_small_bert
+from rankers.training import train
+from tests.conftest import REPOSITORY
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection, click labels, annotations, and backbones with and without dropout."""
+    folder = tmp_path_factory.mktemp("inputs")
+    prepare(folder / "collection", SimulatedWorld(45, 120, 600))
+    collection = read_collection(folder / "collection")
+    fit_clicks(folder / "collection", folder / "clicks", resamples=0)
+    graded = collection.judgments.select(["query_id", "doc_id", "grade"]).to_pandas()
+    graded = graded.assign(
+        annotator="tests", strategy="pointwise", prompt_id="p", confidence=1.0, error=None
+    ).assign(expected_grade=graded["grade"].astype(float))
+    write_table(pa.Table.from_pandas(graded, preserve_index=False), folder / "llm", "annotations")
+    for name, dropout in (("exact", 0.0), ("dropping", 0.1)):
+        build_small_bert(collection, folder / name, seed=0)
+        config = json.loads((folder / name / "config.json").read_text())
+        config["hidden_dropout_prob"] = config["attention_probs_dropout_prob"] = dropout
+        (folder / name / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def settings(backbone: Path, **changes: Any) -> TrainingSettings:
+    """Of 26 lists, steps of four and of three: they differ between two workers."""
+    return replace(
+        TrainingSettings(
+            backbone=str(backbone),
+            epochs=3,
+            lists_per_step=4,
+            checkpoint_every=2,
+            max_length=32,
+            tokens_per_pass=256,
+        ),
+        **changes,
+    )
+
+
+def trained(inputs: Path, output: Path, training: TrainingSettings, **options: Any) -> Path:
+    """Trains in this process; returns the folder."""
+    tables = {"click_labels": inputs / "clicks", "annotations": inputs / "llm"}
+    train(inputs / "collection", output, mix=Ramp(), training=training, **tables, **options)
+    return output
+
+
+def last_state(output: Path) -> dict[str, Any]:
+    """The state in the last checkpoint."""
+    return torch.load(last_checkpoint(output) / TRAINING_STATE, weights_only=True)
+
+
+def last_checkpoint(output: Path) -> Path:
+    folder = output / "checkpoints"
+    snapshot = json.loads((folder / "checkpoint_manager_snapshot.json").read_text())
+    return folder / snapshot["latest_checkpoint_result"]["checkpoint_dir_name"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two workers' training with dropout, from its beginning to its end."""
+    connect()
+    output = tmp_path_factory.mktemp("whole") / "ranker"
+    yield trained(inputs, output, settings(inputs / "dropping"))
+    ray.shutdown()
+
+
+def start_training(
+    inputs: Path, output: Path, environment: dict[str, str], *more: str
+) -> "subprocess.Popen[str]":
+    """The same training as a job."""
+    arguments = {
+        "collection": inputs / "collection",
+        "click_labels": inputs / "clicks",
+        "annotations": inputs / "llm",
+        "output": output,
+        "mix": "Ramp",
+        **{
+            f"training.{name}": getattr(settings(inputs / "dropping"), name)
+            for name in ("backbone", "epochs", "lists_per_step", "checkpoint_every")
+            + ("max_length", "tokens_per_pass")
+        },
+    }
+    command = [sys.executable, "ray_jobs/train.py"]
+    command += [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
+    return subprocess.Popen(
+        [*command, *more],
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for_the_middle_of_an_epoch(job: "subprocess.Popen[str]", output: Path) -> None:
+    """Until the last checkpoint lies within the second epoch or a later one."""
+    while job.poll() is None:
+        time.sleep(0.02)
+        try:
+            checkpoint = last_checkpoint(output)
+            history = json.loads((checkpoint / HISTORY).read_text())
+        except (FileNotFoundError, TypeError):
+            continue  # none yet, or one that was just replaced
+        if history and not (checkpoint / "config.json").exists():
+            return
+    raise AssertionError(job.communicate()[0][-3000:])
+
+
+def kill_workers(job: "subprocess.Popen[str]") -> None:
+    workers = [
+        process
+        for process in psutil.Process(job.pid).children(recursive=True)
+        if "RayTrainWorker" in " ".join(process.cmdline())
+    ]
+    assert len(workers) == 2
+    workers[1].kill()
+
+
+@pytest.mark.parametrize("kill", [kill_workers, subprocess.Popen.kill])
+def test_after_a_kill_in_the_middle_of_an_epoch_training_ends_as_if_undisturbed(
+    kill: Callable[["subprocess.Popen[str]"], None], undisturbed: Path, inputs: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "ranker"
+    local = {"RAY_ADDRESS": "local"}
+    job = start_training(inputs, output, local)
+    wait_for_the_middle_of_an_epoch(job, output)
+    kill(job)
+    shown = job.communicate(timeout=200)[0]
+    if kill is kill_workers:
+        assert job.returncode == 0, shown[-3000:]
+    else:
+        job = start_training(inputs, output, local, "--resume")
+        shown = job.communicate(timeout=200)[0]
+        assert job.returncode == 0, shown[-3000:]
+        assert "epoch 1/3" not in shown
+    assert_same(output, undisturbed)
+
+
+def test_a_lost_node_changes_nothing(undisturbed: Path, inputs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "ranker"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        lost = cluster.add_node(num_cpus=1)
+        environment = {"RAY_ADDRESS": cluster.address}
+        # A whole CPU each: one worker a node.
+        job = start_training(inputs, output, environment, "--training.cpus_per_worker", "0.9")
+        wait_for_the_middle_of_an_epoch(job, output)
+        cluster.remove_node(lost, allow_graceful=False)
+        cluster.add_node(num_cpus=1)
+        shown = job.communicate(timeout=250)[0]
+        assert job.returncode == 0, shown[-3000:]
+    finally:
+        cluster.shutdown()
+    assert_same(output, undisturbed)
+
+
+def test_workers_and_parts_share_a_step_as_if_one_took_it_whole(
+    undisturbed: Path, inputs: Path, tmp_path: Path
+) -> None:
+    """Shards hold unequal numbers of lists here, and some parts are empty."""
+    states = []
+    for workers, accumulation in ((1, 1), (2, 1), (2, 2)):
+        training = settings(inputs / "exact", workers=workers, accumulation=accumulation, epochs=2)
+        states.append(last_state(trained(inputs, tmp_path / f"{workers}-{accumulation}", training)))
+    for state in states[1:]:
+        assert state["ranker"].keys() == states[0]["ranker"].keys()
+        for name, value in state["ranker"].items():
+            torch.testing.assert_close(value, states[0]["ranker"][name], atol=1e-5, rtol=0)
+
+
+def assert_same(output: Path, undisturbed: Path) -> None:
+    """Bit for bit: parameters, optimizer, schedule; and what the history tells of learning."""
+    ours, theirs = last_state(output), last_state(undisturbed)
+    for name, value in theirs["ranker"].items():
+        assert torch.equal(ours["ranker"][name], value), name
+    for number, moments in theirs["optimizer"]["state"].items():
+        for name, value in moments.items():
+            assert torch.equal(ours["optimizer"]["state"][number][name], value), name
+    assert ours["schedule"] == theirs["schedule"]
+    weights = [load_file(folder / "model.safetensors") for folder in (output, undisturbed)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+    timed = ("seconds", "pairs_per_second", "waiting_share")
+    histories = [
+        [
+            {name: value for name, value in row.items() if name not in timed}
+            for row in json.loads((folder / HISTORY).read_text())
+        ]
+        for folder in (output, undisturbed)
+    ]
+    assert histories[0] == histories[1]
