@@ -140,7 +140,7 @@ def tokenize_lists(
     result = batch.drop_columns(["documents"])
     for name in MODEL_INPUTS:
         if name in encoded:
-            ids = pa.array(encoded[name], type=pa.list_(pa.int32()))
+            ids = pa.array(encoded[name], type=pa.list_(MODEL_INPUTS[name]))
             column = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), ids)
             result = result.append_column(name, column)
     return result

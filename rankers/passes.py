@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Tokenizer outputs that a model needs; the attention mask is padding's business.
-MODEL_INPUTS = ("input_ids", "token_type_ids")
+# Tokenizer outputs that a model needs, as they are kept; the attention mask is padding's business.
+MODEL_INPUTS = {"input_ids": pa.int32(), "token_type_ids": pa.int8()}
 
 
 @dataclass(frozen=True)

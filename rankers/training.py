@@ -83,6 +83,7 @@ def train(
         "annotations": str(annotations),
         "mix": mix_as_json(mix),
         "training": asdict(training),
+        "checkpoints": checkpoints,
     }
     lists = read_supervised_lists(collection, click_labels, annotations, mix, training)
     if not begin_output(output, "train", settings, resume):

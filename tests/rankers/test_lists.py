@@ -6,9 +6,12 @@ import torch
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from corpus.tables import Collection, empty_table
-from rankers.cross_encoder import load_cross_encoder
-from rankers.list_ranker import ListRanker
+from rankers.cross_encoder import add_adapters, load_cross_encoder
+from rankers.list_ranker import ListRanker, ranking_scores, save_ranker
 from rankers.lists import add_labels, candidate_lists, list_traffic, pad_lists, tokenize_lists
+from rankers.mix_file import HEADS_MIX
+from rankers.mixing import ByBucket
+from rankers.reranking import ListScorer
 from rankers.small_bert import build_small_bert
 
 
@@ -151,3 +154,33 @@ def test_a_small_bert_tells_documents_apart_before_it_has_learned(
     lists = tokenize_lists(candidate_lists(collection, "train"), tokenizer, 32)
     scores = ListRanker(model)(pad_lists(lists, tokenizer.pad_token_id, 64))
     assert scores.std() > 1e-3
+
+
+def test_two_heads_adapters_and_one_head_are_saved_as_they_score(
+    collection: Collection, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What training made is what rerank loads: for two heads with their mix, for LoRA merged."""
+    bert = tmp_path_factory.mktemp("bert")
+    build_small_bert(collection, bert, seed=0)
+    lists = candidate_lists(collection, None)
+    for heads, adapters in ((1, 0), (2, 0), (1, 4)):
+        torch.manual_seed(0)
+        model, tokenizer = load_cross_encoder(str(bert), 32, heads)
+        if adapters:
+            model = add_adapters(model, adapters)
+            with torch.no_grad():  # adapters start at zero
+                for name, parameter in model.named_parameters():
+                    if "lora_B" in name:
+                        parameter.fill_(0.1)
+        ranker = ListRanker(model).train(False)
+        batch = pad_lists(tokenize_lists(lists, tokenizer, 32), tokenizer.pad_token_id, 64)
+        mix = ByBucket(high=1.0, medium=0.5, low=0.0)
+        with torch.no_grad():
+            expected = ranking_scores(ranker(batch), mix(1.0, list_traffic(lists)))[batch.where]
+        folder = tmp_path_factory.mktemp("ranker")
+        save_ranker(model, tokenizer, mix, folder)
+        scorer = ListScorer({"saved": str(folder)})
+        numbered = lists.append_column("row", [range(2)]).append_column("ranker", [["saved"] * 2])
+        scores = scorer(numbered)["score"].to_numpy()
+        np.testing.assert_allclose(scores, expected.numpy(), atol=1e-5)
+        assert (folder / HEADS_MIX).exists() == (heads == 2)

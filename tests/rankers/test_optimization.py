@@ -8,10 +8,8 @@ from rankers.settings import TrainingSettings
 
 
 def small_model() -> nn.Module:
-    config = BertConfig(
-        vocab_size=20, hidden_size=8, num_hidden_layers=3, num_attention_heads=2,
-        intermediate_size=16,
-    )  # fmt: skip
+    sizes = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
+    config = BertConfig(vocab_size=20, num_hidden_layers=3, **sizes)
     return BertForSequenceClassification(config)
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,6 +16,9 @@ import pyarrow as pa
 import pytest
 import ray
 import torch
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.handlers import FTPHandler
+from pyftpdlib.servers import FTPServer
 from ray.cluster_utils import Cluster
 from safetensors.torch import load_file
 
@@ -218,3 +222,56 @@ def assert_same(output: Path, undisturbed: Path) -> None:
         for folder in (output, undisturbed)
     ]
     assert histories[0] == histories[1]
+
+
+@pytest.fixture
+def ftp(tmp_path: Path) -> Iterator[str]:
+    """The address of a server's folder."""
+    authorizer = DummyAuthorizer()
+    (tmp_path / "remote").mkdir()
+    authorizer.add_user("tests", "tests", str(tmp_path / "remote"), perm="elradfmwMT")
+    handler = type("Handler", (FTPHandler,), {"authorizer": authorizer})
+    server = FTPServer(("127.0.0.1", 0), handler)
+    serving = threading.Thread(target=server.serve_forever, kwargs={"handle_exit": False})
+    serving.start()
+    yield f"ftp://tests:tests@127.0.0.1:{server.address[1]}/runs"
+    server.close_all()
+    serving.join()
+
+
+def test_checkpoints_can_lie_elsewhere(
+    undisturbed: Path, inputs: Path, ftp: str, tmp_path: Path
+) -> None:
+    training = settings(inputs / "dropping")
+    output = trained(inputs, tmp_path / "ranker", training, checkpoints=ftp)
+    assert not (output / "checkpoints").exists()
+    kept = list((tmp_path / "remote" / "runs" / "checkpoints").glob(f"*/{TRAINING_STATE}"))
+    assert 1 <= len(kept) <= 2, "the best and the last"
+    weights = [load_file(folder / "model.safetensors") for folder in (output, undisturbed)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+
+
+def test_the_settings_work_together(undisturbed: Path, inputs: Path, tmp_path: Path) -> None:
+    training = settings(
+        inputs / "dropping",
+        heads="two",
+        lora_rank=2,
+        compile=True,
+        precision="bf16",
+        layer_decay=0.9,
+        accumulation=2,
+        balance_losses=True,
+        trackers=["mlflow"],
+        epochs=1,
+        workers=1,
+    )
+    output = trained(inputs, tmp_path / "ranker", training)
+    state = last_state(output)["ranker"]
+    assert {name for name in state if "lora" not in name and "classifier" not in name} <= {
+        name for name in state if "position_ids" in name or "token_type_ids" in name
+    }, "frozen weights are not kept twice"
+    assert load_file(output / "model.safetensors")["classifier.weight"].shape[0] == 2
+    assert (output / "heads_mix.json").exists()
+    assert (output / "mlflow.db").exists()
+    [epoch] = json.loads((output / HISTORY).read_text())
+    assert epoch["validation_ndcg"] > 0.5

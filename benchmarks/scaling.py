@@ -1,0 +1,118 @@
+"""How much faster two training workers are than one, with one thread each.
+
+    python benchmarks/scaling.py
+
+Runs Ray Train with one worker and with two, in turn, on the same lists with the same steps, and
+prints pairs a second, the share of time that training waited for data, and the efficiency: the
+speed of two workers over twice that of one.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.pop(0)  # this folder, where a file has the name of a package
+
+import torch
+from jsonargparse import auto_cli
+from rich.console import Console
+from rich.table import Table
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+from cluster import connect
+from corpus.preparation import SimulatedWorld, prepare
+from corpus.tables import read_collection, read_table
+from rankers.checkpoints import HISTORY
+from rankers.lists import add_labels, candidate_lists
+from rankers.mixing import Constant
+from rankers.settings import TrainingSettings
+from rankers.small_bert import build_small_bert
+from rankers.supervision import SupervisedLists
+from rankers.training import fit_ranker, tokenize_input
+
+
+def main(
+    queries: int = 400,
+    rounds: int = 2,
+    epochs: int = 3,
+    lists_per_step: int = 16,
+    layers: int = 4,
+    width: int = 256,
+) -> None:
+    """Measures the efficiency of two workers.
+
+    Args:
+        queries: of the simulated world.
+        rounds: how often each number of workers is measured, in turn.
+        epochs: of a run; the first, in which all is cold, is not counted.
+        lists_per_step: over all workers.
+        layers: of the BERT with random weights that is trained.
+        width: of its layers.
+    """
+    connect()
+    speeds: dict[int, list[float]] = {1: [], 2: []}
+    waiting: dict[int, list[float]] = {1: [], 2: []}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        lists = supervised_lists(folder, queries)
+        backbone = random_bert(lists, folder / "backbone", layers, width)
+        for number in range(rounds):
+            for workers in speeds:
+                training = TrainingSettings(
+                    backbone=str(backbone),
+                    epochs=epochs,
+                    lists_per_step=lists_per_step,
+                    workers=workers,
+                    cpus_per_worker=1,
+                )
+                output = folder / f"{workers}-{number}"
+                output.mkdir()
+                read = tokenize_input(lists, output, training)
+                fit_ranker(read, output, Constant(0.5), training)
+                [history] = output.glob(f"checkpoints/*/{HISTORY}")
+                warm = json.loads(history.read_text())[1:]
+                speeds[workers].append(max(row["pairs_per_second"] for row in warm))
+                waiting[workers].append(max(row["waiting_share"] for row in warm))
+    table = Table("workers", "pairs/s, each round", "most time waiting for data")
+    for workers in speeds:
+        each = ", ".join(f"{speed:.0f}" for speed in speeds[workers])
+        table.add_row(str(workers), each, f"{max(waiting[workers]):.1%}")
+    Console().print(table)
+    print(f"efficiency of two workers: {max(speeds[2]) / (2 * max(speeds[1])):.2f}")
+
+
+def supervised_lists(folder: Path, queries: int) -> SupervisedLists:
+    """Lists of a simulated world, with human grades in the place of both signals."""
+    prepare(folder / "collection", SimulatedWorld(queries=queries, documents=2 * queries))
+    collection = read_collection(folder / "collection")
+    grades = read_table(folder / "collection", "judgments")
+    clicks = grades.append_column("relevance", grades["grade"].cast("double"))
+    clicks = clicks.append_column("impressions", grades["grade"])
+    grades = grades.append_column("expected_grade", grades["grade"].cast("double"))
+    training, validation = (
+        add_labels(candidate_lists(collection, split), clicks, grades, "expected_grade")
+        for split in ("train", "validation")
+    )
+    return SupervisedLists(collection, training, validation, collection.judgments, None)
+
+
+def random_bert(lists: SupervisedLists, folder: Path, layers: int, width: int) -> Path:
+    """A BERT with random weights and the vocabulary of the collection."""
+    build_small_bert(lists.collection, folder, seed=0)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 32,
+        intermediate_size=4 * width,
+        num_labels=1,  # type: ignore[call-arg]
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)
