@@ -1,5 +1,6 @@
 """Checkpoints of training: what it goes on from and, after an epoch, the ranker as it is served."""
 
+import io
 import json
 import tempfile
 from collections.abc import Callable
@@ -83,12 +84,19 @@ def restore(state: dict[str, Stateful]) -> History:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return []
-    with checkpoint.as_directory() as folder:
-        states = torch.load(Path(folder) / TRAINING_STATE, weights_only=True)
-        for name, part in state.items():
-            part.load_state_dict(states[name])
-        history: History = json.loads((Path(folder) / HISTORY).read_text())
+    # Read in place: workers of one node that copy a checkpoint into one folder, as Ray's
+    # as_directory does, can lose it to each other's clearing up.
+    states = torch.load(io.BytesIO(_content(checkpoint, TRAINING_STATE)), weights_only=True)
+    for name, part in state.items():
+        part.load_state_dict(states[name])
+    history: History = json.loads(_content(checkpoint, HISTORY))
     return history
+
+
+def _content(checkpoint: ray.train.Checkpoint, name: str) -> bytes:
+    with checkpoint.filesystem.open_input_stream(f"{checkpoint.path}/{name}") as file:
+        content: bytes = file.readall()
+    return content
 
 
 class _WholeFile(LocalFileOpener):  # type: ignore[misc]
