@@ -194,6 +194,8 @@ def _run_engines(pairs: pa.Table, tables: Collection, judge: Judge) -> Iterator[
         InputError: an endpoint refuses to answer.
     """
     connect()
+    # What reading and hashing took would otherwise stay with this process for the whole run.
+    pa.default_memory_pool().release_unused()
     starts = np.flatnonzero(np.diff(pairs["part"], prepend=-1))
     stops = [*starts[1:], pairs.num_rows]
     dataset = ray.data.from_arrow([pairs[a:b] for a, b in zip(starts, stops, strict=True)])
