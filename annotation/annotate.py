@@ -5,7 +5,6 @@ engine call answers and what one file holds, so a file that is there is a part t
 its rows that an engine failed on are asked again. That is all that resuming has to know.
 """
 
-import hashlib
 import logging
 import math
 import time
@@ -28,12 +27,20 @@ from annotation.endpoint import Endpoint, EndpointRefusedError
 from annotation.engine import BUDGET_ERROR, RETRIED, EngineChoice
 from annotation.estimate import count_tokens, print_estimate, print_probe, probe_pairs
 from annotation.judge import demo_judge
-from annotation.pairs import Budget, Policy, number_parts, pairs_to_annotate, spend_budget
+from annotation.pairs import (
+    Budget,
+    Policy,
+    hash_texts,
+    number_parts,
+    pairs_to_annotate,
+    spend_budget,
+)
 from annotation.prompts import Language, StrategyName, load_prompt
 from annotation.summary import commonest_error, summarise
 from annotation.vllm_engine import VllmPool
 from cluster import connect
 from corpus.errors import InputError
+from corpus.mapped_tables import map_table
 from corpus.output_folder import begin_output, finish_output
 from corpus.tables import (
     Collection,
@@ -45,7 +52,6 @@ from corpus.tables import (
 )
 
 DEMO_JUDGE = "demo-judge"
-TEXT_COLUMNS = ("query_id", "doc_id", "text", "title", "body")
 
 
 def annotate(
@@ -116,7 +122,7 @@ def annotate(
         raise InputError(f"seed must be at least 0, not {seed}")
     wanted = [bucket.strip() for bucket in buckets.split(",")] if buckets else None
     budget = Budget(wanted, max_pairs, max_tokens, policy)
-    tables = read_collection(collection)
+    tables = read_collection(collection, map_table)
     pairs = pairs_to_annotate(tables, collection)
     checkpoint = str(demo_judge()) if model == DEMO_JUDGE else model
     judge = Judge(
@@ -153,7 +159,7 @@ def annotate(
         "max_tokens": max_tokens,
         "policy": policy,
         "seed": seed,
-        "texts_hash": _hash_texts(pairs, tables),
+        "texts_hash": hash_texts(pairs, tables),
     }
     if not begin_output(output, "annotate", settings, resume):
         print(f"{output}: is complete; nothing to do")
@@ -188,6 +194,8 @@ def _run_engines(pairs: pa.Table, tables: Collection, judge: Judge) -> Iterator[
         InputError: an endpoint refuses to answer.
     """
     connect()
+    # What reading and hashing took would otherwise stay with this process for the whole run.
+    pa.default_memory_pool().release_unused()
     starts = np.flatnonzero(np.diff(pairs["part"], prepend=-1))
     stops = [*starts[1:], pairs.num_rows]
     dataset = ray.data.from_arrow([pairs[a:b] for a, b in zip(starts, stops, strict=True)])
@@ -290,17 +298,6 @@ def _replace_rows(before: pa.Table, after: pa.Table) -> pa.Table:
 
 def _part_path(folder: Path, number: int) -> Path:
     return folder / f"part-{number:06d}.parquet"
-
-
-def _hash_texts(pairs: pa.Table, tables: Collection) -> str:
-    """Changes with any id or text of the pairs, and with their order."""
-    digest = hashlib.sha256()
-    for table, rows in ((tables.queries, "query_row"), (tables.documents, "doc_row")):
-        digest.update(pairs[rows].to_numpy().astype(np.int64).tobytes())
-        used = table.take(pc.unique(pairs[rows])).to_pandas()
-        texts = used[[name for name in TEXT_COLUMNS if name in used]]
-        digest.update(pd.util.hash_pandas_object(texts, index=False).to_numpy().tobytes())
-    return digest.hexdigest()[:12]
 
 
 def _cause(error: BaseException | None, wanted: type[BaseException]) -> BaseException | None:

@@ -14,6 +14,7 @@ from annotation.engine import EngineChoice, Secret
 from annotation.prompts import Document, Prompt, StrategyName
 from annotation.strategies import STRATEGIES, Asking, DocumentList, Verdict, answer_form
 from corpus.errors import InputError
+from corpus.mapped_tables import take_rows
 
 VERDICT_TYPES = {
     "grade": pa.int64(),
@@ -126,8 +127,8 @@ class Annotator:
         """
         started = time.time()
         query_row = pairs["query_row"].to_numpy()
-        queries = self._queries.take(pairs["query_row"])
-        documents = self._documents.take(pairs["doc_row"])
+        queries = take_rows(self._queries, query_row)
+        documents = take_rows(self._documents, pairs["doc_row"].to_numpy())
         texts = [
             Document(title, body)
             for title, body in zip(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from annotation.annotator import Judge
 from annotation.prompts import Document
 from annotation.strategies import ANSWER_FRAME, ANSWER_TOKENS
+from corpus.mapped_tables import take_rows
 from corpus.tables import Collection
 
 SAMPLE = 200
@@ -29,11 +30,10 @@ def count_tokens(judge: Judge, tables: Collection) -> TokenCounter:
     [frame] = encoder.encode([("query", [Document("", "")])], longest)
 
     def count(pairs: pa.Table) -> NDArray[np.int64]:
-        queries = tables.queries["text"].take(pairs["query_row"]).to_pylist()
-        titles, bodies = (
-            tables.documents[name].take(pairs["doc_row"]).to_pylist() for name in ("title", "body")
-        )
-        documents = [[Document(*texts)] for texts in zip(titles, bodies, strict=True)]
+        queries = take_rows(tables.queries, pairs["query_row"].to_numpy())["text"].to_pylist()
+        shown = take_rows(tables.documents, pairs["doc_row"].to_numpy())
+        texts = zip(shown["title"].to_pylist(), shown["body"].to_pylist(), strict=True)
+        documents = [[Document(title, body)] for title, body in texts]
         prompts = encoder.encode(list(zip(queries, documents, strict=True)), longest)
         tokens = np.array([len(prompt.token_ids) for prompt in prompts])
         if judge.shows_lists:

@@ -1,10 +1,12 @@
 """Which pairs are annotated: all that can be, or those on which a budget is spent best."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -12,7 +14,11 @@ from scipy.stats import beta
 
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS, frequency_buckets
+from corpus.mapped_tables import take_rows
 from corpus.tables import Collection
+
+TEXT_COLUMNS = ("query_id", "doc_id", "text", "title", "body")
+HASHED_AT_ONCE = 1000
 
 Policy = Literal["tail", "uniform", "fewest_impressions", "widest_posterior"]
 
@@ -52,27 +58,26 @@ def pairs_to_annotate(tables: Collection, folder: object) -> pa.Table:
         folder: where it lies, for the error's text.
 
     Returns:
-        query_row and doc_row (int64), rows of `tables.queries` and `tables.documents`; by query,
+        query_row and doc_row (integers), rows of `tables.queries` and `tables.documents`; by query,
         then by the rank of the candidates.
 
     Raises:
         InputError: there are neither candidates nor sessions.
     """
-    candidates, sessions = tables.candidates, tables.sessions
+    candidates = tables.candidates
     if candidates.num_rows:
-        query_id, doc_id, rank = (candidates[name] for name in ("query_id", "doc_id", "rank"))
-    elif sessions.num_rows:
-        query_id, doc_id, _ = _shown(sessions)
-        rank = pa.repeat(1, len(doc_id))
+        query_row = _rows(candidates["query_id"], tables.queries["query_id"])
+        doc_row = _rows(candidates["doc_id"], tables.documents["doc_id"])
+        order = np.lexsort((doc_row, candidates["rank"].to_numpy(), query_row))
+        query_row, doc_row = query_row[order], doc_row[order]
+    elif tables.sessions.num_rows:
+        shown = np.unique(_shown_codes(tables))
+        query_row, doc_row = np.divmod(shown, tables.documents.num_rows)
     else:
         raise InputError(
             f"{folder}: has neither candidates nor sessions; there is no pair to annotate"
         )
-    query_row, doc_row = _rows(tables, query_id, doc_id)
-    listed = pa.table({"query_row": query_row, "doc_row": doc_row, "rank": rank})
-    distinct = listed.group_by(["query_row", "doc_row"]).aggregate([("rank", "min")])
-    order = [(column, "ascending") for column in ("query_row", "rank_min", "doc_row")]
-    return distinct.sort_by(order).select(["query_row", "doc_row"])
+    return pa.table({"query_row": query_row, "doc_row": doc_row})
 
 
 def spend_budget(
@@ -141,6 +146,19 @@ def number_parts(pairs: pa.Table, whole_queries: bool, batch_size: int) -> NDArr
     return row // batch_size
 
 
+def hash_texts(pairs: pa.Table, tables: Collection) -> str:
+    """Changes with any id or text of the pairs, and with their order."""
+    digest = hashlib.sha256()
+    for table, rows in ((tables.queries, "query_row"), (tables.documents, "doc_row")):
+        digest.update(pairs[rows].to_numpy().astype(np.int64))
+        texts = table.select([name for name in TEXT_COLUMNS if name in table.column_names])
+        used = pc.unique(pairs[rows]).to_numpy()
+        for start in range(0, len(used), HASHED_AT_ONCE):
+            some = take_rows(texts, used[start : start + HASHED_AT_ONCE]).to_pandas()
+            digest.update(pd.util.hash_pandas_object(some, index=False).to_numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
 def _affordable(
     order: NDArray[np.int64],
     unit: NDArray[np.int64],
@@ -177,26 +195,26 @@ def _click_evidence(
     pairs: pa.Table, tables: Collection
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Impressions and clicks of each pair in the sessions."""
-    query_id, doc_id, clicks = _shown(tables.sessions)
     width = tables.documents.num_rows
-    query_row, doc_row = (column.to_numpy() for column in _rows(tables, query_id, doc_id))
-    shown = query_row.astype(np.int64) * width + doc_row
     wanted = pairs["query_row"].to_numpy().astype(np.int64) * width + pairs["doc_row"].to_numpy()
+    shown = _shown_codes(tables)
     keys, place = np.unique(np.concatenate([wanted, shown]), return_inverse=True)
     own, seen = place[: len(wanted)], place[len(wanted) :]
+    clicks = pc.list_flatten(tables.sessions["clicks"]).to_numpy()
     impressions = np.bincount(seen, minlength=len(keys)).astype(np.float64)
-    clicked = np.bincount(
-        seen, weights=clicks.to_numpy(False).astype(np.float64), minlength=len(keys)
-    )
+    clicked = np.bincount(seen, weights=clicks.astype(np.float64), minlength=len(keys))
     return np.asarray(impressions[own]), np.asarray(clicked[own], dtype=np.float64)
 
 
-def _shown(sessions: pa.Table) -> tuple[pa.ChunkedArray, pa.Array, pa.Array]:
-    doc_ids = sessions["doc_ids"].combine_chunks()
-    query_id = sessions["query_id"].take(pc.list_parent_indices(doc_ids))
-    return query_id, doc_ids.flatten(), sessions["clicks"].combine_chunks().flatten()
+def _shown_codes(tables: Collection) -> NDArray[np.int64]:
+    """query_row * documents + doc_row of each document shown in the sessions, in their order."""
+    shown = tables.sessions["doc_ids"]
+    query_row = _rows(tables.sessions["query_id"], tables.queries["query_id"])
+    doc_row = _rows(pc.list_flatten(shown), tables.documents["doc_id"])
+    lists = np.repeat(query_row.astype(np.int64), pc.list_value_length(shown).to_numpy())
+    return lists * tables.documents.num_rows + doc_row
 
 
-def _rows(tables: Collection, query_id: object, doc_id: object) -> Sequence[pa.ChunkedArray]:
-    query_row = pc.index_in(query_id, value_set=tables.queries["query_id"])
-    return query_row, pc.index_in(doc_id, value_set=tables.documents["doc_id"])
+def _rows(ids: pa.ChunkedArray, known: pa.ChunkedArray) -> NDArray[np.int32]:
+    """The row of each id among `known`."""
+    return pc.index_in(ids, value_set=known).to_numpy()

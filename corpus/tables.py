@@ -6,7 +6,7 @@ schema are kept, so a team's own columns travel along.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from corpus.errors import InputError
 
@@ -204,7 +205,7 @@ def check_table(
         _check_clicks(table, source)
     result = pa.table(checked)
     if check_keys:
-        _check_keys(result, KEYS[name], source)
+        check_unique(result, name, source)
     _check_values(result, name, source)
     for column in table.column_names:
         if column not in schema.names:
@@ -212,10 +213,34 @@ def check_table(
     return result
 
 
-def read_collection(folder: str | Path) -> Collection:
+def check_unique(table: pa.Table, name: str, source: str | Path) -> None:
+    """Refuses rows whose key, by schema `name`, stands there more than once.
+
+    Raises:
+        TableError: naming the source, the columns and the first offending rows.
+    """
+    key = KEYS[name]
+    if len(key) == 1 and pc.count_distinct(table[key[0]]).as_py() == table.num_rows:
+        return
+    # Sorting in place takes a tenth of the memory of a hash table of the keys.
+    ordered = _key_codes(table, key)
+    ordered.sort()
+    if np.any(ordered[1:] == ordered[:-1]):
+        rows = np.flatnonzero(pd.Index(_key_codes(table, key)).duplicated()).tolist()
+        reason = "is a key that stands there more than once"
+        _refuse_rows(table, rows, source, ", ".join(key), reason)
+
+
+def read_collection(
+    folder: str | Path, read: Callable[[str | Path, str], pa.Table] = read_table
+) -> Collection:
     """Reads a collection and checks its tables and the references between them.
 
     Queries and documents must be there and filled; the other tables may be missing.
+
+    Args:
+        folder: of the collection.
+        read: reads and checks a table, given the folder and its name.
 
     Raises:
         TableError: see `check_table` and `check_collection`.
@@ -226,7 +251,7 @@ def read_collection(folder: str | Path) -> Collection:
     for name in (field.name for field in fields(Collection)):
         required = name in ("queries", "documents")
         exists = table_path(folder, name).exists()
-        tables[name] = read_table(folder, name) if required or exists else empty_table(name)
+        tables[name] = read(folder, name) if required or exists else empty_table(name)
     collection = Collection(**tables)
     check_collection(collection, folder)
     return collection
@@ -264,16 +289,16 @@ def check_collection(collection: Collection, folder: str | Path) -> None:
         table, path = getattr(collection, name), table_path(folder, name)
         unknown = _not_in(table["doc_id"], collection.documents["doc_id"])
         _refuse(table, unknown, path, "doc_id", "names a document that documents.parquet lacks")
-    shown = collection.sessions["doc_ids"].combine_chunks()
-    unknown_docs = _not_in(shown.flatten(), collection.documents["doc_id"])
-    rows = pc.unique(pc.list_parent_indices(shown).filter(unknown_docs))
-    _refuse_rows(
-        collection.sessions,
-        rows.to_pylist(),
-        table_path(folder, "sessions"),
-        "doc_ids",
-        "names a document that documents.parquet lacks",
-    )
+    shown = collection.sessions["doc_ids"]
+    unknown = _not_in(pc.list_flatten(shown), collection.documents["doc_id"])
+    if pc.any(unknown).as_py():
+        _refuse_rows(
+            collection.sessions,
+            pc.unique(pc.list_parent_indices(shown).filter(unknown)).to_pylist(),
+            table_path(folder, "sessions"),
+            "doc_ids",
+            "names a document that documents.parquet lacks",
+        )
 
 
 def _uncastable(column: pa.ChunkedArray, wanted: pa.DataType) -> Iterator[int]:
@@ -296,23 +321,18 @@ def _check_clicks(table: pa.Table, source: str | Path) -> None:
         _refuse_rows(table, rows, source, "clicks", "holds a number other than 0 and 1")
 
 
-def _check_keys(table: pa.Table, key: Sequence[str], source: str | Path) -> None:
-    if len(key) == 1 and pc.count_distinct(table[key[0]]).as_py() == table.num_rows:
-        return
+def _key_codes(table: pa.Table, key: Sequence[str]) -> NDArray[np.int64]:
+    """A number for each row, equal where the keys are."""
     code, distinct = np.zeros(table.num_rows, dtype=np.int64), 1
     for column in key:
-        encoded = table[column].combine_chunks().dictionary_encode()
+        encoded = table[column].dictionary_encode().combine_chunks()
         distinct *= max(len(encoded.dictionary), 1)
         if distinct > MOST_CODES:
             known, code = np.unique(code, return_inverse=True)
             distinct = len(known) * len(encoded.dictionary)
-        code = code * len(encoded.dictionary) + encoded.indices.to_numpy()
-    # Sorting takes an eighth of the memory of a hash table of the keys.
-    ordered = np.sort(code)
-    if np.any(ordered[1:] == ordered[:-1]):
-        rows = np.flatnonzero(pd.Index(code).duplicated()).tolist()
-        reason = "is a key that stands there more than once"
-        _refuse_rows(table, rows, source, ", ".join(key), reason)
+        code *= len(encoded.dictionary)
+        code += encoded.indices.to_numpy()
+    return code
 
 
 def _check_values(table: pa.Table, name: str, source: str | Path) -> None:

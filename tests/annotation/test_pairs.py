@@ -1,6 +1,7 @@
 """Which pairs a budget buys, on a collection where every answer can be counted by hand."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotation.pairs import Budget, number_parts, pairs_to_annotate, spend_budget
+from annotation import pairs as pairs_module
+from annotation.pairs import (
+    Budget,
+    Policy,
+    hash_texts,
+    number_parts,
+    pairs_to_annotate,
+    spend_budget,
+)
 from corpus.errors import InputError
 from corpus.tables import SCHEMAS, Collection, empty_table
 
@@ -94,6 +103,36 @@ def test_uniform_takes_from_all(tables: Collection) -> None:
     rows = bought(tables, Budget(max_pairs=20, policy="uniform"))
     assert len(rows) == 20
     assert len({query for query, _ in rows}) > 7
+
+
+@pytest.mark.parametrize("policy", get_args(Policy))
+def test_how_tables_are_chunked_makes_no_difference(tables: Collection, policy: Policy) -> None:
+    chunked = Collection(
+        **{
+            field.name: pa.concat_tables(
+                [table.slice(start, 3) for start in range(0, max(table.num_rows, 1), 3)]
+            )
+            for field in fields(tables)
+            for table in [getattr(tables, field.name)]
+        }
+    )
+    shown, chunked_shown = (
+        replace(some, candidates=empty_table("candidates")) for some in (tables, chunked)
+    )
+    assert bought(chunked, Budget(max_pairs=38, policy=policy)) == (
+        bought(tables, Budget(max_pairs=38, policy=policy))
+    )
+    assert bought(chunked_shown, Budget(max_pairs=2, policy=policy)) == (
+        bought(shown, Budget(max_pairs=2, policy=policy))
+    )
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_the_hash_of_texts_is_what_earlier_folders_recorded(
+    at_once: int, tables: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs_module, "HASHED_AT_ONCE", at_once)
+    assert hash_texts(pairs_to_annotate(tables, "collection"), tables) == "e6fbdc133f9c"
 
 
 @pytest.mark.parametrize(

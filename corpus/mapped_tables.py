@@ -1,0 +1,79 @@
+"""Tables that lie in files rather than in memory, for jobs whose memory must not grow with them."""
+
+import mmap
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from corpus.tables import TableError, check_table, check_unique, read_table, table_path
+
+BATCH_ROWS = 4096
+BUFFER_BYTES = 2**16
+
+
+def map_table(folder: str | Path, name: str) -> pa.Table:
+    """Reads and checks as `corpus.tables.read_table` does, with few rows in memory at a time.
+
+    The table lies, uncompressed, in a nameless file on the disk of temporary files (`TMPDIR`), of
+    which a kill leaves nothing; the system drops its pages from memory as it needs room. Where that
+    disk is full, and where parts differ in their columns, the table is read whole after all.
+    `take_rows` finds rows; pyarrow's own `take` first joins the many chunks in memory.
+
+    Raises:
+        TableError: the file is missing or unreadable, or breaks the schema.
+    """
+    path = table_path(folder, name)
+    try:
+        dataset = pq.ParquetDataset(path)
+        no_rows = check_table(dataset.schema.empty_table(), name, path)
+        table = _map_batches(_read_batches(dataset, name, path), no_rows.schema)
+        check_unique(table, name, path)
+    except (TableError, pa.ArrowException, OSError):
+        # How many rows are wrong, and which come first, is known once all are seen.
+        table = read_table(folder, name)
+    pa.default_memory_pool().release_unused()
+    return table
+
+
+def take_rows(table: pa.Table, rows: NDArray[np.integer]) -> pa.Table:
+    """`table.take(rows)`, but only these rows are copied, however many chunks the table has.
+
+    Args:
+        table: to take from.
+        rows: from 0, in any order, any of them several times.
+    """
+    batches = table.to_batches()
+    begins = np.cumsum([0, *(batch.num_rows for batch in batches)])
+    order = np.argsort(rows, kind="stable")
+    found = rows[order]
+    holder = np.searchsorted(begins, found, side="right") - 1
+    taken = [
+        batches[number].take(found[holder == number] - begins[number])
+        for number in np.unique(holder)
+    ]
+    return pa.Table.from_batches(taken, table.schema).take(np.argsort(order))
+
+
+def _read_batches(dataset: pq.ParquetDataset, name: str, path: Path) -> Iterator[pa.RecordBatch]:
+    for file in dataset.files:
+        with pq.ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False) as part:
+            if part.schema_arrow != dataset.schema:
+                raise TableError(f"{path}: has parts of different columns")
+            for batch in part.iter_batches(BATCH_ROWS, use_threads=False):
+                rows = pa.Table.from_batches([batch])
+                yield from check_table(rows, name, path, check_keys=False).to_batches()
+
+
+def _map_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    with tempfile.TemporaryFile() as file:
+        with pa.ipc.new_stream(file, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        file.flush()
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()
