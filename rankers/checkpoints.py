@@ -19,6 +19,8 @@ from rankers.validation import VALIDATION_MEASURE
 
 TRAINING_STATE = "training_state.pt"
 HISTORY = "history.json"
+# Below any nDCG; Ray Train's snapshot could not hold an infinity.
+NOT_VALIDATED = -1.0
 History = list[dict[str, float]]
 
 
@@ -76,7 +78,7 @@ def report(
 
 def report_within_epoch(history: History, state: dict[str, Stateful]) -> None:
     """Reports a checkpoint that is no candidate for the best one, since it is not validated."""
-    report({VALIDATION_MEASURE: float("-inf")}, history, state)
+    report({VALIDATION_MEASURE: NOT_VALIDATED}, history, state)
 
 
 def restore(state: dict[str, Stateful]) -> History:
