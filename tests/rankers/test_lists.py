@@ -119,14 +119,14 @@ def test_pairs_are_tokenized_cut_and_padded(
     lists = add_labels(candidate_lists(collection, None), None, None, "grade")
     tokenized = tokenize_lists(lists, tokenizer, max_length=16)
     padded = pad_lists(tokenized, tokenizer.pad_token_id, 24)
-    # The longest pair is read first; two short ones fit into the pass after it.
+    # The longest pair is read first; it fills a pass.
     assert padded.passes.pairs[0] == 1
     longest, *short = padded.passes.inputs
     assert longest["input_ids"].shape == (1, 16)
     assert longest["attention_mask"].sum() == 16
     assert torch.equal(longest["token_type_ids"].unique(), torch.tensor([0, 1]))
-    texts = tokenizer.batch_decode(short[0]["input_ids"], skip_special_tokens=True)
-    assert "rye bread rye bread of rye" in texts
+    ids = [row for one in short for row in one["input_ids"].tolist()]
+    assert "rye bread rye bread of rye" in tokenizer.batch_decode(ids, skip_special_tokens=True)
     assert padded.where.tolist() == [[True, True], [True, False]]
     assert padded.labels["click_label"].isnan().all()
     assert padded.passes.tokens == sum(

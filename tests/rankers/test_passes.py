@@ -1,10 +1,13 @@
+from itertools import combinations
+
 import numpy as np
 import pyarrow as pa
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankers.passes import cut_passes, pad_passes
+from rankers.passes import COST_OF_PASS, cut_passes, pad_passes
 
 PAD = 7
 
@@ -20,6 +23,26 @@ def test_passes_hold_each_pair_once_within_the_budget(lengths: list[int], tokens
     assert longest == sorted(longest, reverse=True)
 
 
+@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=7), tokens=st.integers(16, 512))
+def test_no_cut_costs_less(lengths: list[int], tokens: int) -> None:
+    longest_first = sorted(lengths, reverse=True)
+    cuts = [
+        [longest_first[start:end] for start, end in zip((0, *inner), (*inner, None), strict=True)]
+        for count in range(len(lengths))
+        for inner in combinations(range(1, len(lengths)), count)
+    ]
+    allowed = [
+        cut for cut in cuts if all(len(one) == 1 or len(one) * one[0] <= tokens for one in cut)
+    ]
+
+    def cost(cut: list[list[int]]) -> float:
+        return sum(len(one) * one[0] + tokens * COST_OF_PASS for one in cut)
+
+    passes = [[lengths[pair] for pair in pairs] for pairs in cut_passes(np.array(lengths), tokens)]
+    assert passes in allowed
+    assert cost(passes) == pytest.approx(min(map(cost, allowed)))
+
+
 def tokenized(*lists: list[list[int]]) -> pa.Table:
     of_type = pa.list_(pa.list_(pa.int32()))
     segments = [[[1] * len(ids) for ids in listed] for listed in lists]
@@ -32,7 +55,7 @@ def tokenized(*lists: list[list[int]]) -> pa.Table:
 
 
 def test_pairs_are_padded_to_the_longest_of_their_pass() -> None:
-    passes = pad_passes(tokenized([[5, 6, 8], [9]], [[4, 3]]), PAD, tokens_per_pass=4)
+    passes = pad_passes(tokenized([[5, 6, 8], [9]], [[4, 3]]), PAD, tokens_per_pass=48)
     assert passes.pairs.tolist() == [0, 2, 1]
     first, second = passes.inputs
     assert first["input_ids"].tolist() == [[5, 6, 8]]

@@ -1,0 +1,166 @@
+"""How fast rankers train, beside sentence-transformers' trainer and beside two data streams.
+
+    pip install datasets accelerate
+    python benchmarks/training.py --backbone sentence-transformers/all-MiniLM-L6-v2
+
+Every contestant starts from the same weights and learns from the same lists in the same order, with
+the same loss, optimizer, batch, dropout and precision; they take turns at every step, so that what
+else the machine does slows all alike. `CrossEncoderTrainer` has `ListNetLoss` as its documentation
+has it. Tandem does what a worker of the job `train` does; tokenizing is counted as if training were
+one epoch. For both signals at once, one forward pass with both losses takes part, and a batch of
+each signal's data stream a step, in the same passes. Losses of the first step, without dropout, and
+the tokens read in all must be the same.
+
+Texts are Cranfield's, and of its words, with lengths that spread as web pages' do.
+"""
+
+import os
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+sys.path[0] = str(Path(__file__).parents[1])  # not this folder: a file has the name of a package
+
+import numpy as np
+import torch
+from jsonargparse import auto_cli
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.training_contestants import Learner, Speed, Work, now, train_peer
+from benchmarks.training_lists import DOCUMENTS, cranfield_lists, spread_texts
+from rankers.cross_encoder import load_cross_encoder
+from rankers.list_file import write_lists
+from rankers.lists import tokenize_lists
+from rankers.mixing import Constant
+from rankers.objective import Objective
+from rankers.settings import TrainingSettings
+
+DATA = Path(os.environ.get("TANDEM_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+PEER = "CrossEncoderTrainer"
+ONE_PASS, STREAMS = "two signals, one pass", "two signals, two streams"
+# Steps, the first ones, that are not timed.
+WARM_UP = 1
+BOTH, CLICKS, ANNOTATIONS = (
+    Objective(Constant(click_weight), "softmax", highest_grade=3) for click_weight in (0.5, 1, 0)
+)
+
+
+def compare(
+    work: Work, tokens_per_pass: list[int], mini_batch_size: int, streams: bool, folder: Path
+) -> dict[str, Speed]:
+    """How fast each contestant is; fails where they do not do the same."""
+    learners = {}
+    for size in tokens_per_pass:
+        settings = replace(work.settings, tokens_per_pass=size)
+        learners[f"Tandem, passes of {size}"] = Learner(replace(work, settings=settings), CLICKS)
+    if streams:
+        learners[ONE_PASS] = Learner(work, BOTH)
+        learners[STREAMS] = Learner(work, CLICKS, ANNOTATIONS)
+    peer, first_loss = train_peer(work, mini_batch_size, list(learners.values()), folder)
+    print(f"{first_loss:.6f} is the first loss of {PEER}")
+    for name, learner in learners.items():
+        print(f"{learner.first_loss:.6f} is the first loss of {name}")
+        same, within = first_loss, 1e-4
+        if name in (ONE_PASS, STREAMS):
+            same, within = learners[STREAMS].first_loss, 1e-5
+        if work.settings.precision == "fp32":
+            assert abs(learner.first_loss - same) < within
+        tokens = peer.tokens * len(learner.objectives)
+        assert learner.speed.tokens == tokens, f"{name}: {learner.speed.tokens}, not {tokens}"
+    return {PEER: peer} | {name: learner.speed for name, learner in learners.items()}
+
+
+def print_speeds(
+    title: str, speeds: dict[str, Speed], pairs: int, weights: int, peak_tflops: float | None
+) -> None:
+    """Prints pairs a second, and how many times the base's speed that is, step by step.
+
+    Where others use the machine, CPU time tells more than the clock.
+    """
+    table = Table(title=title)
+    for heading in ("", "pairs/s", "best", "times", "CPU ms a pair", "times", "padding"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    if peak_tflops is not None:
+        table.add_column("of the peak", justify="right")
+    for name, speed in speeds.items():
+        base = speeds[STREAMS if name == ONE_PASS else PEER]
+        (seconds, cpu), (base_seconds, base_cpu) = (
+            np.array([one.seconds, one.cpu_seconds])[:, WARM_UP:] for one in (speed, base)
+        )
+        median = np.median(seconds)
+        cells = [f"{pairs / median:.1f}", f"{pairs / seconds.min():.1f}"]
+        cells += [f"{np.median(base_seconds / seconds):.2f}", f"{1e3 * cpu.mean() / pairs:.0f}"]
+        cells += [f"{base_cpu.sum() / cpu.sum():.2f}"]
+        cells += [f"{1 - speed.tokens / speed.padded_tokens:.0%}"]
+        if peak_tflops is not None:
+            of_step = 6 * weights * speed.tokens / len(speed.seconds)
+            cells.append(f"{of_step / median / peak_tflops / 1e12:.0%}")
+        table.add_row(name, *cells)
+    Console(width=120).print(table)
+
+
+def main(
+    backbone: str,
+    cranfield: Path = DATA / "cranfield",
+    texts: list[Literal["cranfield", "spread"]] = ["cranfield", "spread"],  # noqa: B006
+    precisions: list[Literal["fp32", "bf16"]] = ["fp32", "bf16"],  # noqa: B006
+    tokens_per_pass: list[int] = [TrainingSettings.tokens_per_pass],  # noqa: B006
+    streams: bool = True,
+    steps: int = 10,
+    lists_per_step: int = 4,
+    mini_batch_size: int = 16,
+    max_length: int = 512,
+    threads: int = 2,
+    peak_tflops: float | None = None,
+) -> None:
+    """Prints how fast each contestant learns, for each kind of text and precision.
+
+    Args:
+        backbone: a Hugging Face id or a folder; it gets a fresh scoring head.
+        cranfield: a BEIR folder.
+        texts: to learn from.
+        precisions: to compute in.
+        tokens_per_pass: of Tandem; each is a contestant, the first goes for two signals.
+        streams: whether one pass for two signals, and two streams, are contestants too.
+        steps: how many are timed, after one that is not.
+        lists_per_step: lists of eight documents.
+        mini_batch_size: pairs that the peer's model reads at once; its own example has 16.
+        max_length: tokens of a pair; longer ones are cut.
+        threads: of the CPU.
+        peak_tflops: of the device in the precision, to print the share of it that is used.
+    """
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        torch.manual_seed(0)
+        model, tokenizer = load_cross_encoder(backbone, max_length)
+        model.save_pretrained(folder / "start")
+        tokenizer.save_pretrained(folder / "start")
+        # Embeddings are looked up, not multiplied.
+        weights = sum(p.numel() for n, p in model.named_parameters() if "embeddings" not in n)
+        lists = cranfield_lists(cranfield, (WARM_UP + steps) * lists_per_step)
+        for name in texts:
+            given = lists if name == "cranfield" else spread_texts(lists, tokenizer)
+            path = folder / f"{name}.arrow"
+            started, _ = now()
+            write_lists([tokenize_lists(given, tokenizer, max_length)], path)
+            tokenizing = (now()[0] - started) / (WARM_UP + steps)
+            for precision in precisions:
+                settings = TrainingSettings(
+                    lists_per_step=lists_per_step,
+                    tokens_per_pass=tokens_per_pass[0],
+                    learning_rate=2e-5,
+                    precision=precision,
+                    max_length=max_length,
+                )
+                work = Work(given, path, folder / "start", settings, tokenizing)
+                speeds = compare(work, tokens_per_pass, mini_batch_size, streams, folder / "peer")
+                pairs = lists_per_step * DOCUMENTS
+                print_speeds(f"{name}, {precision}", speeds, pairs, weights, peak_tflops)
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)
