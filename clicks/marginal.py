@@ -28,6 +28,8 @@ CHUNKS = 16  # of evidence, that threads work on
 NEWTON_STEPS = 4
 LEAST_WEIGHT = 1e-100
 
+Grids = tuple[NDArray[np.int64], NDArray[np.int64]]
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -80,11 +82,11 @@ def learn_examination(
     rates = (evidence.place_clicks + 1) / (evidence.place_impressions + 2)
     places = np.append(1.0, np.clip(rates[1:] / rates[0], 0.02, 0.98))
     spread = Spread(places, np.full(FINEST, 1 / FINEST))
-    impressions = evidence.place_impressions.sum()
+    impressions, grids = evidence.place_impressions.sum(), grids_of(evidence)
     extrapolation = Extrapolation(np.append(np.ones(len(places) - 1), np.full(FINEST, 1 / FINEST)))
     likelihood, kept = -np.inf, spread
     for iteration in range(1, max_iterations + 1):
-        expected = expect(spread, evidence)
+        expected = expect(spread, evidence, grids)
         gain = expected.likelihood / impressions - likelihood
         if gain < 0:
             spread = kept
@@ -98,13 +100,13 @@ def learn_examination(
     return spread.places, max_iterations, False
 
 
-def grids_of(evidence: Evidence) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def grids_of(evidence: Evidence) -> Grids:
     """Where in LEVELS the levels start that each piece of evidence sees, and where they end."""
     grid = np.searchsorted(MOST_IMPRESSIONS, evidence.impressions)
     return (ENDS[grid] - np.array(GRIDS)[grid]) // LANES, ENDS[grid] // LANES
 
 
-def expect(spread: Spread, evidence: Evidence) -> Expected:
+def expect(spread: Spread, evidence: Evidence, grids: Grids) -> Expected:
     """The expectation step: the levels of all pairs, given their counts."""
     places, weights = spread.places, spread.weights
     level_weights = np.concatenate([weights.reshape(n, -1).sum(axis=1) for n in GRIDS])
@@ -113,7 +115,7 @@ def expect(spread: Spread, evidence: Evidence) -> Expected:
     level_pairs = np.zeros((CHUNKS, *blocks))
     level_non_clicks = np.zeros((CHUNKS, len(places), *blocks))
     _integrate(
-        *(*grids_of(evidence), evidence.first, evidence.last, evidence.clicks, evidence.pairs),
+        *(*grids, evidence.first, evidence.last, evidence.clicks, evidence.pairs),
         *(evidence.place, evidence.non_clicks),
         *(np.log(LEVELS).reshape(blocks), np.log1p(-np.outer(places, LEVELS)).reshape(-1, *blocks)),
         np.log(level_weights).reshape(blocks),
