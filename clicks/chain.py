@@ -11,8 +11,8 @@ from scipy.special import expit, logit
 from clicks.click_log import ClickLog
 from clicks.click_model import ClickModel
 from clicks.examination import check_fitting
-from clicks.expected_reads import Reads, expect_reads
-from clicks.extrapolation import extrapolate
+from clicks.expected_reads import KnownReads, Reads, expect_reads, find_known_reads
+from clicks.extrapolation import Extrapolation
 from clicks.shrinkage import (
     FIRST_TO_LEARN_FROM,
     MOST_TO_LEARN_FROM,
@@ -36,10 +36,9 @@ class ChainModel(ClickModel):
     the last click; EM sums over that exactly, with a backward and a forward pass over the
     positions (Chuklin, Markov & de Rijke, Click Models for Web Search, 2015, chapter 4).
     Attractiveness is a rate of clicks in expected reads; the priors of rates are learned anew in
-    the iterations 1, 2, 4, 8 and so on, from fewer pairs in the first three of these. After each
-    three iterations a step is extrapolated from them (SQUAREM; Varadhan & Roland, Scandinavian
-    Journal of Statistics 2008), since EM creeps where the last click tells little of where the
-    user stopped.
+    the iterations 1, 2, 3, 4, 6, 8, 12, 16 and so on, from fewer pairs in the first five of these.
+    Each iteration starts from where the last few lead (`clicks.extrapolation`), since EM creeps
+    where the last click tells little of where the user stopped.
     """
 
     attractiveness_: PairRates
@@ -83,45 +82,50 @@ class ChainModel(ClickModel):
         return 0.0, 0.0
 
     def _fit(self, log: ClickLog) -> None:
-        known = log.trials(log.shown)
+        clicked, known = log.trials(log.shown), find_known_reads(log)
         pairs, documents = len(log.pairs.query), len(log.pairs.documents)
-        overall = float(known.successes.sum() / known.trials.sum())
+        overall = float((clicked.successes.sum() + 1) / (clicked.trials.sum() + 2))
         self.attractiveness_ = PairRates(
             np.full(pairs, overall), np.full(documents, overall), overall
         )
         self._prior = None
         self._start(pairs, documents, log.pair.shape[1])
-        states = [self._state()]
+        start = self._state()
+        numbers = len(start) - pairs * len(self.rates)
+        weights = np.ones_like(start)
+        weights[numbers:] = 1 / pairs
+        extrapolation = Extrapolation(weights)
         for iteration in range(1, self.max_iterations + 1):
-            self._step(log, known.successes, _learn_from(iteration))
-            states.append(self._state())
-            numbers = len(states[0]) - pairs * len(self.rates)
-            change = np.abs(states[-1] - states[-2])
+            learning = _learn_from(iteration)
+            self._step(log, known, clicked.successes, learning)
+            end = self._state()
+            change = np.abs(end - start)
             largest = max(change[:numbers].max(initial=0.0), change[numbers:].mean())
             self.iterations_, self.converged_ = iteration, bool(largest < self.tolerance)
             if self.converged_:
                 break
-            if len(states) == 4:
-                self._set_state(_extrapolate(*states[1:]))
-                states = [self._state()]
+            if learning:
+                extrapolation.forget()
+            start = expit(extrapolation.onward(logit(start), logit(end)))
+            self._set_state(start)
 
-    def _step(self, log: ClickLog, pair_clicks: Array, learning: int) -> None:
+    def _step(self, log: ClickLog, known: KnownReads, pair_clicks: Array, learning: int) -> None:
         """One iteration of EM; learns the priors of rates anew from so many pairs, if any."""
         rates = [getattr(self, name).pair for name in self.rates]
         after_skip, after_click = self._going_on(
             np.arange(log.pair.shape[1]), *(rate[:, None] for rate in rates)
         )
-        reads = expect_reads(log, rates[0], after_skip, np.atleast_2d(after_click))
+        reads = expect_reads(log, known, rates[0], after_skip, np.atleast_2d(after_click))
         more_clicks, more_reads = self._improve(reads, learning)
-        known = Trials(
+        clicked = Trials(
             successes=pair_clicks + more_clicks,
             trials=reads.of_pairs + more_reads,
             document=self.pairs_.document,
             documents=len(self.pairs_.documents),
         )
         if learning or self._prior is None:
-            self._prior = learn_prior(known, self._prior, learning)
-        self.attractiveness_ = self._prior.rates(known)
+            self._prior = learn_prior(clicked, self._prior, learning)
+        self.attractiveness_ = self._prior.rates(clicked)
 
     def _state(self) -> Array:
         """All that an iteration starts from: numbers of the log, then rates; all in [0, 1]."""
@@ -173,12 +177,8 @@ class ChainModel(ClickModel):
 
 
 def _learn_from(iteration: int) -> int:
-    """How many pairs to learn priors from: few in iterations 1, 2, 4, more in 8, 16 and so on."""
-    if iteration & (iteration - 1):
+    """How many pairs to learn priors from: few in 1, 2, 3, 4 and 6, more in 8, 12, 16 and so on."""
+    power = iteration & -iteration
+    if iteration not in (power, 3 * power):
         return 0
     return MOST_TO_LEARN_FROM if iteration >= 8 else FIRST_TO_LEARN_FROM
-
-
-def _extrapolate(*states: Array) -> Array:
-    """Where three iterates lead, in logits."""
-    return np.asarray(expit(extrapolate(*map(logit, states))))

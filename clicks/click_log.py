@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numba import njit, prange
 from numpy.typing import NDArray
 
 from clicks.compaction import check_sessions, sessions_of
 from clicks.encoding import cut, group_rows, number_within
-from clicks.shrinkage import Trials, total
+from clicks.shrinkage import Trials
 from clicks.string_bytes import one_array
 
 
@@ -71,14 +72,34 @@ class ClickLog:
 
     def trials(self, where: NDArray[np.bool_]) -> Trials:
         """Clicks and impressions of each pair at some of the positions, shape of `pair`."""
-        pair, count = self.pair[where], len(self.pairs.query)
-        sessions = np.broadcast_to(self.sessions[:, None], where.shape)[where]
+        successes, trials = np.zeros((2, len(self.pairs.query)))
+        _count(self.parts, self.pair, self.clicks, self.sessions, where, successes, trials)
         return Trials(
-            successes=total(pair, sessions * self.clicks[where], count),
-            trials=total(pair, sessions, count),
+            successes=successes,
+            trials=trials,
             document=self.pairs.document,
             documents=len(self.pairs.documents),
         )
+
+
+@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+def _count(
+    parts: NDArray[np.int64],
+    pair: NDArray[np.int32],
+    clicks: NDArray[np.bool_],
+    sessions: NDArray[np.float64],
+    where: NDArray[np.bool_],
+    successes: NDArray[np.float64],
+    trials: NDArray[np.float64],
+) -> None:
+    for part in prange(len(parts) - 1):
+        for row in range(parts[part], parts[part + 1]):
+            for position in range(pair.shape[1]):
+                if where[row, position]:
+                    number = pair[row, position]
+                    trials[number] += sessions[row]
+                    if clicks[row, position]:
+                        successes[number] += sessions[row]
 
 
 def read_click_log(sessions: pa.Table) -> ClickLog:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from clicks.click_log import ClickLog
-from clicks.extrapolation import extrapolate
+from clicks.extrapolation import Extrapolation
 from clicks.shrinkage import Array, PairRates, RatePrior, Trials
 
 
@@ -53,9 +53,8 @@ def fit_marginals(
     evidence of other pairs of the document. So a pair's trials are its Fisher information, in
     trials that were seen (times a (1 - a)), with as many successes as give the same slope of the
     likelihood at its rate a; the way to the rates that follow is made as short as EM's. The priors
-    are given: of the model's likelihood, whose trials are those of the log. After each three
-    iterations a step is extrapolated (SQUAREM; Varadhan & Roland, Scandinavian Journal of
-    Statistics 2008).
+    are given: of the model's likelihood, whose trials are those of the log. Each iteration
+    starts from where the last few lead (`clicks.extrapolation`).
 
     Args:
         log: the sessions.
@@ -65,15 +64,16 @@ def fit_marginals(
         tolerance: stop once an iteration changes the rates by no more, on average.
     """
     rates = first
-    states = [_state(rates)]
+    start = _state(rates)
+    extrapolation = Extrapolation(np.full(start.size, 1 / start.shape[1]))
     iterations, converged = 0, False
     while not converged and iterations < max_iterations:
-        rates = _step(log, expit(states[-1]), priors)
-        states.append(_state(rates))
+        rates = _step(log, start, priors)
+        end = _state(rates)
         iterations += 1
-        converged = bool(np.abs(expit(states[-1]) - expit(states[-2])).mean() < tolerance)
-        if len(states) == 4:
-            states = [extrapolate(*states[1:])]
+        converged = bool(np.abs(end - start).mean() < tolerance)
+        far = extrapolation.onward(logit(start).ravel(), logit(end).ravel())
+        start = expit(far).reshape(end.shape)
     return MarginalFit(rates, iterations, converged)
 
 
@@ -100,7 +100,7 @@ def _improve(
 
 
 def _state(rates: list[PairRates]) -> Array:
-    return np.asarray(logit(np.stack([rate.pair for rate in rates])))
+    return np.stack([rate.pair for rate in rates])
 
 
 @njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]

@@ -1,6 +1,6 @@
 """What readers of a chain model are expected to have done, given their clicks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit, prange
@@ -33,88 +33,149 @@ class Reads:
     skips_went_on: float
 
 
-def expect_reads(log: ClickLog, rate: Array, after_skip: float, after_click: Array) -> Reads:
-    """Sums over how far each user may have read, exactly.
+@dataclass(frozen=True)
+class KnownReads:
+    """What is known of a log's reads whatever the model: all down to the last click was read.
 
-    All down to the last click was read. Below it, the chance of having gone on is that given no
-    further click, from a backward pass over the positions; a forward pass multiplies these.
+    Attributes:
+        reads: of what was read for sure, with all clicks.
+        last: position of the last click, or -1, shape (rows,).
+        length: of each page, shape (rows,).
+    """
+
+    reads: Reads
+    last: NDArray[np.int32]
+    length: NDArray[np.int32]
+
+
+def find_known_reads(log: ClickLog) -> KnownReads:
+    """Reads of which nothing is hidden, and where that ends."""
+    parts, pairs, (rows, positions) = len(log.parts) - 1, len(log.pairs.query), log.pair.shape
+    last, length = np.empty(rows, dtype=np.int32), np.empty(rows, dtype=np.int32)
+    of_pairs = np.zeros((3, pairs))
+    of_positions = np.zeros((parts, 2, positions))
+    skips = np.zeros((parts, 2))
+    _find(
+        *(log.parts, log.pair, log.clicks, log.sessions, last, length),
+        *(*of_pairs, of_positions, skips),
+    )
+    return KnownReads(Reads(*of_pairs, *of_positions.sum(axis=0), *skips.sum(axis=0)), last, length)
+
+
+def expect_reads(
+    log: ClickLog, known: KnownReads, rate: Array, after_skip: float, after_click: Array
+) -> Reads:
+    """Sums over how far each user may have read below the last click, exactly.
+
+    The chance of having gone on is that given no further click, from a backward pass over the
+    positions; a forward pass multiplies these.
 
     Args:
         log: the sessions.
+        known: of them.
         rate: P(click | read) of each pair.
         after_skip: P(the next is read | read, no click).
         after_click: P(the next is read | click), of shape (pairs or 1, positions or 1).
     """
-    parts, (pairs, positions) = len(log.parts) - 1, (len(rate), log.pair.shape[1])
-    of_pairs = np.zeros((pairs, 3))
-    of_positions = np.zeros((parts, positions, 2))
+    sure, parts = known.reads, len(log.parts) - 1
+    of_pairs, went_on = sure.of_pairs.copy(), sure.went_on.copy()
+    position_went_on = np.zeros((parts, log.pair.shape[1]))
     skips = np.zeros((parts, 2))
     _expect(
-        *(log.parts, log.pair, log.clicks, log.sessions, rate, after_skip, after_click),
-        *(of_pairs, of_positions, skips),
+        *(log.parts, log.pair, log.sessions, known.last, known.length),
+        *(rate, after_skip, after_click, of_pairs, went_on, position_went_on, skips),
     )
-    position_clicks, position_went_on = of_positions.sum(axis=0).T
     skips_in_all, skips_went_on = skips.sum(axis=0)
-    reads, clicks, went_on = np.ascontiguousarray(of_pairs.T)
-    return Reads(
-        of_pairs=reads,
-        clicks=clicks,
+    return replace(
+        sure,
+        of_pairs=of_pairs,
         went_on=went_on,
-        position_clicks=position_clicks,
-        position_went_on=position_went_on,
-        skips=float(skips_in_all),
-        skips_went_on=float(skips_went_on),
+        position_went_on=sure.position_went_on + position_went_on.sum(axis=0),
+        skips=sure.skips + float(skips_in_all),
+        skips_went_on=sure.skips_went_on + float(skips_went_on),
     )
+
+
+@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+def _find(
+    parts: NDArray[np.int64],
+    pair: NDArray[np.int32],
+    clicks: NDArray[np.bool_],
+    sessions: Array,
+    last: NDArray[np.int32],
+    length: NDArray[np.int32],
+    reads: Array,
+    pair_clicks: Array,
+    went_on: Array,
+    of_positions: Array,
+    skips: Array,
+) -> None:
+    for part in prange(len(parts) - 1):
+        for row in range(parts[part], parts[part + 1]):
+            last[row], end = -1, 0
+            while end < pair.shape[1] and pair[row, end] >= 0:
+                if clicks[row, end]:
+                    last[row] = end
+                end += 1
+            length[row] = end
+            for position in range(last[row] + 1):
+                number = pair[row, position]
+                reads[number] += sessions[row]
+                if position == end - 1:
+                    break
+                on = sessions[row] if position < last[row] else 0.0
+                if clicks[row, position]:
+                    pair_clicks[number] += sessions[row]
+                    went_on[number] += on
+                    of_positions[part, 0, position] += sessions[row]
+                    of_positions[part, 1, position] += on
+                else:
+                    skips[part, 0] += sessions[row]
+                    skips[part, 1] += on
 
 
 @njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _expect(
     parts: NDArray[np.int64],
     pair: NDArray[np.int32],
-    clicks: NDArray[np.bool_],
     sessions: Array,
+    last: NDArray[np.int32],
+    length: NDArray[np.int32],
     rate: Array,
     after_skip: float,
     after_click: Array,
     of_pairs: Array,
-    of_positions: Array,
+    went_on: Array,
+    position_went_on: Array,
     skips: Array,
 ) -> None:
+    """Adds what is hidden; `skips` are the skips of each part, and those that the user went on."""
     pair_step = np.int64(after_click.shape[0] > 1)
     position_step = np.int64(after_click.shape[1] > 1)
     for part in prange(len(parts) - 1):
         go_on = np.empty(pair.shape[1])
+        skipped = skipped_on = 0.0
         for row in range(parts[part], parts[part + 1]):
-            weight = sessions[row]
-            length = last = 0
-            while length < pair.shape[1] and pair[row, length] >= 0:
-                if clicks[row, length]:
-                    last = length
-                length += 1
-            go_on[:last] = 1.0
-            silence = 1.0  # P(no click from the next position on | it is read)
-            for position in range(length - 1, last - 1, -1):
-                number = pair[row, position]
-                on = 0.0
-                if position < length - 1:
-                    on = after_skip
-                    if clicks[row, position]:
-                        on = after_click[number * pair_step, position * position_step]
-                silent = 1 - on + on * silence
-                go_on[position] = on * silence / silent
-                silence = (1 - rate[number]) * silent
-            read = weight
-            for position in range(length):
-                number = pair[row, position]
-                of_pairs[number, 0] += read
-                next_read = read * go_on[position]
-                if position < length - 1:
-                    if clicks[row, position]:
-                        of_pairs[number, 1] += read
-                        of_pairs[number, 2] += next_read
-                        of_positions[part, position, 0] += read
-                        of_positions[part, position, 1] += next_read
-                    else:
-                        skips[part, 0] += read
-                        skips[part, 1] += next_read
-                read = next_read
+            first, end = last[row] + 1, length[row]
+            if first == end:
+                continue
+            silence = 1 - rate[pair[row, end - 1]]  # P(no click from here on | it is read)
+            for position in range(end - 2, first - 1, -1):
+                reached = after_skip * silence
+                silent = 1 - after_skip + reached
+                go_on[position] = reached / silent
+                silence = (1 - rate[pair[row, position]]) * silent
+            read = sessions[row]
+            if first > 0:
+                clicked = pair[row, first - 1]
+                on = after_click[clicked * pair_step, (first - 1) * position_step]
+                read *= on * silence / (1 - on + on * silence)
+                went_on[clicked] += read
+                position_went_on[part, first - 1] += read
+            for position in range(first, end - 1):
+                of_pairs[pair[row, position]] += read
+                skipped += read
+                read *= go_on[position]
+                skipped_on += read
+            of_pairs[pair[row, end - 1]] += read
+        skips[part, 0], skips[part, 1] = skipped, skipped_on

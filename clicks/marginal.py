@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, softmax
 
 from clicks.evidence import Evidence
-from clicks.extrapolation import extrapolate
+from clicks.extrapolation import Extrapolation
 from clicks.shrinkage import Array
 
 # Attractiveness takes one of these values while examination is learned. They are equally spaced in
@@ -27,6 +27,8 @@ LANES = GRIDS[0]  # levels that are worked on at once, in vector instructions
 CHUNKS = 16  # of evidence, that threads work on
 NEWTON_STEPS = 4
 LEAST_WEIGHT = 1e-100
+
+Grids = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,9 @@ def learn_examination(
     """Maximises the marginal likelihood of the counts.
 
     Hidden is the level of each pair; an iteration of EM finds the chances of all levels of all
-    pairs and then the best spread for them. After each two a step is extrapolated from them, in
-    logits of examination and logarithms of weights (SQUAREM; Varadhan & Roland, Scandinavian
-    Journal of Statistics 2008). Where even the iteration after it falls below those before it,
-    the step is taken back.
+    pairs and then the best spread for them. The next one starts from where the last few lead, in
+    logits of examination and logarithms of weights (`clicks.extrapolation`), or, where that is less
+    likely than what they started from, from where the last one ended.
 
     Args:
         evidence: the counts.
@@ -81,33 +82,31 @@ def learn_examination(
     rates = (evidence.place_clicks + 1) / (evidence.place_impressions + 2)
     places = np.append(1.0, np.clip(rates[1:] / rates[0], 0.02, 0.98))
     spread = Spread(places, np.full(FINEST, 1 / FINEST))
-    impressions = evidence.place_impressions.sum()
-    path, likelihoods, sure, kept = [spread], [-np.inf], -np.inf, spread
+    impressions, grids = evidence.place_impressions.sum(), grids_of(evidence)
+    extrapolation = Extrapolation(np.append(np.ones(len(places) - 1), np.full(FINEST, 1 / FINEST)))
+    likelihood, kept = -np.inf, spread
     for iteration in range(1, max_iterations + 1):
-        expected = expect(spread, evidence)
-        likelihoods.append(expected.likelihood / impressions)
-        if len(path) == 2:
-            if likelihoods[-1] < sure:
-                spread, path = kept, [kept]
-                continue
-            sure = likelihoods[-1]
-            if likelihoods[-1] - likelihoods[-2] < tolerance:
-                return spread.places, iteration, True
-        spread = maximise(expected, spread, evidence)
-        path.append(spread)
-        if len(path) == 3:
-            kept, spread = spread, _extrapolate(*path)
-            path = [spread]
+        expected = expect(spread, evidence, grids)
+        gain = expected.likelihood / impressions - likelihood
+        if gain < 0:
+            spread = kept
+            extrapolation.forget()
+            continue
+        if gain < tolerance:
+            return spread.places, iteration, True
+        likelihood = expected.likelihood / impressions
+        kept = maximise(expected, spread, evidence)
+        spread = _spread(extrapolation.onward(_state(spread), _state(kept)))
     return spread.places, max_iterations, False
 
 
-def grids_of(evidence: Evidence) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def grids_of(evidence: Evidence) -> Grids:
     """Where in LEVELS the levels start that each piece of evidence sees, and where they end."""
     grid = np.searchsorted(MOST_IMPRESSIONS, evidence.impressions)
     return (ENDS[grid] - np.array(GRIDS)[grid]) // LANES, ENDS[grid] // LANES
 
 
-def expect(spread: Spread, evidence: Evidence) -> Expected:
+def expect(spread: Spread, evidence: Evidence, grids: Grids) -> Expected:
     """The expectation step: the levels of all pairs, given their counts."""
     places, weights = spread.places, spread.weights
     level_weights = np.concatenate([weights.reshape(n, -1).sum(axis=1) for n in GRIDS])
@@ -116,7 +115,7 @@ def expect(spread: Spread, evidence: Evidence) -> Expected:
     level_pairs = np.zeros((CHUNKS, *blocks))
     level_non_clicks = np.zeros((CHUNKS, len(places), *blocks))
     _integrate(
-        *(*grids_of(evidence), evidence.first, evidence.last, evidence.clicks, evidence.pairs),
+        *(*grids, evidence.first, evidence.last, evidence.clicks, evidence.pairs),
         *(evidence.place, evidence.non_clicks),
         *(np.log(LEVELS).reshape(blocks), np.log1p(-np.outer(places, LEVELS)).reshape(-1, *blocks)),
         np.log(level_weights).reshape(blocks),
@@ -157,14 +156,13 @@ def maximise(expected: Expected, spread: Spread, evidence: Evidence) -> Spread:
     return Spread(np.append(1.0, e[:, 0]), weights / weights.sum())
 
 
-def _extrapolate(first: Spread, second: Spread, third: Spread) -> Spread:
-    """Where three iterates lead, in logits of places and logarithms of weights."""
-    states = [
-        np.append(logit(spread.places[1:]), np.log(spread.weights))
-        for spread in (first, second, third)
-    ]
-    far = extrapolate(*states)
-    places, weights = expit(np.clip(far[:-FINEST], -15, 15)), softmax(far[-FINEST:])
+def _state(spread: Spread) -> Array:
+    """Logits of places and logarithms of weights."""
+    return np.append(logit(spread.places[1:]), np.log(spread.weights))
+
+
+def _spread(state: Array) -> Spread:
+    places, weights = expit(np.clip(state[:-FINEST], -15, 15)), softmax(state[-FINEST:])
     return Spread(np.append(1.0, places), np.maximum(weights, LEAST_WEIGHT))
 
 

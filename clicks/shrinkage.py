@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
@@ -184,7 +184,7 @@ def _unpack(parameters: Array) -> tuple[float, float, float]:
     return expit(parameters[0]), np.exp(parameters[1]), np.exp(parameters[2])
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _rate_pairs(
     successes: Array,
     trials: Array,
@@ -203,7 +203,7 @@ def _rate_pairs(
     E[m](1 - E[m]) / (w+1).
     """
     rates = np.empty(len(successes))
-    for pair in range(len(successes)):
+    for pair in prange(len(successes)):
         all_trials = document_trials[document[pair]]
         others = max(all_trials - trials[pair], 0.0) + document_strength
         other_successes = document_successes[document[pair]] - successes[pair]
