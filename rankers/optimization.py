@@ -23,6 +23,9 @@ def adamw(model: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
             for depth in sorted(groups)
         ],
         weight_decay=settings.weight_decay,
+        # As BERT's own: a smaller one turns the rounding noise of parameters that have no gradient,
+        # such as the scoring head's bias under a softmax, into full steps.
+        eps=1e-6,
         fused=True,
     )
 

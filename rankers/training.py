@@ -85,6 +85,8 @@ def train(
         "training": asdict(training),
         "checkpoints": checkpoints,
     }
+    if checkpoints is not None:
+        checkpoint_storage(checkpoints)
     lists = read_supervised_lists(collection, click_labels, annotations, mix, training)
     if not begin_output(output, "train", settings, resume):
         print(f"{output}: already trained")

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,17 +15,15 @@ import pyarrow as pa
 import pytest
 import ray
 import torch
-from pyftpdlib.authorizers import DummyAuthorizer
-from pyftpdlib.handlers import FTPHandler
-from pyftpdlib.servers import FTPServer
 from ray.cluster_utils import Cluster
 from safetensors.torch import load_file
 
 from clicks import fit_clicks
 from cluster import connect
+from corpus.errors import InputError
 from corpus.preparation import SimulatedWorld, prepare
 from corpus.tables import read_collection, write_table
-from rankers.checkpoints import HISTORY, TRAINING_STATE
+from rankers.checkpoints import HISTORY, TRAINING_STATE, checkpoint_storage
 from rankers.mixing import Ramp
 from rankers.settings import TrainingSettings
 from rankers.small_bert import build_small_bert
@@ -231,31 +228,22 @@ def assert_same(output: Path, undisturbed: Path) -> None:
     assert histories[0] == histories[1]
 
 
-@pytest.fixture
-def ftp(tmp_path: Path) -> Iterator[str]:
-    """The address of a server's folder."""
-    authorizer = DummyAuthorizer()
-    (tmp_path / "remote").mkdir()
-    authorizer.add_user("tests", "tests", str(tmp_path / "remote"), perm="elradfmwMT")
-    handler = type("Handler", (FTPHandler,), {"authorizer": authorizer})
-    server = FTPServer(("127.0.0.1", 0), handler)
-    serving = threading.Thread(target=server.serve_forever, kwargs={"handle_exit": False})
-    serving.start()
-    yield f"ftp://tests:tests@127.0.0.1:{server.address[1]}/runs"
-    server.close_all()
-    serving.join()
-
-
-def test_checkpoints_can_lie_elsewhere(
-    undisturbed: Path, inputs: Path, ftp: str, tmp_path: Path
-) -> None:
+def test_checkpoints_can_lie_elsewhere(undisturbed: Path, inputs: Path, tmp_path: Path) -> None:
     training = settings(inputs / "dropping")
-    output = trained(inputs, tmp_path / "ranker", training, checkpoints=ftp)
+    elsewhere = tmp_path / "runs"
+    output = trained(inputs, tmp_path / "ranker", training, checkpoints=elsewhere.as_uri())
     assert not (output / "checkpoints").exists()
-    kept = list((tmp_path / "remote" / "runs" / "checkpoints").glob(f"*/{TRAINING_STATE}"))
+    kept = list(elsewhere.glob(f"checkpoints/*/{TRAINING_STATE}"))
     assert 1 <= len(kept) <= 2, "the best and the last"
     weights = [load_file(folder / "model.safetensors") for folder in (output, undisturbed)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+
+
+@pytest.mark.parametrize("place", ["nowhere://bucket/run", "s3://bucket/run"])
+def test_a_place_that_cannot_be_reached_is_named(place: str) -> None:
+    """S3 needs a package that is not installed here."""
+    with pytest.raises(InputError, match=place):
+        checkpoint_storage(place)
 
 
 def test_the_settings_work_together(undisturbed: Path, inputs: Path, tmp_path: Path) -> None:
