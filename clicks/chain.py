@@ -36,9 +36,9 @@ class ChainModel(ClickModel):
     the last click; EM sums over that exactly, with a backward and a forward pass over the
     positions (Chuklin, Markov & de Rijke, Click Models for Web Search, 2015, chapter 4).
     Attractiveness is a rate of clicks in expected reads; the priors of rates are learned anew in
-    the iterations 1, 2, 3, 4, 6, 8, 12, 16 and so on, from fewer pairs in the first five of these.
-    Each iteration starts from where the last few lead (`clicks.extrapolation`), since EM creeps
-    where the last click tells little of where the user stopped.
+    the iterations 1, 2, 4, 8 and so on, from fewer pairs in the first three of these. Each
+    iteration starts from where the last few lead (`clicks.extrapolation`), since EM creeps where
+    the last click tells little of where the user stopped.
     """
 
     attractiveness_: PairRates
@@ -94,7 +94,7 @@ class ChainModel(ClickModel):
         numbers = len(start) - pairs * len(self.rates)
         weights = np.ones_like(start)
         weights[numbers:] = 1 / pairs
-        extrapolation = Extrapolation(weights)
+        far, extrapolation = logit(start), Extrapolation(weights)
         for iteration in range(1, self.max_iterations + 1):
             learning = _learn_from(iteration)
             self._step(log, known, clicked.successes, learning)
@@ -106,7 +106,8 @@ class ChainModel(ClickModel):
                 break
             if learning:
                 extrapolation.forget()
-            start = expit(extrapolation.onward(logit(start), logit(end)))
+            far = extrapolation.onward(far, logit(end))
+            start = expit(far)
             self._set_state(start)
 
     def _step(self, log: ClickLog, known: KnownReads, pair_clicks: Array, learning: int) -> None:
@@ -177,8 +178,7 @@ class ChainModel(ClickModel):
 
 
 def _learn_from(iteration: int) -> int:
-    """How many pairs to learn priors from: few in 1, 2, 3, 4 and 6, more in 8, 12, 16 and so on."""
-    power = iteration & -iteration
-    if iteration not in (power, 3 * power):
+    """How many pairs to learn priors from: few in iterations 1, 2, 4, more in 8, 16 and so on."""
+    if iteration & (iteration - 1):
         return 0
     return MOST_TO_LEARN_FROM if iteration >= 8 else FIRST_TO_LEARN_FROM

@@ -65,14 +65,14 @@ def fit_marginals(
     """
     rates = first
     start = _state(rates)
-    extrapolation = Extrapolation(np.full(start.size, 1 / start.shape[1]))
+    far, extrapolation = logit(start.ravel()), Extrapolation(np.ones(start.size))
     iterations, converged = 0, False
     while not converged and iterations < max_iterations:
         rates = _step(log, start, priors)
         end = _state(rates)
         iterations += 1
         converged = bool(np.abs(end - start).mean() < tolerance)
-        far = extrapolation.onward(logit(start).ravel(), logit(end).ravel())
+        far = extrapolation.onward(far, logit(end.ravel()))
         start = expit(far).reshape(end.shape)
     return MarginalFit(rates, iterations, converged)
 
