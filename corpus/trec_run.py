@@ -1,0 +1,89 @@
+"""Reads a TREC run: the candidates that another system found."""
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from rich.progress import open as open_with_progress
+
+from corpus.errors import InputError
+from corpus.tables import Collection, check_table
+
+FIELDS = ("query", "Q0", "document", "rank", "score", "tag")
+
+
+def read_trec_run(path: Path, collection: Collection) -> tuple[pa.Table, Counter[str]]:
+    """Reads the documents that a run holds for the queries of a collection.
+
+    Documents are ranked by score, equal ones in the order of the file; as trec_eval has it, the
+    rank that the file tells is not looked at. Lines of queries and documents that the collection
+    does not hold are set aside and counted, since runs are often made on more than it holds.
+
+    Args:
+        path: of a text file in UTF-8, a line a document, its six `FIELDS` with blanks between.
+        collection: with queries and documents.
+
+    Returns:
+        The table `candidates`, and the count of lines set aside, by reason.
+
+    Raises:
+        InputError: there is no such file; a line has other than six fields, a score that is no
+            finite number, or a pair that an earlier line has; or no line is left. The message
+            names file and line.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; a TREC run is expected")
+    # Ids of the collection stand for those of the file, so that each is in memory once.
+    queries, documents = (
+        {value: value for value in ids.to_pylist()}
+        for ids in (collection.queries["query_id"], collection.documents["doc_id"])
+    )
+    line_of: dict[tuple[str, str], int] = {}
+    scores, aside = [], Counter[str]()
+    with open_with_progress(path, "rb", description=f"reading {path.name}") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            query_id, doc_id, score = _read_line(line, f"{path}: line {number}")
+            if query_id not in queries:
+                aside["lines of unknown queries"] += 1
+            elif doc_id not in documents:
+                aside["lines of unknown documents"] += 1
+            else:
+                pair = (queries[query_id], documents[doc_id])
+                if (earlier := line_of.setdefault(pair, number)) != number:
+                    raise InputError(
+                        f"{path}: line {number} has query {query_id!r} and document {doc_id!r}, as "
+                        f"line {earlier} has; keep one of them"
+                    )
+                scores.append(score)
+    if not scores:
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in aside.items())
+        raise InputError(
+            f"{path}: holds no pair of the collection ({counts or 'it is empty'}); give the "
+            "collection that the run was made on"
+        )
+    run = pd.DataFrame(line_of.keys(), columns=["query_id", "doc_id"]).assign(score=scores)
+    run = run.sort_values(["query_id", "score"], ascending=[True, False], kind="stable")
+    run["rank"] = run.groupby("query_id").cumcount() + 1
+    table = pa.Table.from_pandas(run, preserve_index=False)
+    return check_table(table, "candidates", path, check_keys=False), aside
+
+
+def _read_line(line: bytes, place: str) -> tuple[str, str, float]:
+    """Returns query, document and score."""
+    try:
+        query_id, _, doc_id, _, score, _ = line.decode().split()
+    except ValueError as error:
+        shown = line.decode(errors="replace").strip()
+        raise InputError(
+            f"{place} is {shown!r:.80}, not {len(FIELDS)} fields ({' '.join(FIELDS)}) in UTF-8"
+        ) from error
+    try:
+        if math.isfinite(value := float(score)):
+            return query_id, doc_id, value
+    except ValueError:
+        pass
+    raise InputError(f"{place} has the score {score!r}, which is no finite number")
