@@ -251,7 +251,6 @@ def test_the_settings_work_together(undisturbed: Path, inputs: Path, tmp_path: P
         inputs / "dropping",
         heads="two",
         lora_rank=2,
-        compile=True,
         precision="bf16",
         layer_decay=0.9,
         accumulation=2,
