@@ -78,7 +78,7 @@ class TrainingSettings:
     patience: int = 0
     lists_per_step: int = 8
     accumulation: int = 1
-    tokens_per_pass: int = 8192
+    tokens_per_pass: int = 2048
     learning_rate: float = 1e-3
     warm_up: float = 0.1
     layer_decay: float = 1.0
