@@ -6,4 +6,11 @@ import pyarrow.compute as pc
 
 def document_text(documents: pa.Table) -> list[str]:
     """Title and body of each document as one text."""
-    return pc.binary_join_element_wise(documents["title"], documents["body"], " ").to_pylist()
+    return document_column(documents).to_pylist()
+
+
+def document_column(documents: pa.Table) -> pa.Array:
+    """Title and body of each document as one text, large strings, as they may fill gibibytes."""
+    text = pa.large_string()
+    title, body = (documents[name].cast(text) for name in ("title", "body"))
+    return pc.binary_join_element_wise(title, body, pa.scalar(" ", text)).combine_chunks()

@@ -21,7 +21,7 @@ from rankers.evaluation import (
     query_buckets,
     write_trec_run,
 )
-from rankers.lists import candidate_lists
+from rankers.lists import candidate_ids
 from rankers.reranking import score_candidates
 
 FIRST_STAGE = "first stage"
@@ -62,7 +62,7 @@ def evaluate(
     for ranker in rankers.values():
         check_model(str(ranker))
     tables = read_collection(collection)
-    lists = candidate_lists(tables, split)
+    lists = candidate_ids(tables, split)
     judged = pc.is_in(lists["query_id"], value_set=pc.unique(tables.judgments["query_id"]))
     if not pc.any(judged).as_py():
         raise InputError(f"{collection}: no query of the split {split!r} has human judgments")
@@ -78,7 +78,7 @@ def evaluate(
     (output / "runs").mkdir(exist_ok=True)
     runs = {FIRST_STAGE: _first_stage_run(tables, lists)}
     print(f"scoring {lists.num_rows:,} lists with {', '.join(rankers)}")
-    runs |= score_candidates(lists, rankers, scorers, cpus_per_scorer, use_gpu)
+    runs |= score_candidates(lists, tables.documents, rankers, scorers, cpus_per_scorer, use_gpu)
     values, means = [], []
     buckets = query_buckets(tables.queries, bucket_cuts)
     for name, run in runs.items():

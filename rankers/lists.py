@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -13,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS, frequency_buckets
 from corpus.tables import Collection
-from corpus.texts import document_text
+from corpus.texts import document_column
 from rankers.mixing import Traffic
 from rankers.passes import MODEL_INPUTS, Passes, pad_passes
 
@@ -29,21 +30,33 @@ def candidate_lists(collection: Collection, split: str | None) -> pa.Table:
         split: train, validation or test; None for every query.
 
     Returns:
-        query_id, text, frequency, bucket (its number among `BUCKETS`), doc_ids and documents
-        (lists of strings, by rank), in the order of `collection.queries`. Queries without
-        candidates have no row.
+        What `candidate_ids` returns and documents, lists of their texts.
+
+    Raises:
+        InputError: no query of the split has candidates.
+    """
+    lists = candidate_ids(collection, split)
+    rows = document_rows(lists, collection.documents)
+    texts = document_column(collection.documents).take(rows.flatten())
+    return lists.append_column("documents", in_lists(texts, rows))
+
+
+def candidate_ids(collection: Collection, split: str | None) -> pa.Table:
+    """The candidate list of each query of a split, without the texts of its documents.
+
+    Args:
+        collection: with candidates.
+        split: train, validation or test; None for every query.
+
+    Returns:
+        query_id, text, frequency, bucket (its number among `BUCKETS`) and doc_ids (a list of
+        strings, by rank), in the order of `collection.queries`. Queries without candidates have
+        no row.
 
     Raises:
         InputError: no query of the split has candidates.
     """
     pairs = collection.candidates.to_pandas().sort_values(["query_id", "rank"], kind="stable")
-    texts = dict(
-        zip(
-            collection.documents["doc_id"].to_pylist(),
-            document_text(collection.documents),
-            strict=True,
-        )
-    )
     grouped = pairs.groupby("query_id", sort=False)["doc_id"].agg(list)
     queries = collection.queries.select(["query_id", "text", "frequency"]).to_pandas()
     buckets = frequency_buckets(queries["frequency"].to_numpy())
@@ -56,9 +69,20 @@ def candidate_lists(collection: Collection, split: str | None) -> pa.Table:
         raise InputError(f"no query of the split {split or 'all'!r} has candidates to rank")
     doc_ids = [grouped[query_id] for query_id in queries["query_id"]]
     lists = pa.Table.from_pandas(queries, preserve_index=False)
-    lists = lists.append_column("doc_ids", pa.array(doc_ids))
-    documents = pa.array([[texts[doc_id] for doc_id in ids] for ids in doc_ids])
-    return lists.append_column("documents", documents)
+    return lists.append_column("doc_ids", pa.array(doc_ids))
+
+
+def document_rows(lists: pa.Table, documents: pa.Table) -> pa.ListArray:
+    """Where the documents of each list stand in the table `documents`, as lists of int64."""
+    doc_ids = lists["doc_ids"].combine_chunks()
+    rows = pc.index_in(doc_ids.flatten(), value_set=documents["doc_id"].combine_chunks())
+    return in_lists(rows.cast(pa.int64()), doc_ids)
+
+
+def in_lists(values: pa.Array, like: pa.ListArray) -> pa.ListArray:
+    """Deals values into lists as long as those of `like`, which may be a slice."""
+    offsets = np.append(0, np.cumsum(like.value_lengths().to_numpy()))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
 def add_labels(

@@ -6,12 +6,21 @@ import torch
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from corpus.tables import Collection, empty_table
+from corpus.texts import document_column
 from rankers.cross_encoder import add_adapters, load_cross_encoder
 from rankers.list_ranker import ListRanker, ranking_scores, save_ranker
-from rankers.lists import add_labels, candidate_lists, list_traffic, pad_lists, tokenize_lists
+from rankers.list_scorer import ListScorer
+from rankers.lists import (
+    add_labels,
+    candidate_ids,
+    candidate_lists,
+    list_traffic,
+    pad_lists,
+    tokenize_lists,
+)
 from rankers.mix_file import HEADS_MIX
 from rankers.mixing import ByBucket
-from rankers.reranking import ListScorer
+from rankers.reranking import scoring_blocks
 from rankers.small_bert import build_small_bert
 
 
@@ -179,8 +188,9 @@ def test_two_heads_adapters_and_one_head_are_saved_as_they_score(
             expected = ranking_scores(ranker(batch), mix(1.0, list_traffic(lists)))[batch.where]
         folder = tmp_path_factory.mktemp("ranker")
         save_ranker(model, tokenizer, mix, folder)
-        scorer = ListScorer({"saved": str(folder)})
-        numbered = lists.append_column("row", [range(2)]).append_column("ranker", [["saved"] * 2])
-        scores = scorer(numbered)["score"].to_numpy()
+        scorer = ListScorer({"saved": str(folder)}, document_column(collection.documents))
+        ids = candidate_ids(collection, None)
+        blocks = scoring_blocks(ids, collection.documents, ["saved"], 1)
+        scores = np.concatenate([scorer(block)["score"].to_numpy() for block in blocks])
         np.testing.assert_allclose(scores, expected.numpy(), atol=1e-5)
         assert (folder / HEADS_MIX).exists() == (heads == 2)

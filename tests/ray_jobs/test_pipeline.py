@@ -108,12 +108,14 @@ def test_measures_follow_from_the_trec_runs(finished: Path) -> None:
 
 
 def test_the_ranker_is_a_cross_encoder_of_sentence_transformers(finished: Path) -> None:
-    lists = candidate_lists(read_collection(finished / "collection"), "test")
+    collection = read_collection(finished / "collection")
+    lists = candidate_lists(collection, "test")
     ranker = finished / "rankers" / "famol"
-    ours = score_candidates(lists, {"r": ranker})["r"]["score"].to_numpy()
+    ours = score_candidates(lists.drop_columns(["documents"]), collection.documents, {"r": ranker})
+    scores = ours["r"]["score"].to_numpy()
     pairs = [(row["text"], document) for row in lists.to_pylist() for document in row["documents"]]
     theirs = CrossEncoder(str(ranker)).predict(pairs, convert_to_numpy=True)
-    np.testing.assert_allclose(1 / (1 + np.exp(-ours)), theirs, atol=1e-5)
+    np.testing.assert_allclose(1 / (1 + np.exp(-scores)), theirs, atol=1e-5)
 
 
 def test_the_best_trial_is_a_config_that_train_takes_as_it_is(finished: Path) -> None:

@@ -1,0 +1,151 @@
+"""How fast lists are scored, against CrossEncoder.predict of sentence-transformers.
+
+    OMP_NUM_THREADS=2 python benchmarks/reranking.py --model sentence-transformers/all-MiniLM-L6-v2
+
+Both score the same pairs in one process, in turn, with the same weights in float32 and the same
+threads: `predict` as it comes, and `ListScorer`, which is what the actors of `rerank` run. The
+lengths of pairs spread as web pages' do: log-normal, from 16 to 512 tokens. Prints pairs a second
+by the clock and by processor time (which says more where others use the machine), the best round
+of each, and the largest difference between scores.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+sys.path.pop(0)  # this folder, where a file has the name of a package
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jsonargparse import auto_cli
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from sentence_transformers import CrossEncoder
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+from corpus.tables import SCHEMAS, Collection, empty_table
+from corpus.texts import document_column
+from rankers.cross_encoder import load_cross_encoder
+from rankers.list_scorer import ListScorer
+from rankers.lists import candidate_lists
+from rankers.reranking import scoring_blocks
+from rankers.small_bert import build_small_bert
+
+MEDIAN_TOKENS, SPREAD, FEWEST_TOKENS, MOST_TOKENS = 128, 0.8, 16, 512
+QUERY_WORDS, SPECIAL_TOKENS = 4, 3
+
+
+def main(model: str | None = None, lists: int = 40, depth: int = 25, rounds: int = 3) -> None:
+    """Times both, in turn.
+
+    Args:
+        model: a Hugging Face id or a folder, which gets a fresh head if it has none; left out,
+            random weights in the shape of MiniLM-L6.
+        lists: queries.
+        depth: documents of each.
+        rounds: how often each scores all pairs.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        ranker = Path(folder)
+        save_cross_encoder(model, ranker)
+        collection = make_collection(whole_words(ranker), lists, depth)
+        listed = candidate_lists(collection, None)
+        blocks = list(
+            scoring_blocks(listed.drop_columns(["documents"]), collection.documents, ["r"], 1)
+        )
+        pairs = [
+            (row["text"], document) for row in listed.to_pylist() for document in row["documents"]
+        ]
+        cross_encoder = CrossEncoder(str(ranker))
+        scorer = ListScorer({"r": str(ranker)}, document_column(collection.documents))
+
+        def list_scores() -> NDArray[np.float32]:
+            logits = np.concatenate([scorer(block)["score"].to_numpy() for block in blocks])
+            return 1 / (1 + np.exp(-logits))
+
+        compare(
+            {
+                "CrossEncoder.predict": lambda: cross_encoder.predict(pairs),
+                "ListScorer": list_scores,
+            },
+            rounds,
+        )
+
+
+def compare(scorers: dict[str, Callable[[], NDArray[np.float32]]], rounds: int) -> None:
+    """Prints the speed of each, and how far their scores lie apart."""
+    clock, processor = (dict.fromkeys(scorers, np.inf) for _ in range(2))
+    scores = {}
+    for number in range(rounds):
+        for name, score in scorers.items():
+            start, used = time.perf_counter(), time.process_time()
+            scores[name] = score()
+            seconds, used = time.perf_counter() - start, time.process_time() - used
+            took = f"{seconds:.1f} s, {used:.1f} s of processors"
+            print(f"round {number + 1}: {name} {took}", flush=True)
+            clock[name] = min(clock[name], seconds)
+            processor[name] = min(processor[name], used)
+    first, second = scores
+    table = Table("", "pairs/s", "pairs/s of a processor")
+    for name in scorers:
+        pairs = len(scores[name])
+        table.add_row(name, f"{pairs / clock[name]:.1f}", f"{pairs / processor[name]:.1f}")
+    ratios = [seconds[first] / seconds[second] for seconds in (clock, processor)]
+    table.add_row("ratio", *(f"{ratio:.2f}" for ratio in ratios))
+    Console().print(table)
+    print(f"threads: {torch.get_num_threads()}; largest difference between scores:", end=" ")
+    print(f"{np.abs(scores[first] - scores[second]).max():.1e}")
+
+
+def save_cross_encoder(model: str | None, folder: Path) -> None:
+    """Saves a model with one head, so that both sides read the same weights."""
+    torch.manual_seed(0)
+    if model is not None:
+        network, tokenizer = load_cross_encoder(model, MOST_TOKENS)
+    else:
+        words = ["".join(letters) for letters in product("abcdefghijkl", repeat=3)]
+        build_small_bert(make_collection(words, 100, 10), folder, seed=0)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        config = BertConfig(hidden_size=384, intermediate_size=1536, num_hidden_layers=6)
+        config.num_labels = 1
+        network = BertForSequenceClassification(config)
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def whole_words(ranker: Path) -> list[str]:
+    """Words that are one token each."""
+    vocabulary = AutoTokenizer.from_pretrained(ranker).get_vocab()
+    return sorted(
+        word for word in vocabulary if word.isascii() and word.isalpha() and len(word) > 2
+    )
+
+
+def make_collection(words: list[str], lists: int, depth: int) -> Collection:
+    """Queries, each with documents of its own."""
+    rng = np.random.default_rng(0)
+    tokens = np.exp(rng.normal(np.log(MEDIAN_TOKENS), SPREAD, lists * depth))
+    tokens = tokens.clip(FEWEST_TOKENS, MOST_TOKENS).astype(int) - QUERY_WORDS - SPECIAL_TOKENS
+    doc_ids = [f"d{number}" for number in range(lists * depth)]
+    query_ids = [f"q{number}" for number in range(lists)]
+    queries = [" ".join(rng.choice(words, QUERY_WORDS)) for _ in query_ids]
+    bodies = [" ".join(rng.choice(words, count)) for count in tokens]
+    rank = np.tile(np.arange(1, depth + 1), lists)
+    tables = {
+        "queries": [query_ids, queries, [1] * lists],
+        "documents": [doc_ids, [""] * len(doc_ids), bodies],
+        "candidates": [np.repeat(query_ids, depth), doc_ids, rank, 1.0 / rank],
+    }
+    filled = {name: pa.table(columns, schema=SCHEMAS[name]) for name, columns in tables.items()}
+    return Collection(
+        **filled, **{name: empty_table(name) for name in ("sessions", "judgments", "splits")}
+    )
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)

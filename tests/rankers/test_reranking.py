@@ -1,0 +1,166 @@
+"""The same scores whoever asks: a pair by itself, one process, a pool; parquet or a TREC run."""
+
+from pathlib import Path
+
+import ir_measures
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.typing import NDArray
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    PreTrainedConfig,
+    RobertaConfig,
+)
+
+from corpus.errors import InputError
+from corpus.tables import Collection, empty_table, read_collection, write_collection
+from corpus.texts import document_column
+from rankers.cross_encoder import load_cross_encoder
+from rankers.list_ranker import save_ranker
+from rankers.list_scorer import ListScorer, end_at_first_token
+from rankers.lists import candidate_ids, candidate_lists, list_traffic
+from rankers.mixing import FrequencySigmoid
+from rankers.reranking import rerank, score_candidates, scoring_blocks
+from rankers.small_bert import build_small_bert
+from tests.annotation.conftest import cluster
+from tests.conftest import make_table
+
+__all__ = ["cluster"]
+
+WORDS = ["tide", "moon", "bread", "rye", "fox", "train", "night", "Paris"]
+MIX = FrequencySigmoid(midpoint=15.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection of sixty queries, with one to twenty documents of one to eighty words."""
+    rng = np.random.default_rng(0)
+    queries: list[tuple[object, ...]] = [
+        (f"q{number}", WORDS[number % 8], number // 2) for number in range(60)
+    ]
+    documents: list[tuple[object, ...]] = [
+        (f"d{number}", "", " ".join(rng.choice(WORDS, rng.integers(1, 80))))
+        for number in range(100)
+    ]
+    candidates: list[tuple[object, ...]] = [
+        (query_id, f"d{number}", rank, 1 / rank)
+        for query_id, _, _ in queries
+        for rank, number in enumerate(rng.permutation(100)[: rng.integers(1, 20)], 1)
+    ]
+    filled = {
+        "queries": make_table("queries", queries),
+        "documents": make_table("documents", documents),
+        "candidates": make_table("candidates", candidates),
+    }
+    empty = {name: empty_table(name) for name in ("sessions", "judgments", "splits")}
+    folder = tmp_path_factory.mktemp("collection")
+    write_collection(Collection(**filled, **empty), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def collection(folder: Path) -> Collection:
+    return read_collection(folder)
+
+
+@pytest.fixture(scope="module")
+def ranker(collection: Collection, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One with two heads, which cuts pairs at 48 tokens."""
+    folder = tmp_path_factory.mktemp("ranker")
+    build_small_bert(collection, folder, seed=0)
+    torch.manual_seed(0)
+    model, tokenizer = load_cross_encoder(str(folder), 48, heads=2)
+    torch.nn.init.normal_(model.classifier.weight)
+    save_ranker(model, tokenizer, MIX, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scores(collection: Collection, ranker: Path) -> NDArray[np.float32]:
+    """Of all pairs, by one process."""
+    scorer = ListScorer({"r": str(ranker)}, document_column(collection.documents))
+    blocks = scoring_blocks(candidate_ids(collection, None), collection.documents, ["r"], 1)
+    return np.concatenate([scorer(block)["score"].to_numpy() for block in blocks])
+
+
+def test_a_pair_has_the_score_that_it_has_by_itself(
+    collection: Collection, ranker: Path, scores: NDArray[np.float32]
+) -> None:
+    lists = candidate_lists(collection, None)
+    model, tokenizer = load_cross_encoder(str(ranker), heads=2)
+    alone = []
+    weights = MIX(1.0, list_traffic(lists)).tolist()
+    for row, weight in zip(lists.to_pylist(), weights, strict=True):
+        for document in row["documents"]:
+            pair = tokenizer(row["text"], document, truncation=True, return_tensors="pt")
+            with torch.inference_mode():
+                clicks, relevance = model.eval()(**pair).logits[0].tolist()
+            alone.append(weight * clicks + (1 - weight) * relevance)
+    assert np.std(scores) > 0.1
+    np.testing.assert_allclose(scores, alone, rtol=1e-5)
+
+
+@pytest.mark.parametrize("config", [BertConfig, ElectraConfig, RobertaConfig, DistilBertConfig])
+def test_the_last_layer_can_end_at_the_first_token(config: type[PreTrainedConfig]) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 99}
+    sizes |= {"num_labels": 1}
+    model = AutoModelForSequenceClassification.from_config(config(**sizes)).eval()
+    ids, mask = torch.randint(3, 99, (4, 20)), torch.ones(4, 20, dtype=torch.long)
+    mask[2, 7:] = 0
+    with torch.inference_mode():
+        whole = model(input_ids=ids, attention_mask=mask).logits
+        end_at_first_token(model)
+        torch.testing.assert_close(model(input_ids=ids, attention_mask=mask).logits, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_a_pool_scores_as_one_process_does(
+    collection: Collection, ranker: Path, scores: NDArray[np.float32]
+) -> None:
+    lists = candidate_ids(collection, None)
+    rankers = {"r": ranker, "again": ranker}
+    runs = score_candidates(lists, collection.documents, rankers, scorers=2)
+    assert list(runs) == ["r", "again"]
+    for run in runs.values():
+        assert run["query_id"].unique().tolist() == lists["query_id"].to_pylist()
+        assert run["doc_id"].tolist() == lists["doc_ids"].combine_chunks().flatten().to_pylist()
+        np.testing.assert_allclose(run["score"], scores, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_a_trec_run_is_reranked_as_the_same_candidates_are(
+    folder: Path,
+    collection: Collection,
+    ranker: Path,
+    scores: NDArray[np.float32],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    candidates = collection.candidates.to_pandas().sample(frac=1, random_state=0)
+    lines = [
+        f"{row.query_id} Q0 {row.doc_id} 0 {row.score} bm25" for row in candidates.itertuples()
+    ]
+    first = tmp_path / "first.run"
+    first.write_text("\n".join([*lines, "q1 Q0 unknown 0 9 bm25"]))
+    rerank(folder, ranker, tmp_path / "out", run=first, scorers=2)
+    assert f"{first}: set aside 1 lines of unknown documents" in capsys.readouterr().out
+    run = pd.read_parquet(tmp_path / "out" / "run.parquet")
+    lists = candidate_ids(collection, None)
+    assert run["doc_id"].tolist() == lists["doc_ids"].combine_chunks().flatten().to_pylist()
+    np.testing.assert_allclose(run["score"], scores, rtol=1e-5)
+    written = list(ir_measures.read_trec_run(str(tmp_path / "out" / "run.trec")))
+    assert {(row.query_id, row.doc_id): row.score for row in written} == pytest.approx(
+        dict(zip(zip(run["query_id"], run["doc_id"], strict=True), run["score"], strict=True))
+    )
+    rerank(folder, ranker, tmp_path / "out", run=first, resume=True)
+    assert "already reranked" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"was begun with run = .*first\.run"):
+        rerank(folder, ranker, tmp_path / "out", resume=True)
