@@ -198,7 +198,9 @@ def test_workers_and_parts_share_a_step_as_if_one_took_it_whole(
     """Shards hold unequal numbers of lists here, and some parts are empty."""
     states = []
     for workers, accumulation in ((1, 1), (2, 1), (2, 2)):
-        training = settings(inputs / "exact", workers=workers, accumulation=accumulation, epochs=2)
+        # Slowly: AdamW makes steps even of the rounding of gradients that ought to be zero.
+        changes = {"workers": workers, "accumulation": accumulation, "learning_rate": 1e-4}
+        training = settings(inputs / "exact", epochs=2, **changes)
         states.append(last_state(trained(inputs, tmp_path / f"{workers}-{accumulation}", training)))
     for state in states[1:]:
         assert state["ranker"].keys() == states[0]["ranker"].keys()
