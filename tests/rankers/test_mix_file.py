@@ -36,7 +36,8 @@ def test_a_mix_comes_back_as_it_was_written(mix: Mix) -> None:
 
 
 def test_every_mix_can_be_written() -> None:
-    assert {kind.__name__ for kind in Mix.__subclasses__()} <= KINDS.keys()
+    ours = {kind for kind in Mix.__subclasses__() if kind.__module__ == Mix.__module__}
+    assert {kind.__name__ for kind in ours} <= KINDS.keys()
 
 
 def test_a_ranker_without_the_file_has_one_head(tmp_path: Path) -> None:
