@@ -269,5 +269,5 @@ def test_the_settings_work_together(undisturbed: Path, inputs: Path, tmp_path: P
     assert load_file(output / "model.safetensors")["classifier.weight"].shape[0] == 2
     assert (output / "heads_mix.json").exists()
     assert (output / "mlflow.db").exists()
-    [epoch] = json.loads((output / HISTORY).read_text())
-    assert epoch["validation_ndcg"] > 0.5
+    learned = [value for name, value in state.items() if "lora_B" in name]
+    assert learned and all(value.any() for value in learned), "they start at zero"
