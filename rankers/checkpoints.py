@@ -103,8 +103,9 @@ def _content(checkpoint: ray.train.Checkpoint, name: str) -> bytes:
 
 class _WholeFile(LocalFileOpener):  # type: ignore[misc]
     def close(self) -> None:
-        super().close()
-        self.commit()
+        if not self.closed:
+            super().close()
+            self.commit()
 
 
 class WholeFileSystem(LocalFileSystem):  # type: ignore[misc]

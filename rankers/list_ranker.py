@@ -80,7 +80,7 @@ def computing_in(precision: str, device: torch.device) -> AbstractContextManager
     has_bf16 = (
         torch.cuda.is_bf16_supported(including_emulation=False)
         if device.type == "cuda"
-        else torch.cpu._is_amx_tile_supported()
+        else bool(torch.cpu.get_capabilities().get("amx_bf16"))
     )
     mixed = precision == "bf16" or (precision == "auto" and has_bf16)
     return torch.autocast(device.type, torch.bfloat16, enabled=mixed)

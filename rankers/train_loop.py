@@ -1,11 +1,10 @@
 """The train loop: what Ray Train runs on every worker."""
 
 import logging
-import time
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,29 +15,16 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import LambdaLR
-from transformers import PreTrainedTokenizerBase
 
 from corpus.tables import write_parquet
-from rankers.checkpoints import (
-    History,
-    Stateful,
-    Trained,
-    report,
-    report_within_epoch,
-    restore,
-)
-from rankers.cross_encoder import add_adapters, load_cross_encoder
+from rankers.checkpoints import History, report, report_within_epoch, restore
+from rankers.learner import Learner, WorkerTask, build_learner
 from rankers.list_file import ListFile
 from rankers.list_order import Parts, epoch_order, read_steps, steps_per_epoch
-from rankers.list_ranker import ListRanker, computing_in, save_ranker
-from rankers.mixing import Mix
-from rankers.objective import Objective
-from rankers.optimization import adamw, warm_up_and_decay
-from rankers.session_loss import SessionLoss
+from rankers.list_ranker import computing_in, save_ranker
 from rankers.settings import TrainingSettings
 from rankers.trackers import open_trackers
-from rankers.training_log import SUMS, TrainingLog
+from rankers.training_log import SUMS
 from rankers.validation import VALIDATION_MEASURE, validate
 
 # Of an epoch's metrics, those on its line in the terminal; all are in history.json.
@@ -47,84 +33,6 @@ SHOWN = (
     *("pairs_per_second", "waiting_share", VALIDATION_MEASURE, "seconds"),
 )
 SPOILED = SUMS.index("spoiled")
-
-
-@dataclass(frozen=True)
-class TrainingInput:
-    """What is made once of supervised lists, for all workers, and all trials of a search, to read.
-
-    Attributes:
-        backbone: a Hugging Face id or a folder that every worker reads.
-        training: file of the tokenized training lists, which every worker reads.
-        validation: file of the tokenized validation lists.
-        judgments: of validation queries; empty where there are none.
-        highest_grade: of the annotations; their labels are divided by it.
-        mean_power: mean over the training queries of what `query_weight` takes of their searches.
-        positions: of the longest page, where sessions are learned from.
-        propensities: of positions, where the click objective needs them.
-    """
-
-    backbone: str
-    training: Path
-    validation: Path
-    judgments: pa.Table
-    highest_grade: int
-    mean_power: float = 1.0
-    positions: int = 0
-    propensities: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class WorkerTask:
-    """What a training worker is to do.
-
-    Attributes:
-        folder: of the ranker, which the first worker can write into.
-        settings: of the training.
-        mix: the click weight.
-        input: what to read.
-        live: whether someone watches a terminal.
-    """
-
-    folder: Path
-    settings: TrainingSettings
-    mix: Mix
-    input: TrainingInput
-    live: bool
-
-
-@dataclass
-class Learner:
-    """What a worker trains, and by what.
-
-    Attributes:
-        ranker: on the worker's device.
-        distributed: the same, which sums gradients over workers.
-        tokenizer: of the ranker.
-        objective: the loss.
-        optimizer: AdamW.
-        schedule: of its learning rate; `last_epoch` is the number of steps that are done.
-        log: of the epoch.
-    """
-
-    ranker: ListRanker
-    distributed: nn.Module
-    tokenizer: PreTrainedTokenizerBase
-    objective: Objective
-    optimizer: torch.optim.Optimizer
-    schedule: LambdaLR
-    log: TrainingLog
-
-    @property
-    def state(self) -> dict[str, Stateful]:
-        """What a checkpoint keeps."""
-        return {
-            "ranker": Trained(self.ranker),
-            "optimizer": self.optimizer,
-            "schedule": self.schedule,
-            "objective": self.objective,
-            "log": self.log,
-        }
 
 
 def train_worker(task: WorkerTask) -> str | None:
@@ -142,8 +50,8 @@ def train_worker(task: WorkerTask) -> str | None:
     settings = task.settings
     training, validation = ListFile(task.input.training), ListFile(task.input.validation)
     of_epoch = steps_per_epoch(len(training), settings.lists_per_step)
-    learner = _learner(task, of_epoch * settings.epochs)
-    history = restore(learner.state)
+    learner = build_learner(task, of_epoch * settings.epochs)
+    history, stopped = restore(learner.state), None
     first = ray.train.get_context().get_world_rank() == 0
     if first:
         done = learner.schedule.last_epoch
@@ -152,16 +60,23 @@ def train_worker(task: WorkerTask) -> str | None:
     for epoch in range(len(history), settings.epochs):
         if has_stopped_improving(history, settings.patience):
             break
-        start = time.perf_counter()
         done = learner.schedule.last_epoch - epoch * of_epoch
         order = epoch_order(len(training), settings.lists_per_step, settings.seed, epoch)[done:]
         if done == 0:
             learner.log.begin_epoch()
         if stopped := _train_epoch(learner, task, training, order, history):
-            return stopped
+            break
         metrics = learner.log.epoch()
-        metrics |= _validate(learner, task, validation)
-        metrics["seconds"] = time.perf_counter() - start
+        with computing_in(settings.precision, ray.train.torch.get_device()):
+            metrics |= validate(
+                learner.ranker,
+                validation,
+                task.input.judgments,
+                task.mix,
+                learner.tokenizer.pad_token_id,
+                settings.tokens_per_pass,
+            )
+        metrics["seconds"] = learner.log.seconds
         history.append({"epoch": epoch + 1, **metrics})
         save = partial(save_ranker, learner.ranker.model, learner.tokenizer, task.mix)
         report(history[-1], history, learner.state, save)
@@ -170,33 +85,7 @@ def train_worker(task: WorkerTask) -> str | None:
             shown = "  ".join(f"{name} {metrics[name]:.4g}" for name in SHOWN)
             print(f"{task.folder.name}: epoch {epoch + 1}/{settings.epochs}  {shown}", flush=True)
     learner.log.close()
-    return None
-
-
-def _learner(task: WorkerTask, steps: int) -> Learner:
-    settings = task.settings
-    torch.manual_seed(settings.seed)
-    heads = 2 if settings.heads == "two" else 1
-    model, tokenizer = load_cross_encoder(task.input.backbone, settings.max_length, heads)
-    if settings.lora_rank:
-        model = add_adapters(model, settings.lora_rank)
-    if settings.compile:
-        model.compile(dynamic=True)
-    ranker = ListRanker(model)
-    # Moves it to the worker's device too.
-    distributed = ray.train.torch.prepare_model(ranker)
-    optimizer = adamw(ranker, settings)
-    return Learner(
-        ranker=ranker,
-        distributed=distributed,
-        tokenizer=tokenizer,
-        objective=_objective(task).to(ray.train.torch.get_device()),
-        optimizer=optimizer,
-        schedule=LambdaLR(
-            optimizer, partial(warm_up_and_decay, steps=steps, warm_up=settings.warm_up)
-        ),
-        log=TrainingLog(task.folder.name, steps),
-    )
+    return stopped
 
 
 def _train_epoch(
@@ -252,13 +141,7 @@ def _train_step(learner: Learner, parts: Parts, settings: TrainingSettings) -> b
     learner.optimizer.zero_grad()
     values = []
     for number, (table, batch) in enumerate(parts):
-        # DDP sums gradients over workers with the last part's alone.
-        last = number == len(parts) - 1
-        with (
-            nullcontext()
-            if last or not isinstance(model, DistributedDataParallel)
-            else model.no_sync()
-        ):
+        with _gradients_of(model, last=number == len(parts) - 1):
             with computing_in(settings.precision, device):
                 scores = model(batch)
             values.append(objective(scores, batch.labels, table, progress, _sum_over_workers))
@@ -275,38 +158,11 @@ def _train_step(learner: Learner, parts: Parts, settings: TrainingSettings) -> b
     return True
 
 
-def _validate(learner: Learner, task: WorkerTask, lists: ListFile) -> dict[str, float]:
-    settings = task.settings
-    with computing_in(settings.precision, ray.train.torch.get_device()):
-        return validate(
-            learner.ranker,
-            lists,
-            task.input.judgments,
-            task.mix,
-            learner.tokenizer.pad_token_id,
-            settings.tokens_per_pass,
-        )
-
-
-def _objective(task: WorkerTask) -> Objective:
-    settings, sessions = task.settings, None
-    # Of annotations alone there are no pages.
-    if settings.click_objective != "labels" and task.input.positions:
-        sessions = SessionLoss(
-            settings.click_objective,
-            task.input.positions,
-            task.input.propensities,
-            settings.max_weight,
-        )
-    return Objective(
-        task.mix,
-        settings.loss,
-        task.input.highest_grade,
-        sessions,
-        settings.query_weight,
-        task.input.mean_power,
-        settings.balance_losses,
-    )
+def _gradients_of(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
+    """DDP sums gradients over workers with those of the last part of a step alone."""
+    if last or not isinstance(model, DistributedDataParallel):
+        return nullcontext()
+    return model.no_sync()
 
 
 def _sum_over_workers(value: Tensor) -> Tensor:

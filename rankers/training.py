@@ -28,6 +28,7 @@ from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from rankers.checkpoints import TRAINING_STATE, checkpoint_storage
 from rankers.cross_encoder import load_cross_encoder
+from rankers.learner import TrainingInput, WorkerTask
 from rankers.list_file import write_lists
 from rankers.lists import tokenize_lists
 from rankers.mix_file import mix_as_json
@@ -37,7 +38,7 @@ from rankers.pages import longest_page
 from rankers.settings import TrainingSettings
 from rankers.small_bert import build_small_bert
 from rankers.supervision import SMALL_BERT, SupervisedLists, read_supervised_lists
-from rankers.train_loop import TrainingInput, WorkerTask, train_worker
+from rankers.train_loop import train_worker
 from rankers.validation import VALIDATION_MEASURE
 
 HIGHEST_GRADE = 3
@@ -118,7 +119,10 @@ def tokenize_input(
     if backbone == SMALL_BERT:
         backbone = str(folder / SMALL_BERT)
         if not Path(backbone).exists():
-            build_small_bert(lists.collection, Path(backbone), training.seed)
+            # Elsewhere first: what a kill leaves must not be taken for a whole one.
+            begun = folder / f"{SMALL_BERT}.begun"
+            build_small_bert(lists.collection, begun, training.seed)
+            begun.rename(backbone)
     _, tokenizer = load_cross_encoder(backbone, training.max_length)
     tokenize = partial(tokenize_lists, tokenizer=tokenizer, max_length=training.max_length)
     files = {name: folder / "lists" / f"{name}.arrow" for name in ("training", "validation")}

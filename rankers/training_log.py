@@ -47,6 +47,11 @@ class TrainingLog:
         self._norms = torch.zeros(2, dtype=torch.float64)
         self._rate = 0.0
 
+    @property
+    def seconds(self) -> float:
+        """That the epoch has taken so far, without those between an interruption and its end."""
+        return time.perf_counter() - self._start
+
     def waiting_for(self, steps: Iterable[Parts]) -> Iterator[Parts]:
         """The steps, with the time that each lets training wait."""
         asked = time.perf_counter()
@@ -111,7 +116,7 @@ class TrainingLog:
             padding_share of the tokens; and waiting_share, of the time, for batches.
         """
         sums = dict(zip(SUMS, self._sums.tolist(), strict=True))
-        seconds = time.perf_counter() - self._start
+        seconds = self.seconds
         workers = ray.train.get_context().get_world_size()
         norm, steps = self._norms.tolist()
         return {
@@ -137,8 +142,7 @@ class TrainingLog:
 
     def state_dict(self) -> dict[str, Any]:
         """What the rest of the epoch is added to."""
-        seconds = time.perf_counter() - self._start
-        return {"sums": self._sums, "norms": self._norms, "seconds": seconds}
+        return {"sums": self._sums, "norms": self._norms, "seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from a state of `state_dict`."""

@@ -15,10 +15,10 @@ from ray.tune.search.optuna import OptunaSearch
 from cluster import connect
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
+from rankers.learner import TrainingInput
 from rankers.mixing import Mix
 from rankers.settings import TrainingSettings
 from rankers.supervision import SupervisedLists, read_supervised_lists
-from rankers.train_loop import TrainingInput
 from rankers.training import fit_ranker, tokenize_input
 from rankers.validation import VALIDATION_MEASURE
 from tuning.analysis import print_trials, write_analysis

@@ -270,4 +270,5 @@ def test_the_settings_work_together(undisturbed: Path, inputs: Path, tmp_path: P
     assert (output / "heads_mix.json").exists()
     assert (output / "mlflow.db").exists()
     learned = [value for name, value in state.items() if "lora_B" in name]
-    assert learned and all(value.any() for value in learned), "they start at zero"
+    assert learned
+    assert all(value.any() for value in learned), "they start at zero"
