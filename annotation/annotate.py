@@ -42,14 +42,9 @@ from cluster import connect
 from corpus.errors import InputError
 from corpus.mapped_tables import map_table
 from corpus.output_folder import begin_output, finish_output
-from corpus.tables import (
-    Collection,
-    check_table,
-    empty_table,
-    read_collection,
-    table_path,
-    write_parquet,
-)
+from corpus.schemas import empty_table
+from corpus.table_checks import check_table
+from corpus.tables import Collection, read_collection, table_path, write_parquet
 
 DEMO_JUDGE = "demo-judge"
 

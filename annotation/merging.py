@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output, warn_unfinished
-from corpus.tables import SCHEMAS, read_table, write_table
+from corpus.schemas import SCHEMAS
+from corpus.tables import read_table, write_table
 
 Rule = Literal["mean", "median", "majority"]
 MERGED = "merged"

@@ -35,7 +35,8 @@ from annotation.encoding import EncodedPrompt, PromptEncoder
 from annotation.engine import Answer, AnswerForm, EngineChoice, Secret
 from annotation.judge import demo_judge
 from cluster import connect
-from corpus.tables import Collection, empty_table, write_collection
+from corpus.schemas import empty_table
+from corpus.tables import Collection, write_collection
 
 DOCUMENTS_PER_QUERY = 12
 WORDS = ["night", "train", "sleeper", "Vienna", "Paris", "ticket", "platform", "luggage"]

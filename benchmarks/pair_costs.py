@@ -18,7 +18,8 @@ from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 
-from corpus.tables import Collection, empty_table
+from corpus.schemas import empty_table
+from corpus.tables import Collection
 from rankers.cross_encoder import load_cross_encoder
 from rankers.list_file import ListFile, write_lists
 from rankers.list_order import epoch_order, read_steps

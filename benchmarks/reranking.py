@@ -28,7 +28,8 @@ from rich.table import Table
 from sentence_transformers import CrossEncoder
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from corpus.tables import SCHEMAS, Collection, empty_table
+from corpus.schemas import SCHEMAS, empty_table
+from corpus.tables import Collection
 from corpus.texts import document_column
 from rankers.cross_encoder import load_cross_encoder
 from rankers.list_scorer import ListScorer

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from clicks.click_log import ClickLog, Pairs, encode_sessions, read_click_log
 from clicks.shrinkage import Array, PairRates
 from corpus.errors import InputError
-from corpus.tables import check_table, write_parquet
+from corpus.table_checks import check_table
+from corpus.tables import write_parquet
 
 
 class ClickModel(ABC):

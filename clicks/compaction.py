@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from clicks.string_bytes import one_array, surely_distinct
 from corpus.errors import InputError
-from corpus.tables import SCHEMAS, check_table
+from corpus.schemas import SCHEMAS
+from corpus.table_checks import check_table
 
 SEPARATOR = "\x1f"
 EXACT_BITS = 52  # as many clicks as one float64 tells apart

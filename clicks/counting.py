@@ -11,7 +11,7 @@ import ray.data
 from clicks.compaction import distinct_sessions
 from cluster import connect
 from corpus.errors import InputError
-from corpus.tables import SCHEMAS
+from corpus.schemas import SCHEMAS
 
 PARTS = 64
 

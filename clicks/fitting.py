@@ -26,7 +26,8 @@ from clicks.propensities import (
 from clicks.user_browsing import UserBrowsingModel
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
-from corpus.tables import empty_table, read_table, table_path, write_parquet, write_table
+from corpus.schemas import empty_table
+from corpus.tables import read_table, table_path, write_parquet, write_table
 
 Labels = Literal[
     "ipw",

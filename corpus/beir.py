@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpus.errors import InputError
-from corpus.tables import Collection, check_table, empty_table
+from corpus.schemas import empty_table
+from corpus.table_checks import check_table
+from corpus.tables import Collection
 
 
 def read_beir(folder: str | Path) -> tuple[Collection, dict[str, int]]:

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from corpus.tables import Collection, check_table
+from corpus.table_checks import check_table
+from corpus.tables import Collection
 from corpus.texts import document_text
 
 

@@ -13,7 +13,9 @@ from rich.console import Console
 
 from corpus.candidates import rank_shown, sum_positions
 from corpus.errors import InputError
-from corpus.tables import SCHEMAS, check_table, table_path, write_parquet
+from corpus.schemas import SCHEMAS
+from corpus.table_checks import check_table
+from corpus.tables import table_path, write_parquet
 
 ROWS_PER_PART = 50_000
 

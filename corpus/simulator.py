@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from corpus.errors import InputError
 from corpus.frequency import count_frequency
-from corpus.tables import Collection, check_table
+from corpus.table_checks import check_table
+from corpus.tables import Collection
 
 ZIPF_EXPONENT = 0.83
 POSITION_BIAS = 1.0

@@ -3,7 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from corpus.tables import SPLITS, check_table
+from corpus.schemas import SPLITS
+from corpus.table_checks import check_table
 
 
 def split_queries(queries: pa.Table, seed: int) -> pa.Table:

@@ -9,7 +9,8 @@ import pyarrow as pa
 from rich.progress import open as open_with_progress
 
 from corpus.errors import InputError
-from corpus.tables import Collection, check_table
+from corpus.table_checks import check_table
+from corpus.tables import Collection
 
 FIELDS = ("query", "Q0", "document", "rank", "score", "tag")
 

@@ -35,8 +35,10 @@ from numpy.typing import NDArray
 
 from corpus.candidates import bm25_scores
 from corpus.errors import InputError
+from corpus.schemas import empty_table
 from corpus.simulator import simulate_sessions
-from corpus.tables import Collection, check_table, empty_table
+from corpus.table_checks import check_table
+from corpus.tables import Collection
 
 VOCABULARY_PATH = Path(__file__).with_name("world_vocabulary.yaml")
 HIGHEST_GRADE = 3

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import settings
 
-from corpus.tables import SCHEMAS, Collection
+from corpus.schemas import SCHEMAS
+from corpus.tables import Collection
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = Path(os.environ.get("TANDEM_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))

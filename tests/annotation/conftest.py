@@ -12,7 +12,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from annotation.prompts import StrategyName, load_prompt
-from corpus.tables import SCHEMAS, Collection, empty_table, write_collection
+from corpus.schemas import SCHEMAS, empty_table
+from corpus.tables import Collection, write_collection
 
 QUERIES = {"q1": "night trains", "q2": "夜行列车 去 巴黎", "q3": "  ", "q4": "قطار الليل 🚂"}
 # So many that an interruption finds the job at work.

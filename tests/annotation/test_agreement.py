@@ -12,14 +12,8 @@ import pytest
 from annotation.agreement import agreement, grades_of_clicks, human_grades, measures
 from annotation.merging import merge, merge_annotations
 from corpus.errors import InputError
-from corpus.tables import (
-    SCHEMAS,
-    Collection,
-    empty_table,
-    read_table,
-    write_collection,
-    write_table,
-)
+from corpus.schemas import SCHEMAS, empty_table
+from corpus.tables import Collection, read_table, write_collection, write_table
 
 
 def pairs_of(grades: list[int], references: list[int]) -> pd.DataFrame:

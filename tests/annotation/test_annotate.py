@@ -11,7 +11,8 @@ from annotation.annotate import annotate
 from annotation.pairs import pairs_to_annotate
 from annotation.vllm_engine import VllmPool
 from corpus.errors import InputError
-from corpus.tables import SCHEMAS, Collection, empty_table, write_table
+from corpus.schemas import SCHEMAS, empty_table
+from corpus.tables import Collection, write_table
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from annotation.pairs import (
     spend_budget,
 )
 from corpus.errors import InputError
-from corpus.tables import SCHEMAS, Collection, empty_table
+from corpus.schemas import SCHEMAS, empty_table
+from corpus.tables import Collection
 
 QUERIES = 10
 DOCUMENTS = 4

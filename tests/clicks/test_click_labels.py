@@ -7,7 +7,8 @@ import pytest
 from clicks import PositionBasedModel, inverse_propensity_labels
 from clicks.click_labels import relevance_labels
 from corpus.errors import InputError
-from corpus.tables import SCHEMAS, check_table
+from corpus.schemas import SCHEMAS
+from corpus.table_checks import check_table
 
 AB, BA = ["a", "b"], ["b", "a"]
 # Page a, b: 8 sessions with 4 clicks on a and 1 on b; page b, a: 2 with 1 click on b and 2 on a.

@@ -27,7 +27,7 @@ from clicks import (
 from clicks.fitting import CLICK_MODELS
 from clicks.shrinkage import PairRates
 from corpus.errors import InputError
-from corpus.tables import SCHEMAS
+from corpus.schemas import SCHEMAS
 
 MODELS = list(CLICK_MODELS.values())
 Page = tuple[str, list[str]]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from clicks import compact_sessions, list_results
 from corpus.errors import InputError
-from corpus.tables import SCHEMAS
+from corpus.schemas import SCHEMAS
 
 Session = tuple[str, list[str], list[bool]]
 

@@ -13,7 +13,8 @@ from ray.cluster_utils import Cluster
 from clicks import DynamicBayesianNetwork, PositionBasedModel, distinct_sessions, fit_clicks
 from clicks.counting import count_sessions
 from corpus.errors import InputError
-from corpus.tables import SCHEMAS, read_table, write_table
+from corpus.schemas import SCHEMAS
+from corpus.tables import read_table, write_table
 
 
 @pytest.fixture(scope="module")

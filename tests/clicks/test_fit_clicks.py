@@ -8,7 +8,8 @@ import pytest
 
 from clicks import CascadeModel, PositionBasedModel, fit_clicks
 from corpus.errors import InputError
-from corpus.tables import SCHEMAS, Collection, empty_table, read_table, write_collection
+from corpus.schemas import SCHEMAS, empty_table
+from corpus.tables import Collection, read_table, write_collection
 
 
 def write_log(folder: Path, sessions: pa.Table) -> Path:

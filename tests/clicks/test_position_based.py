@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 
 from clicks import PositionBasedModel
 from corpus.errors import InputError
-from corpus.tables import SCHEMAS
+from corpus.schemas import SCHEMAS
 
 
 def make_sessions(

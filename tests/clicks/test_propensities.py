@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from clicks.propensities import PropensityMethod, estimate_propensities
-from corpus.tables import SCHEMAS
+from corpus.schemas import SCHEMAS
 
 EXAMINATION = np.array([1.0, 0.6, 0.4, 0.25])
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from corpus.beir import read_beir
 from corpus.errors import InputError
-from corpus.tables import empty_table
+from corpus.schemas import empty_table
 
 HEADER = "query-id\tcorpus-id\tscore\n"
 CORPUS = '{"_id": "d1", "title": "Fox", "text": "A red fox."}\n{"_id": "d2", "text": "狐狸 🦊"}\n'

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from corpus.candidates import bm25_candidates, bm25_scores, shown_candidates
-from corpus.tables import SCHEMAS, Collection, empty_table
+from corpus.schemas import SCHEMAS, empty_table
+from corpus.tables import Collection
 from corpus.texts import document_text
 
 # Without stop words: 2, 3 and 4 words; 3 on average.

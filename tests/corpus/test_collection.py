@@ -8,12 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from corpus.schemas import SCHEMAS, empty_table
+from corpus.table_checks import TableError
 from corpus.tables import (
-    SCHEMAS,
     Collection,
-    TableError,
     check_collection,
-    empty_table,
     read_collection,
     write_collection,
     write_table,

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.frequency import BUCKETS, count_frequency, frequency_buckets
-from corpus.tables import Collection, empty_table
+from corpus.schemas import empty_table
+from corpus.tables import Collection
 
 frequencies = st.lists(st.integers(0, 50), max_size=60)
 

@@ -13,15 +13,9 @@ from hypothesis import strategies as st
 
 from corpus import mapped_tables
 from corpus.mapped_tables import map_table, take_rows
-from corpus.tables import (
-    SCHEMAS,
-    Collection,
-    TableError,
-    read_collection,
-    read_table,
-    table_path,
-    write_collection,
-)
+from corpus.schemas import SCHEMAS
+from corpus.table_checks import TableError
+from corpus.tables import Collection, read_collection, read_table, table_path, write_collection
 from tests.conftest import make_table
 
 SESSIONS = [(f"s{row}", "q1", ["d1", "d2"], [True, False]) for row in range(9)]

@@ -12,15 +12,9 @@ import pytest
 
 from corpus.errors import InputError
 from corpus.preparation import BeirFolder, SimulatedWorld, TablesFolder, prepare
+from corpus.schemas import SCHEMAS, empty_table
 from corpus.splits import split_queries
-from corpus.tables import (
-    SCHEMAS,
-    Collection,
-    empty_table,
-    read_collection,
-    write_collection,
-    write_table,
-)
+from corpus.tables import Collection, read_collection, write_collection, write_table
 
 WORLD = SimulatedWorld(queries=40, documents=60, sessions=400, candidates_per_query=6)
 TABLES = ["queries", "documents", "candidates", "sessions", "judgments", "splits"]

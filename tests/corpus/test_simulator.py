@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from corpus.errors import InputError
+from corpus.schemas import empty_table
 from corpus.simulator import (
     attraction_probability,
     examination_probability,
     simulate_sessions,
     zipf_frequencies,
 )
-from corpus.tables import Collection, empty_table
+from corpus.tables import Collection
 
 GRADES = [0, 1, 2, 3] * 3
 # Ai et al. (SIGIR 2018), noise 0.1, highest grade 3: gains 0, 1/7, 3/7 and 1.

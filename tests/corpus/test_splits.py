@@ -5,8 +5,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.schemas import SCHEMAS
 from corpus.splits import split_queries
-from corpus.tables import SCHEMAS
 
 SHARE = {"train": 6, "validation": 2, "test": 2}
 

@@ -11,17 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corpus import tables
-from corpus.tables import (
-    KEYS,
-    SCHEMAS,
-    TableError,
-    check_table,
-    empty_table,
-    read_table,
-    table_path,
-    write_table,
-)
+from corpus import table_checks
+from corpus.schemas import KEYS, SCHEMAS, empty_table
+from corpus.table_checks import TableError, check_table
+from corpus.tables import read_table, table_path, write_table
 from tests.conftest import make_table
 
 Columns = dict[str, Any]
@@ -316,7 +309,7 @@ def test_a_write_that_is_cut_short_leaves_the_old_table(
 def test_repeated_keys_are_found_where_codes_would_overflow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tables, "MOST_CODES", 1)
+    monkeypatch.setattr(table_checks, "MOST_CODES", 1)
     rows: list[tuple[object, ...]] = [("q1", "d1", 3), ("q1", "d2", 1), ("q2", "d1", 1)]
     check_table(make_table("judgments", rows), "judgments", "x")
     with pytest.raises(TableError, match="more than once in 1 of 4 rows; row 3"):

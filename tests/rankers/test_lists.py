@@ -5,7 +5,8 @@ import torch
 
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
-from corpus.tables import Collection, empty_table
+from corpus.schemas import empty_table
+from corpus.tables import Collection
 from corpus.texts import document_column
 from rankers.cross_encoder import add_adapters, load_cross_encoder
 from rankers.list_ranker import ListRanker, ranking_scores, save_ranker

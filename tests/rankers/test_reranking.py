@@ -18,7 +18,8 @@ from transformers import (
 )
 
 from corpus.errors import InputError
-from corpus.tables import Collection, empty_table, read_collection, write_collection
+from corpus.schemas import empty_table
+from corpus.tables import Collection, read_collection, write_collection
 from corpus.texts import document_column
 from rankers.cross_encoder import load_cross_encoder
 from rankers.list_ranker import save_ranker

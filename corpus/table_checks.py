@@ -1,0 +1,178 @@
+"""The checks that every job relies on: a table has its schema's columns, types, keys and ranges."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from corpus.errors import InputError
+from corpus.schemas import KEYS, NULLABLE, SCHEMAS, SPLITS, columns_of
+
+FIRST_ROWS = 3
+MOST_CODES = 2**62
+
+
+class TableError(InputError):
+    """A table that breaks its schema; the message names file, column and the first bad rows."""
+
+
+def check_table(
+    table: pa.Table, name: str, source: str | Path, check_keys: bool = True
+) -> pa.Table:
+    """Returns `table` with the columns of schema `name` first, in order and type.
+
+    Integers may be narrower or wider than the schema's, strings large or dictionary-coded, and
+    clicks the numbers 0 and 1; anything that a safe cast cannot bring to the schema's type is
+    refused.
+
+    Args:
+        table: to check.
+        name: of its schema.
+        source: what errors call it.
+        check_keys: look for duplicate keys; it takes most of the time of a check.
+
+    Raises:
+        TableError: a missing column, a wrong type, a null in a column that must be filled, a
+            duplicate key, or a value outside its range.
+    """
+    schema = SCHEMAS[name]
+    missing = [column for column in schema.names if column not in table.column_names]
+    if missing:
+        raise TableError(
+            f"{source}: column {missing[0]!r} is missing; the table {name!r} has columns "
+            f"{columns_of(name)}, this file has {', '.join(table.column_names) or 'none'}"
+        )
+    checked = {}
+    for field in schema:
+        column = table[field.name]
+        try:
+            checked[field.name] = column.cast(field.type)
+        except pa.ArrowException as error:
+            raise TableError(
+                f"{source}: column {field.name!r} is {column.type}, which cannot be read as "
+                f"{field.type} ({error}); {_show_rows(table, _uncastable(column, field.type))}"
+            ) from error
+        if field.name not in NULLABLE.get(name, set()):
+            refuse_where(table, pc.is_null(checked[field.name]), source, field.name, "is null")
+    if name == "sessions":
+        _check_clicks(table, source)
+    result = pa.table(checked)
+    if check_keys:
+        check_unique(result, name, source)
+    _check_values(result, name, source)
+    for column in table.column_names:
+        if column not in schema.names:
+            result = result.append_column(column, table[column])
+    return result
+
+
+def check_unique(table: pa.Table, name: str, source: str | Path) -> None:
+    """Refuses rows whose key, by schema `name`, stands there more than once.
+
+    Raises:
+        TableError: naming the source, the columns and the first offending rows.
+    """
+    key = KEYS[name]
+    if len(key) == 1 and pc.count_distinct(table[key[0]]).as_py() == table.num_rows:
+        return
+    # Sorting in place takes a tenth of the memory of a hash table of the keys.
+    ordered = _key_codes(table, key)
+    ordered.sort()
+    if np.any(ordered[1:] == ordered[:-1]):
+        rows = np.flatnonzero(pd.Index(_key_codes(table, key)).duplicated()).tolist()
+        reason = "is a key that stands there more than once"
+        refuse_rows(table, rows, source, ", ".join(key), reason)
+
+
+def _uncastable(column: pa.ChunkedArray, wanted: pa.DataType) -> Iterator[int]:
+    for row, value in enumerate(column):
+        try:
+            value.cast(wanted)
+        except pa.ArrowException:
+            yield row
+
+
+def _check_clicks(table: pa.Table, source: str | Path) -> None:
+    # Arrow takes every number but 0 for true: a count of clicks or a rating would pass for a click.
+    lists = table["clicks"].combine_chunks()
+    if not pa.types.is_nested(lists.type):
+        return
+    values = lists.flatten()
+    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        other = pc.not_equal(values, values.cast(pa.bool_()).cast(values.type))
+        rows = pc.unique(pc.list_parent_indices(lists).filter(other)).to_pylist()
+        refuse_rows(table, rows, source, "clicks", "holds a number other than 0 and 1")
+
+
+def _key_codes(table: pa.Table, key: Sequence[str]) -> NDArray[np.int64]:
+    """A number for each row, equal where the keys are."""
+    code, distinct = np.zeros(table.num_rows, dtype=np.int64), 1
+    for column in key:
+        encoded = table[column].dictionary_encode().combine_chunks()
+        distinct *= max(len(encoded.dictionary), 1)
+        if distinct > MOST_CODES:
+            known, code = np.unique(code, return_inverse=True)
+            distinct = len(known) * len(encoded.dictionary)
+        code *= len(encoded.dictionary)
+        code += encoded.indices.to_numpy()
+    return code
+
+
+def _check_values(table: pa.Table, name: str, source: str | Path) -> None:
+    if name == "sessions":
+        unequal = pc.not_equal(
+            pc.list_value_length(table["doc_ids"]), pc.list_value_length(table["clicks"])
+        )
+        refuse_where(table, unequal, source, "clicks", "has another length than doc_ids")
+        for column in ("doc_ids", "clicks"):
+            lists = table[column].combine_chunks()
+            values = lists.flatten()
+            if values.null_count:
+                holed = pc.list_parent_indices(lists).filter(pc.is_null(values))
+                refuse_rows(table, pc.unique(holed).to_pylist(), source, column, "holds a null")
+    if name == "splits":
+        unknown = pc.invert(pc.is_in(table["split"], value_set=pa.array(SPLITS)))
+        refuse_where(table, unknown, source, "split", f"is none of {', '.join(SPLITS)}")
+    for column, least in (("frequency", 0), ("rank", 1), ("impressions", 0), ("clicks", 0)):
+        if column in SCHEMAS[name].names and pa.types.is_integer(table[column].type):
+            refuse_where(table, pc.less(table[column], least), source, column, f"is below {least}")
+
+
+def refuse_where(
+    table: pa.Table, bad: pa.ChunkedArray, source: str | Path, column: str, reason: str
+) -> None:
+    """Refuses rows where a mask is true; see `refuse_rows`."""
+    rows = pc.indices_nonzero(bad).to_pylist() if pc.any(bad).as_py() else []
+    refuse_rows(table, rows, source, column, reason)
+
+
+def refuse_rows(
+    table: pa.Table, rows: Sequence[int], source: str | Path, column: str, reason: str
+) -> None:
+    """Refuses rows of a table, where there are any.
+
+    Raises:
+        TableError: naming the source, the column, the reason and the first rows.
+    """
+    if rows:
+        raise TableError(
+            f"{source}: column {column!r} {reason} in {len(rows):,} of {table.num_rows:,} rows; "
+            f"{_show_rows(table, rows)}"
+        )
+
+
+def _show_rows(table: pa.Table, rows: Iterable[int]) -> str:
+    shown = []
+    for row in islice(rows, FIRST_ROWS):
+        cells = {
+            name: str(table[name][row].as_py())[:60]
+            for name in table.column_names
+            if name not in ("text", "title", "body")
+        }
+        shown.append(f"row {row}: {cells}")
+    return "; ".join(shown) or "the table has no rows"
