@@ -5,13 +5,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
 import torch
@@ -75,13 +77,13 @@ def trained(inputs: Path, output: Path, training: TrainingSettings, **options: A
     return output
 
 
-def last_state(output: Path) -> dict[str, Any]:
+def last_state(place: Path) -> dict[str, Any]:
     """The state in the last checkpoint."""
-    return torch.load(last_checkpoint(output) / TRAINING_STATE, weights_only=True)
+    return torch.load(last_checkpoint(place) / TRAINING_STATE, weights_only=True)
 
 
-def last_checkpoint(output: Path) -> Path:
-    folder = output / "checkpoints"
+def last_checkpoint(place: Path) -> Path:
+    folder = place / "checkpoints"
     snapshot = json.loads((folder / "checkpoint_manager_snapshot.json").read_text())
     return folder / snapshot["latest_checkpoint_result"]["checkpoint_dir_name"]
 
@@ -132,21 +134,23 @@ def finish(job: "subprocess.Popen[bytes]", output: Path) -> str:
     return shown
 
 
-def wait_for_the_middle_of_an_epoch(job: "subprocess.Popen[bytes]", output: Path) -> None:
-    """Until the last checkpoint lies within the second epoch or a later one."""
+def wait_for_the_middle_of_an_epoch(
+    job: "subprocess.Popen[bytes]", output: Path, place: Path, after: Path | None = None
+) -> Path:
+    """Waits until a checkpoint lies within the second epoch or a later one; returns it."""
     while job.poll() is None:
         time.sleep(0.02)
         try:
-            checkpoint = last_checkpoint(output)
+            checkpoint = last_checkpoint(place)
             history = json.loads((checkpoint / HISTORY).read_text())
         except (FileNotFoundError, TypeError):
             continue  # none yet, or one that was just replaced
-        if history and not (checkpoint / "config.json").exists():
-            return
+        if history and checkpoint != after and not (checkpoint / "config.json").exists():
+            return checkpoint
     raise AssertionError(output.with_suffix(".log").read_text()[-3000:])
 
 
-def kill_workers(job: "subprocess.Popen[bytes]") -> None:
+def kill_a_worker(job: "subprocess.Popen[bytes]") -> None:
     workers = [
         process
         for process in psutil.Process(job.pid).children(recursive=True)
@@ -156,23 +160,24 @@ def kill_workers(job: "subprocess.Popen[bytes]") -> None:
     workers[1].kill()
 
 
-@pytest.mark.parametrize("kill", [kill_workers, subprocess.Popen.kill])
-def test_after_a_kill_in_the_middle_of_an_epoch_training_ends_as_if_undisturbed(
-    kill: Callable[["subprocess.Popen[bytes]"], None],
-    undisturbed: Path,
-    inputs: Path,
-    tmp_path: Path,
+def test_after_kills_in_the_middle_of_epochs_training_ends_as_if_undisturbed(
+    undisturbed: Path, inputs: Path, tmp_path: Path
 ) -> None:
-    output = tmp_path / "ranker"
-    local = {"RAY_ADDRESS": "local"}
-    job = start_training(inputs, output, local)
-    wait_for_the_middle_of_an_epoch(job, output)
-    kill(job)
-    if kill is not kill_workers:
-        job.wait()
-        job = start_training(inputs, output, local, "--resume")
-    assert finish(job, output).count("epoch 1/3") == 1
-    assert_same(output, undisturbed)
+    """A worker is killed, and when training has gone on, the job; checkpoints lie elsewhere."""
+    output, place = tmp_path / "ranker", tmp_path / "elsewhere"
+    start = partial(
+        start_training, inputs, output, {"RAY_ADDRESS": "local"}, "--checkpoints", place.as_uri()
+    )
+    job = start()
+    before = wait_for_the_middle_of_an_epoch(job, output, place)
+    kill_a_worker(job)
+    wait_for_the_middle_of_an_epoch(job, output, place, after=before)
+    job.kill()
+    job.wait()
+    assert finish(start("--resume"), output).count("epoch 1/3") == 1
+    assert_same(output, undisturbed, place)
+    assert not (output / "checkpoints").exists()
+    assert 1 <= len(list(place.glob(f"checkpoints/*/{TRAINING_STATE}"))) <= 2, "best and last"
 
 
 def test_a_lost_node_changes_nothing(undisturbed: Path, inputs: Path, tmp_path: Path) -> None:
@@ -183,13 +188,13 @@ def test_a_lost_node_changes_nothing(undisturbed: Path, inputs: Path, tmp_path: 
         environment = {"RAY_ADDRESS": cluster.address}
         # A whole CPU each: one worker a node.
         job = start_training(inputs, output, environment, "--training.cpus_per_worker", "0.9")
-        wait_for_the_middle_of_an_epoch(job, output)
+        wait_for_the_middle_of_an_epoch(job, output, output)
         cluster.remove_node(lost, allow_graceful=False)
         cluster.add_node(num_cpus=1)
         finish(job, output)
     finally:
         cluster.shutdown()
-    assert_same(output, undisturbed)
+    assert_same(output, undisturbed, output)
 
 
 def test_workers_and_parts_share_a_step_as_if_one_took_it_whole(
@@ -208,9 +213,9 @@ def test_workers_and_parts_share_a_step_as_if_one_took_it_whole(
             torch.testing.assert_close(value, states[0]["ranker"][name], atol=1e-5, rtol=0)
 
 
-def assert_same(output: Path, undisturbed: Path) -> None:
+def assert_same(output: Path, undisturbed: Path, place: Path) -> None:
     """Bit for bit: parameters, optimizer, schedule; and what the history tells of learning."""
-    ours, theirs = last_state(output), last_state(undisturbed)
+    ours, theirs = last_state(place), last_state(undisturbed)
     for name, value in theirs["ranker"].items():
         assert torch.equal(ours["ranker"][name], value), name
     for number, moments in theirs["optimizer"]["state"].items():
@@ -230,15 +235,16 @@ def assert_same(output: Path, undisturbed: Path) -> None:
     assert histories[0] == histories[1]
 
 
-def test_checkpoints_can_lie_elsewhere(undisturbed: Path, inputs: Path, tmp_path: Path) -> None:
-    training = settings(inputs / "dropping")
-    elsewhere = tmp_path / "runs"
-    output = trained(inputs, tmp_path / "ranker", training, checkpoints=elsewhere.as_uri())
-    assert not (output / "checkpoints").exists()
-    kept = list(elsewhere.glob(f"checkpoints/*/{TRAINING_STATE}"))
-    assert 1 <= len(kept) <= 2, "the best and the last"
-    weights = [load_file(folder / "model.safetensors") for folder in (output, undisturbed)]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+def test_training_that_is_spoiled_stops_and_keeps_the_batch(
+    undisturbed: Path, inputs: Path, tmp_path: Path
+) -> None:
+    training = settings(inputs / "exact", learning_rate=1e30, gradient_clip=1e30)
+    with pytest.raises(InputError, match="stopped: loss or gradient of step") as refused:
+        trained(inputs, tmp_path / "ranker", training)
+    batches = sorted((tmp_path / "ranker").glob("nonfinite_batch_*.parquet"))
+    assert any(str(path) in str(refused.value) for path in batches)
+    for path in batches:
+        assert {"query_id", "doc_ids", "click_label"} <= set(pq.read_table(path).column_names)
 
 
 @pytest.mark.parametrize("place", ["nowhere://bucket/run", "s3://bucket/run"])

@@ -136,13 +136,13 @@ def test_ctrl_c_in_training_then_resume(finished: Path, tmp_path: Path) -> None:
     output = tmp_path / "ranker"
     arguments = ["--collection", str(finished / "collection"), "--output", str(output)]
     arguments += ["--click_labels", str(finished / "click_labels")]
-    arguments += ["--annotations", str(finished / "annotations"), "--training.epochs", "6"]
+    arguments += ["--annotations", str(finished / "annotations"), "--training.epochs", "3"]
     # Learns the bias of positions along with the ranker, so that there is that to resume too.
     arguments += ["--training.click_objective", "dual_learning"]
     process = _start("train", *arguments)
     assert process.stdout is not None
     for line in process.stdout:
-        if "epoch 2/6" in line:
+        if "epoch 1/3" in line:
             process.send_signal(signal.SIGINT)
             break
     rest = process.communicate(timeout=120)[0]
@@ -150,25 +150,9 @@ def test_ctrl_c_in_training_then_resume(finished: Path, tmp_path: Path) -> None:
     assert "--resume" in rest
     assert not (output / "model.safetensors").exists()
     shown = _job("train", *arguments, "--resume")
-    assert "epoch 1/6" not in shown
+    assert "epoch 1/3" not in shown
     history = json.loads((output / "history.json").read_text())
     assert [row["epoch"] for row in history] == list(range(1, len(history) + 1))
-
-
-def test_training_that_is_spoiled_stops_and_keeps_the_batch(finished: Path, tmp_path: Path) -> None:
-    output = tmp_path / "ranker"
-    arguments = ["--collection", str(finished / "collection"), "--output", str(output)]
-    labels = ["--click_labels", str(finished / "click_labels")]
-    spoiled = ["--training.learning_rate", "1e30", "--training.gradient_clip", "1e30"]
-    mix = ["--mix", "Constant", "--mix.click_weight", "1"]
-    process = _start("train", *arguments, *labels, *mix, *spoiled)
-    shown = process.communicate(timeout=300)[0]
-    assert process.returncode == 2, shown[-3000:]
-    assert "error: training stopped: loss or gradient of step" in shown
-    batches = sorted(output.glob("nonfinite_batch_*.parquet"))
-    assert any(str(path) in shown for path in batches)
-    for path in batches:
-        assert {"query_id", "doc_ids", "click_label"} <= set(pd.read_parquet(path).columns)
 
 
 def test_a_model_that_does_not_exist_is_refused(finished: Path, tmp_path: Path) -> None:
