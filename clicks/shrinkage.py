@@ -138,9 +138,10 @@ def learn_prior(
         sums = two_level_likelihood(
             *(hits, tries, other_hits, other_tries), mean, document_strength, pair_strength
         )
-        sums += two_level_likelihood(
-            *(shared_hits, shared_tries, no_others, no_others), mean, document_strength, np.inf
-        )
+        if len(shared_hits):
+            sums += two_level_likelihood(
+                *(shared_hits, shared_tries, no_others, no_others), mean, document_strength, np.inf
+            )
         likelihood, slopes = sums[0], sums[1:]
         slopes[0] *= mean * (1 - mean)
         gap = (parameters - [0, STRENGTH, STRENGTH]) / SPREADS

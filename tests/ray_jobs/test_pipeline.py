@@ -19,10 +19,14 @@ from ray.cluster_utils import Cluster
 from ray.job_submission import JobStatus, JobSubmissionClient
 from sentence_transformers import CrossEncoder
 
+from corpus.errors import InputError
 from corpus.tables import read_collection, read_table
 from rankers.evaluation import MAIN_MEASURE
 from rankers.lists import candidate_lists
-from rankers.reranking import score_candidates
+from rankers.mixing import Constant
+from rankers.reranking import rerank, score_candidates
+from rankers.settings import TrainingSettings
+from rankers.training import train
 from tests.conftest import hear_ctrl_c
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -60,6 +64,7 @@ def finished(dashboard: str, random_model: Path, tmp_path_factory: pytest.TempPa
         "annotate.model": random_model,
         "train.training.epochs": 2,
         "tune.training.epochs": 1,
+        "tune.training.workers": 1,
         "tune.trials": 2,
     }
     command = "python ray_jobs/pipeline.py --config configs/demo.yaml"
@@ -156,13 +161,13 @@ def test_ctrl_c_in_training_then_resume(finished: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_that_does_not_exist_is_refused(finished: Path, tmp_path: Path) -> None:
-    missing = str(tmp_path / "no" / "model")
-    arguments = ["--collection", str(finished / "collection"), "--output", str(tmp_path / "r")]
-    labels = ["--click_labels", str(finished / "click_labels")]
-    mix = ["--mix", "Constant", "--mix.click_weight", "1"]
-    refused = _job("train", *arguments, *labels, *mix, "--training.backbone", missing, status=2)
-    assert missing in refused
-    assert missing in _job("rerank", *arguments, "--ranker", missing, status=2)
+    missing = tmp_path / "no" / "model"
+    collection, output = finished / "collection", tmp_path / "r"
+    clicks, settings = finished / "click_labels", TrainingSettings(backbone=str(missing))
+    with pytest.raises(InputError, match=str(missing)):
+        train(collection, output, clicks, mix=Constant(1.0), training=settings)
+    with pytest.raises(InputError, match=str(missing)):
+        rerank(collection, missing, tmp_path / "scores")
 
 
 def _submit(client: JobSubmissionClient, command: str) -> str:
