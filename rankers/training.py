@@ -26,7 +26,8 @@ from ray.train.torch import TorchTrainer
 from cluster import connect
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
-from rankers.checkpoints import TRAINING_STATE, checkpoint_storage
+from rankers.checkpoint_storage import checkpoint_storage
+from rankers.checkpoints import TRAINING_STATE
 from rankers.cross_encoder import load_cross_encoder
 from rankers.learner import TrainingInput, WorkerTask
 from rankers.list_file import write_lists

@@ -25,7 +25,8 @@ from cluster import connect
 from corpus.errors import InputError
 from corpus.preparation import SimulatedWorld, prepare
 from corpus.tables import read_collection, write_table
-from rankers.checkpoints import HISTORY, TRAINING_STATE, checkpoint_storage
+from rankers.checkpoint_storage import checkpoint_storage
+from rankers.checkpoints import HISTORY, TRAINING_STATE
 from rankers.mixing import Ramp
 from rankers.settings import TrainingSettings
 from rankers.small_bert import build_small_bert
