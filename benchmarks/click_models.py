@@ -50,6 +50,7 @@ def main(
     clax_python: Path | None = None,
     pyclick_sessions: int = 2_000,
     models: list[str] = list(PYCLICK),  # noqa: B006 - read only
+    rounds: int = 3,
     seed: int = 0,
 ) -> None:
     """Fits each model on one log after the other and prints a table.
@@ -61,6 +62,7 @@ def main(
         clax_python: the interpreter of an environment with clax-models; CLAX is left out without.
         pyclick_sessions: how many PyClick is given.
         models: which.
+        rounds: how often each is fitted, in turn; the fastest counts.
         seed: of the log.
     """
     log = simulate(sessions + 2 * held_out, queries, seed)
@@ -81,16 +83,18 @@ def main(
     for name in models:
         kind = CLICK_MODELS[name]
         kind().fit(train.slice(0, 1000))  # compiles
-        start = time.perf_counter()
-        model = kind().fit(train)
-        ours = sessions / (time.perf_counter() - start)
-        cells = [name, f"{ours:,.0f}", f"{model.perplexity(test):.5f}"]
-        if clax_python is None:
-            cells += ["", "", ""]
-        else:
-            peer = fit_clax(clax_python, name, train, valid, test)
+        ours, peers = 0.0, []
+        for _ in range(rounds):
+            start = time.perf_counter()
+            model = kind().fit(train)
+            ours = max(ours, sessions / (time.perf_counter() - start))
+            if clax_python is not None:
+                peers.append(fit_clax(clax_python, name, train, valid, test))
+        cells = [name, f"{ours:,.0f}", f"{model.perplexity(test):.5f}", "", "", ""]
+        if peers:
+            peer = min(peers, key=lambda fitted: fitted["seconds"])
             speed = sessions / peer["seconds"]
-            cells += [f"{speed:,.0f}", f"{peer['perplexity']:.5f}", f"{ours / speed:.1f}"]
+            cells[3:] = [f"{speed:,.0f}", f"{peer['perplexity']:.5f}", f"{ours / speed:.1f}"]
         if has_pyclick:
             speed = fit_pyclick(name, train.slice(0, pyclick_sessions))
             cells += [f"{speed:,.0f}", f"{ours / speed:,.0f}"]

@@ -70,8 +70,9 @@ def main(
                 output.mkdir()
                 read = tokenize_input(lists, output, training)
                 fit_ranker(read, output, Constant(0.5), training)
-                [history] = output.glob(f"checkpoints/*/{HISTORY}")
-                warm = json.loads(history.read_text())[1:]
+                # Of the best checkpoint and of the last one; the longer has all epochs.
+                kept = output.glob(f"checkpoints/*/{HISTORY}")
+                warm = max((json.loads(path.read_text()) for path in kept), key=len)[1:]
                 speeds[workers].append(max(row["pairs_per_second"] for row in warm))
                 waiting[workers].append(max(row["waiting_share"] for row in warm))
     table = Table("workers", "pairs/s, each round", "most time waiting for data")

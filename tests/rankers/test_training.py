@@ -71,6 +71,11 @@ def settings(backbone: Path, **changes: Any) -> TrainingSettings:
     )
 
 
+def long_training(inputs: Path) -> TrainingSettings:
+    """With dropout and learned biases of positions, so that there is that to resume too."""
+    return settings(inputs / "dropping", click_objective="dual_learning")
+
+
 def trained(inputs: Path, output: Path, training: TrainingSettings, **options: Any) -> Path:
     """Trains in this process; returns the folder."""
     tables = {"click_labels": inputs / "clicks", "annotations": inputs / "llm"}
@@ -91,10 +96,10 @@ def last_checkpoint(place: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Two workers' training with dropout, from its beginning to its end."""
+    """Two workers' training, from its beginning to its end."""
     connect()
     output = tmp_path_factory.mktemp("whole") / "ranker"
-    yield trained(inputs, output, settings(inputs / "dropping"))
+    yield trained(inputs, output, long_training(inputs))
     ray.shutdown()
 
 
@@ -109,9 +114,9 @@ def start_training(
         "output": output,
         "mix": "Ramp",
         **{
-            f"training.{name}": getattr(settings(inputs / "dropping"), name)
-            for name in ("backbone", "epochs", "lists_per_step", "checkpoint_every")
-            + ("max_length", "tokens_per_pass")
+            f"training.{name}": getattr(long_training(inputs), name)
+            for name in ("backbone", "click_objective", "epochs", "lists_per_step")
+            + ("checkpoint_every", "max_length", "tokens_per_pass")
         },
     }
     command = [sys.executable, "ray_jobs/train.py"]
@@ -224,6 +229,8 @@ def assert_same(output: Path, undisturbed: Path, place: Path) -> None:
         for name, value in moments.items():
             assert torch.equal(ours["optimizer"]["state"][number][name], value), name
     assert ours["schedule"] == theirs["schedule"]
+    for name, value in theirs["objective"].items():
+        assert torch.equal(ours["objective"][name], value), name
     weights = [load_file(folder / "model.safetensors") for folder in (output, undisturbed)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
     timed = ("seconds", "pairs_per_second", "waiting_share")
@@ -240,7 +247,7 @@ def assert_same(output: Path, undisturbed: Path, place: Path) -> None:
 def test_training_that_is_spoiled_stops_and_keeps_the_batch(
     undisturbed: Path, inputs: Path, tmp_path: Path
 ) -> None:
-    training = settings(inputs / "exact", learning_rate=1e30, gradient_clip=1e30)
+    training = settings(inputs / "exact", learning_rate=1e30, gradient_clip=1e30, workers=1)
     with pytest.raises(InputError, match="stopped: loss or gradient of step") as refused:
         trained(inputs, tmp_path / "ranker", training)
     batches = sorted((tmp_path / "ranker").glob("nonfinite_batch_*.parquet"))
