@@ -15,7 +15,7 @@ from clicks.pair_counts import PairCounts, count_pairs
 from clicks.shrinkage import FIRST_TO_LEARN_FROM, Array, PairRates, RatePrior, Trials, learn_prior
 from corpus.errors import InputError
 
-RATE_ROUNDS = 4
+RATE_ROUNDS = 3
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from clicks.beta_binomial import Array, two_level_likelihood
 
 # Three numbers are learned; of so many pairs or documents their standard errors are a few per cent,
 # and what an error costs in likelihood goes with its square.
-MOST_TO_LEARN_FROM = 20_000
+MOST_TO_LEARN_FROM = 10_000
 FIRST_TO_LEARN_FROM = 5_000  # for a start
 TOLERANCE = 1e-7  # of the log-likelihood, far less than a nat
 # Where the log tells nothing of these numbers: a rate of one half, give or take 2 in logits, and
