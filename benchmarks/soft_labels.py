@@ -80,7 +80,7 @@ def print_labels(ndcg: pd.DataFrame) -> None:
             p = ttest_rel(values, base).pvalue
             cells += [f"{(values - base).mean():+.4f}", f"{p:.2f}"]
         table.add_row(label, *cells)
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":
