@@ -1,5 +1,6 @@
 """The whole way on the real stack, small: a cluster, the job API, vLLM, DDP, Tune, a report."""
 
+import json
 import re
 import signal
 import subprocess
@@ -136,21 +137,27 @@ def test_a_finished_pipeline_is_refused_without_resume(finished: Path) -> None:
     assert "--resume" in refused
 
 
-def test_ctrl_c_in_training_says_how_to_go_on(finished: Path, tmp_path: Path) -> None:
+def test_ctrl_c_in_training_then_resume(finished: Path, tmp_path: Path) -> None:
     output = tmp_path / "ranker"
     arguments = ["--collection", str(finished / "collection"), "--output", str(output)]
     arguments += ["--click_labels", str(finished / "click_labels")]
-    arguments += ["--annotations", str(finished / "annotations"), "--training.epochs", "3"]
+    arguments += ["--annotations", str(finished / "annotations"), "--training.epochs", "6"]
+    # Learns the bias of positions along with the ranker, so that there is that to resume too.
+    arguments += ["--training.click_objective", "dual_learning"]
     process = _start("train", *arguments)
     assert process.stdout is not None
     for line in process.stdout:
-        if "epoch 1/3" in line:
+        if "epoch 2/6" in line:
             process.send_signal(signal.SIGINT)
             break
     rest = process.communicate(timeout=120)[0]
     assert process.returncode == 130, rest
     assert "--resume" in rest
     assert not (output / "model.safetensors").exists()
+    shown = _job("train", *arguments, "--resume")
+    assert "epoch 1/6" not in shown
+    history = json.loads((output / "history.json").read_text())
+    assert [row["epoch"] for row in history] == list(range(1, len(history) + 1))
 
 
 def test_a_model_that_does_not_exist_is_refused(finished: Path, tmp_path: Path) -> None:
