@@ -267,6 +267,7 @@ def test_after_a_kill_every_pair_is_there_once_as_if_undisturbed(
     output = tmp_path / "out"
     job = start_job(collection_folder, output, random_model)
     kept = wait_for_parts(job, output)
+    assert len(kept) < undisturbed.num_rows / BATCH_SIZE / 2
     workers = [
         process
         for process in psutil.Process(job.pid).children(recursive=True)
@@ -296,6 +297,7 @@ def test_after_ctrl_c_and_a_kill_of_the_job_every_pair_is_there_once_as_if_undis
     job.send_signal(signal.SIGINT)
     assert job.wait(timeout=60) != 0
     first = parts_of(output)
+    assert 0 < len(first) < undisturbed.num_rows / BATCH_SIZE
     job = start_job(collection_folder, output, random_model, "--resume")
     second = wait_for_parts(job, output, len(first))
     job.kill()
