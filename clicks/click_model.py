@@ -9,12 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from threadpoolctl import ThreadpoolController
 
 from clicks.click_log import ClickLog, Pairs, encode_sessions, read_click_log
 from clicks.shrinkage import Array, PairRates
 from corpus.errors import InputError
 from corpus.table_checks import check_table
 from corpus.tables import write_parquet
+
+# A fit has linear algebra of a few numbers only. Threads of BLAS that wait for more of it, spinning,
+# would take the processors from the threads that count clicks.
+_BLAS = ThreadpoolController().select(user_api="blas")
 
 
 class ClickModel(ABC):
@@ -53,7 +58,8 @@ class ClickModel(ABC):
         """
         log = read_click_log(sessions)
         self.pairs_ = log.pairs
-        self._fit(log)
+        with _BLAS.limit(limits=1):
+            self._fit(log)
         return self
 
     def relevance(self) -> pa.Table:

@@ -130,10 +130,9 @@ def _check_values(table: pa.Table, name: str, source: str | Path) -> None:
         )
         refuse_where(table, unequal, source, "clicks", "has another length than doc_ids")
         for column in ("doc_ids", "clicks"):
-            lists = table[column].combine_chunks()
-            values = lists.flatten()
-            if values.null_count:
-                holed = pc.list_parent_indices(lists).filter(pc.is_null(values))
+            if any(chunk.flatten().null_count for chunk in table[column].chunks):
+                lists = table[column].combine_chunks()
+                holed = pc.list_parent_indices(lists).filter(pc.is_null(lists.flatten()))
                 refuse_rows(table, pc.unique(holed).to_pylist(), source, column, "holds a null")
     if name == "splits":
         unknown = pc.invert(pc.is_in(table["split"], value_set=pa.array(SPLITS)))
