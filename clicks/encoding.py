@@ -88,21 +88,21 @@ def number_within(
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     hashes = np.empty(before[-1], dtype=np.uint64)
-    within = np.empty(before[-1], dtype=np.int32)
     first = np.empty(before[-1], dtype=np.int64)
     distinct = np.zeros(len(starts) - 1, dtype=np.int64)
     number = np.full((len(order), lengths.max()), np.int32(-1))
     laid_out = np.zeros(number.shape, dtype=np.bool_)
-    text, seed = string_bytes(texts), 0
+    text, parts, seed = string_bytes(texts), cut(starts), 0
     while True:
         _hash(place, before, items, *text, np.uint64(seed), hashes)
-        _number(order, starts, before, cut(starts), items, hashes, within, first, distinct)
-        base = np.append(0, np.cumsum(distinct))
-        room = before[starts[:-1]] - base[:-1]
-        found = texts.take(pa.array(first[np.repeat(room, distinct) + np.arange(base[-1])]))
-        base_of_place = np.repeat(base[:-1], np.diff(starts))
+        _number(order, starts, before, parts, items, hashes, first, distinct)
+        base = np.append(0, np.cumsum(distinct))[parts]
+        room, count = before[starts[parts[:-1]]], np.diff(base)
+        firsts = [first[start : start + n] for start, n in zip(room, count, strict=True)]
+        found = texts.take(pa.array(np.concatenate(firsts)))
+        base_of_place = np.repeat(base[:-1], np.diff(starts[parts]))
         unlike = _lay_out(
-            *(place, before, items, *text, *string_bytes(found), base_of_place, within, marked),
+            *(place, before, items, *text, *string_bytes(found), base_of_place, hashes, marked),
             *(place if sort else np.arange(len(order)), number, laid_out),
         )
         if unlike == 0:
@@ -137,14 +137,14 @@ def _number(
     parts: Places,
     items: Places,
     hashes: Words,
-    within: Numbers,
     first: Places,
     distinct: Places,
 ) -> None:
     """Numbers each group from 0, with a hash table of open addressing for each.
 
-    `first` has room for as many numbers as a group has items; `distinct` says how many a group
-    has.
+    Each number takes the place of its hash. They go on from group to group of a part in one table,
+    so that those of groups before are known for old; `first` has room for as many as a part has
+    items; `distinct` says how many each group has.
     """
     for part in prange(len(parts) - 1):
         largest = 0
@@ -153,30 +153,27 @@ def _number(
         slots = 4
         while slots < 2 * largest:
             slots *= 2
-        owner = np.full(slots, -1, dtype=np.int32)  # the group whose item is in a slot
-        holds = np.empty(slots, dtype=np.int32)
+        holds = np.full(slots, -1, dtype=np.int32)
         keys = np.empty(slots, dtype=np.uint64)
+        room, count = before[starts[parts[part]]], 0
         for group in range(parts[part], parts[part + 1]):
-            room = before[starts[group]]
-            slots = 4
-            while slots < 2 * (before[starts[group + 1]] - room):
+            slots, base = 4, count
+            while slots < 2 * (before[starts[group + 1]] - before[starts[group]]):
                 slots *= 2
-            count = 0
             for place in range(starts[group], starts[group + 1]):
-                to_item = items[order[place]] - before[place]
                 for at in range(before[place], before[place + 1]):
                     key = hashes[at]
                     slot = np.int64(key & np.uint64(slots - 1))
-                    while owner[slot] == group:
+                    while holds[slot] >= base:
                         if keys[slot] == key:
                             break
                         slot = (slot + 1) & (slots - 1)
                     else:
-                        owner[slot], holds[slot], keys[slot] = group, count, key
-                        first[room + count] = to_item + at
+                        holds[slot], keys[slot] = count, key
+                        first[room + count] = items[order[place]] + at - before[place]
                         count += 1
-                    within[at] = holds[slot]
-            distinct[group] = count
+                    hashes[at] = np.uint64(holds[slot])
+            distinct[group] = count - base
 
 
 @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
@@ -191,7 +188,7 @@ def _lay_out(
     known_text: Bytes,
     known_words: Words,
     base_of_place: Places,
-    within: Numbers,
+    within: Words,
     marked: NDArray[np.bool_],
     target: Places,
     number: Numbers,
@@ -203,7 +200,7 @@ def _lay_out(
         to, base, first = target[row], base_of_place[place[row]], items[row]
         at = before[place[row]]
         for position in range(items[row + 1] - first):
-            found = base + within[at + position]
+            found = base + np.int64(within[at + position])
             number[to, position] = found
             laid_out[to, position] = marked[first + position]
             start, end = text_starts[first + position], text_starts[first + position + 1]
