@@ -2,17 +2,19 @@
 
     OMP_NUM_THREADS=2 python benchmarks/reranking.py --model sentence-transformers/all-MiniLM-L6-v2
 
-Both score the same pairs in one process, in turn, with the same weights in float32 and the same
-threads: `predict` as it comes, and `ListScorer`, which is what the actors of `rerank` run. The
-lengths of pairs spread as web pages' do: log-normal, from 16 to 512 tokens. Prints pairs a second
-by the clock and by processor time (which says more where others use the machine), the best round
-of each, and the largest difference between scores.
+Both score the same pairs in one process, in turn, with the same weights and the same threads, in
+float32 and in bfloat16: `predict` as it comes, and `ListScorer`, which is what the actors of
+`rerank` run. The lengths of pairs spread as web pages' do: log-normal, from 16 to 512 tokens.
+Prints pairs a second by the clock and by processor time (which says more where others use the
+machine), the best round of each, its ratio to `predict` in the same precision and in float32, and
+the largest difference from the scores of `predict` in float32.
 """
 
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection
 from corpus.texts import document_column
 from rankers.cross_encoder import load_cross_encoder
+from rankers.list_ranker import Precision
 from rankers.list_scorer import ListScorer
 from rankers.lists import candidate_lists
 from rankers.reranking import scoring_blocks
@@ -39,6 +42,8 @@ from rankers.small_bert import build_small_bert
 
 MEDIAN_TOKENS, SPREAD, FEWEST_TOKENS, MOST_TOKENS = 128, 0.8, 16, 512
 QUERY_WORDS, SPECIAL_TOKENS = 4, 3
+PEER = "CrossEncoder.predict"
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 
 
 def main(model: str | None = None, lists: int = 40, depth: int = 25, rounds: int = 3) -> None:
@@ -62,28 +67,33 @@ def main(model: str | None = None, lists: int = 40, depth: int = 25, rounds: int
         pairs = [
             (row["text"], document) for row in listed.to_pylist() for document in row["documents"]
         ]
-        cross_encoder = CrossEncoder(str(ranker))
-        scorer = ListScorer({"r": str(ranker)}, document_column(collection.documents))
+        scorers: dict[str, Callable[[], NDArray[np.float32]]] = {}
+        for precision in PRECISIONS:
+            kind = torch.float32 if precision == "fp32" else torch.bfloat16
+            peer = CrossEncoder(str(ranker), model_kwargs={"dtype": kind})
+            texts = document_column(collection.documents)
+            ours = ListScorer({"r": str(ranker)}, texts, precision)
+            # Both have read their weights before the clock runs.
+            peer.predict(pairs[:1])
+            ours(blocks[0].slice(0, 1))
+            scorers[f"{PEER}, {precision}"] = partial(predict, peer, pairs)
+            scorers[f"ListScorer, {precision}"] = partial(score_lists, ours, blocks)
+        compare(scorers, rounds)
 
-        # Both have read their weights before the clock runs.
-        cross_encoder.predict(pairs[:1])
-        scorer(blocks[0].slice(0, 1))
 
-        def list_scores() -> NDArray[np.float32]:
-            logits = np.concatenate([scorer(block)["score"].to_numpy() for block in blocks])
-            return 1 / (1 + np.exp(-logits))
+def predict(peer: CrossEncoder, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
+    """What the peer does for its users."""
+    return np.asarray(peer.predict(pairs), np.float32)
 
-        compare(
-            {
-                "CrossEncoder.predict": lambda: cross_encoder.predict(pairs),
-                "ListScorer": list_scores,
-            },
-            rounds,
-        )
+
+def score_lists(scorer: ListScorer, blocks: list[pa.Table]) -> NDArray[np.float32]:
+    """What an actor does with its blocks, and the sigmoid that the peer puts on scores."""
+    logits = np.concatenate([scorer(block)["score"].to_numpy() for block in blocks])
+    return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
 
 def compare(scorers: dict[str, Callable[[], NDArray[np.float32]]], rounds: int) -> None:
-    """Prints the speed of each, and how far their scores lie apart."""
+    """Prints the speed of each, and how far its scores are from the peer's in float32."""
     clock, processor = (dict.fromkeys(scorers, np.inf) for _ in range(2))
     scores = {}
     for number in range(rounds):
@@ -95,16 +105,17 @@ def compare(scorers: dict[str, Callable[[], NDArray[np.float32]]], rounds: int) 
             print(f"round {number + 1}: {name} {took}", flush=True)
             clock[name] = min(clock[name], seconds)
             processor[name] = min(processor[name], used)
-    first, second = scores
-    table = Table("", "pairs/s", "pairs/s of a processor")
+    headings = ("", "pairs/s", "of a processor", "times", "of processors", "times predict, fp32")
+    table = Table(*headings, "difference")
+    plain = f"{PEER}, {PRECISIONS[0]}"
     for name in scorers:
-        pairs = len(scores[name])
-        table.add_row(name, f"{pairs / clock[name]:.1f}", f"{pairs / processor[name]:.1f}")
-    ratios = [seconds[first] / seconds[second] for seconds in (clock, processor)]
-    table.add_row("ratio", *(f"{ratio:.2f}" for ratio in ratios))
-    Console().print(table)
-    print(f"threads: {torch.get_num_threads()}; largest difference between scores:", end=" ")
-    print(f"{np.abs(scores[first] - scores[second]).max():.1e}")
+        pairs, same = len(scores[name]), f"{PEER}, {name.split(', ')[1]}"
+        cells = [f"{pairs / clock[name]:.1f}", f"{pairs / processor[name]:.1f}"]
+        cells += [f"{took[same] / took[name]:.2f}" for took in (clock, processor)]
+        cells += [f"{clock[plain] / clock[name]:.2f}"]
+        table.add_row(name, *cells, f"{np.abs(scores[name] - scores[plain]).max():.1e}")
+    Console(width=120).print(table)
+    print(f"threads: {torch.get_num_threads()}")
 
 
 def save_cross_encoder(model: str | None, folder: Path) -> None:

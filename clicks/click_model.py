@@ -17,8 +17,8 @@ from corpus.errors import InputError
 from corpus.table_checks import check_table
 from corpus.tables import write_parquet
 
-# A fit has linear algebra of a few numbers only. Threads of BLAS that wait for more of it, spinning,
-# would take the processors from the threads that count clicks.
+# A fit has linear algebra of a few numbers only. Threads of BLAS that wait for more of it, and spin
+# while they do, would take the processors from the threads that count clicks.
 _BLAS = ThreadpoolController().select(user_api="blas")
 
 

@@ -4,7 +4,7 @@ import copy
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from rankers.mix_file import HEADS_MIX, mix_as_json
 from rankers.mixing import Mix
 
 CLICK_HEAD, RELEVANCE_HEAD = 0, -1
+Precision = Literal["fp32", "bf16", "auto"]
 
 
 class ListRanker(nn.Module):
@@ -70,11 +71,11 @@ def ranking_scores(scores: Tensor, click_weight: Tensor) -> Tensor:
     return weight * scores[..., CLICK_HEAD] + (1 - weight) * scores[..., RELEVANCE_HEAD]
 
 
-def computing_in(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """The context in which a model computes: whole or, where it is bf16, in mixed precision.
+def uses_bf16(precision: Precision, device: torch.device) -> bool:
+    """Whether to compute in bfloat16: asked for, or auto where the processor has units for it.
 
     Args:
-        precision: fp32, bf16, or auto: bf16 where the processor has units for it.
+        precision: fp32, bf16 or auto.
         device: of the model.
     """
     has_bf16 = (
@@ -82,8 +83,17 @@ def computing_in(precision: str, device: torch.device) -> AbstractContextManager
         if device.type == "cuda"
         else bool(torch.cpu.get_capabilities().get("amx_bf16"))
     )
-    mixed = precision == "bf16" or (precision == "auto" and has_bf16)
-    return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
+    return precision == "bf16" or (precision == "auto" and has_bf16)
+
+
+def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
+    """The context in which a model is trained: whole or, where it is bf16, in mixed precision.
+
+    Args:
+        precision: as of `uses_bf16`.
+        device: of the model.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(precision, device))
 
 
 def save_ranker(

@@ -8,18 +8,19 @@ import pyarrow as pa
 import ray
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from transformers import PreTrainedModel
 
 from rankers.cross_encoder import load_cross_encoder
-from rankers.list_ranker import ListRanker, ranking_scores
+from rankers.list_ranker import ListRanker, Precision, ranking_scores, uses_bf16
 from rankers.lists import in_lists, list_traffic, pad_lists, tokenize_lists
 from rankers.mix_file import read_heads_mix
 from rankers.mixing import Constant
 
 # On CPUs the activations of a pass should stay in the cache, and be small enough that the allocator
 # keeps their memory: what it gets from the system each time costs a page fault a page. GPUs want
-# more work at once.
-TOKENS_PER_PASS = {"cpu": 1024, "cuda": 8192}
+# more work at once, and so do the units for bfloat16 that some CPUs have.
+CACHED_TOKENS, MOST_TOKENS = 1024, 8192
 # Sequence classifiers that score a pair by its first token alone.
 FIRST_TOKEN_MODELS = ("bert", "electra", "roberta", "xlm-roberta")
 
@@ -33,12 +34,19 @@ class ListScorer:
     Args:
         rankers: checkpoint folders by name.
         texts: of the documents, from `corpus.texts.document_column`.
+        precision: that the encoder computes in: fp32, bf16, or auto: bf16 where the processor has
+            units for it. The scores are made of its last states in float32.
     """
 
-    def __init__(self, rankers: Mapping[str, str], texts: pa.Array) -> None:
+    def __init__(
+        self, rankers: Mapping[str, str], texts: pa.Array, precision: Precision = "fp32"
+    ) -> None:
         self.rankers = rankers
         self.texts = texts
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.in_bf16 = uses_bf16(precision, self.device)
+        small = self.device.type == "cpu" and not self.in_bf16
+        self.tokens_per_pass = CACHED_TOKENS if small else MOST_TOKENS
         self._loaded = ""
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -76,14 +84,15 @@ class ListScorer:
             mix = read_heads_mix(Path(self.rankers[ranker]))
             model, self.tokenizer = load_cross_encoder(self.rankers[ranker], heads=2 if mix else 1)
             end_at_first_token(model)
+            if self.in_bf16:
+                encode_in_bf16(model)
             self.mix = mix or Constant()
             self.model = ListRanker(model).to(self.device).train(False)
             self._loaded = ranker
 
     def _score(self, lists: pa.Table) -> NDArray[np.float32]:
         tokenized = tokenize_lists(lists, self.tokenizer, self.tokenizer.model_max_length)
-        tokens = TOKENS_PER_PASS[self.device.type]
-        batch = pad_lists(tokenized, self.tokenizer.pad_token_id, tokens)
+        batch = pad_lists(tokenized, self.tokenizer.pad_token_id, self.tokens_per_pass)
         with torch.inference_mode():
             scores = ranking_scores(self.model(batch), self.mix(1.0, list_traffic(lists)))
         return np.asarray(scores.cpu()[batch.where].numpy(), np.float32)
@@ -92,8 +101,13 @@ class ListScorer:
 class PooledScorer(ListScorer):
     """A `ListScorer` that reads the texts in the object store, one copy for all on a node."""
 
-    def __init__(self, rankers: Mapping[str, str], texts: "ray.ObjectRef[pa.Array]") -> None:
-        super().__init__(rankers, ray.get(texts))
+    def __init__(
+        self,
+        rankers: Mapping[str, str],
+        texts: "ray.ObjectRef[pa.Array]",
+        precision: Precision = "fp32",
+    ) -> None:
+        super().__init__(rankers, ray.get(texts), precision)
 
 
 def end_at_first_token(model: PreTrainedModel) -> None:
@@ -107,3 +121,12 @@ def end_at_first_token(model: PreTrainedModel) -> None:
         model.base_model.get_submodule(f"{last}.attention.output").register_forward_pre_hook(
             lambda _, states: tuple(state[:, :1] for state in states)
         )
+
+
+def encode_in_bf16(model: PreTrainedModel) -> None:
+    """Turns all but the scoring head to bfloat16, which is too coarse to tell scores apart."""
+    model.to(torch.bfloat16)  # type: ignore[arg-type] # its stub takes no dtype
+    heads = model.config.num_labels
+    linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    head = [layer for layer in linear if layer.out_features == heads][-1].float()
+    head.register_forward_pre_hook(lambda _, states: tuple(state.float() for state in states))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rankers.click_objectives import ClickObjectiveName
+from rankers.list_ranker import Precision
 from rankers.lists import AnnotationLabel
 from rankers.objective import LossName, QueryWeight
 from rankers.trackers import TrackerName
@@ -84,7 +85,7 @@ class TrainingSettings:
     layer_decay: float = 1.0
     weight_decay: float = 0.01
     gradient_clip: float = 1.0
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    precision: Precision = "fp32"
     compile: bool = False
     max_length: int = 128
     seed: int = 0

@@ -23,7 +23,7 @@ from corpus.tables import Collection, read_collection, write_collection
 from corpus.texts import document_column
 from rankers.cross_encoder import load_cross_encoder
 from rankers.list_ranker import save_ranker
-from rankers.list_scorer import ListScorer, end_at_first_token
+from rankers.list_scorer import ListScorer, encode_in_bf16, end_at_first_token
 from rankers.lists import candidate_ids, candidate_lists, list_traffic
 from rankers.mixing import FrequencySigmoid
 from rankers.reranking import rerank, score_candidates, scoring_blocks
@@ -107,6 +107,23 @@ def test_a_pair_has_the_score_that_it_has_by_itself(
 
 
 @pytest.mark.parametrize("config", [BertConfig, ElectraConfig, RobertaConfig, DistilBertConfig])
+def test_scores_of_a_bf16_encoder_are_finer_than_bf16(config: type[PreTrainedConfig]) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 99}
+    sizes |= {"num_labels": 1}
+    model = AutoModelForSequenceClassification.from_config(config(**sizes)).eval()
+    ids = torch.randint(3, 99, (50, 20))
+    with torch.inference_mode():
+        whole = model(input_ids=ids).logits
+        encode_in_bf16(model)
+        scores = model(input_ids=ids).logits
+    assert model.base_model.dtype == torch.bfloat16
+    assert scores.dtype == torch.float32
+    assert not torch.equal(scores, scores.to(torch.bfloat16).float())
+    torch.testing.assert_close(scores, whole, atol=0.02 * float(whole.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("config", [BertConfig, ElectraConfig, RobertaConfig, DistilBertConfig])
 def test_the_last_layer_can_end_at_the_first_token(config: type[PreTrainedConfig]) -> None:
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 99}
@@ -133,6 +150,9 @@ def test_a_pool_scores_as_one_process_does(
         assert run["query_id"].unique().tolist() == lists["query_id"].to_pylist()
         assert run["doc_id"].tolist() == lists["doc_ids"].combine_chunks().flatten().to_pylist()
         np.testing.assert_allclose(run["score"], scores, rtol=1e-5)
+    [bf16] = score_candidates(lists, collection.documents, {"r": ranker}, precision="bf16").values()
+    assert np.abs(bf16["score"] - scores).max() > 1e-5
+    np.testing.assert_allclose(bf16["score"], scores, atol=0.02 * np.abs(scores).max())
 
 
 @pytest.mark.slow
