@@ -72,8 +72,8 @@ def train(
         mix: how much clicks count against annotations: Constant, Staged, Ramp, ByBucket,
             FrequencySigmoid, FrequencyPower, Evidence, or the Product of some of them.
         training: backbone, loss, optimizer and workers.
-        checkpoints: folder or URI (s3://..., gs://..., any that fsspec knows) for the checkpoints;
-            by default `output`.
+        checkpoints: folder or URI (s3://..., gs://..., any that Arrow or fsspec knows) for the
+            checkpoints; by default `output`.
         resume: go on exactly from the last checkpoint of `output`.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -259,10 +260,16 @@ def test_training_that_is_spoiled_stops_and_keeps_the_batch(
         assert {"query_id", "doc_ids", "click_label"} <= set(pq.read_table(path).column_names)
 
 
-@pytest.mark.parametrize("place", ["nowhere://bucket/run", "s3://bucket/run"])
-def test_a_place_that_cannot_be_reached_is_named(place: str) -> None:
-    """S3 needs a package that is not installed here."""
-    with pytest.raises(InputError, match=place):
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("nowhere://bucket/run", "not known"),
+        ("sftp://localhost/run", "to be installed"),
+        ("s3://bucket/run?endpoint_override=127.0.0.1:1&scheme=http&region=x", "connect to server"),
+    ],
+)
+def test_a_place_that_cannot_be_reached_is_named(place: str, reason: str) -> None:
+    with pytest.raises(InputError, match=f"{re.escape(place)} cannot be reached: .*{reason}"):
         checkpoint_storage(place)
 
 
