@@ -1,13 +1,14 @@
 """How fast lists are scored, against CrossEncoder.predict of sentence-transformers.
 
-    OMP_NUM_THREADS=2 python benchmarks/reranking.py --model sentence-transformers/all-MiniLM-L6-v2
+    python benchmarks/reranking.py --model sentence-transformers/all-MiniLM-L6-v2
 
-Both score the same pairs in one process, in turn, with the same weights and the same threads, in
-float32 and in bfloat16: `predict` as it comes, and `ListScorer`, which is what the actors of
-`rerank` run. The lengths of pairs spread as web pages' do: log-normal, from 16 to 512 tokens.
-Prints pairs a second by the clock and by processor time (which says more where others use the
-machine), the best round of each, its ratio to `predict` in the same precision and in float32, and
-the largest difference from the scores of `predict` in float32.
+Both score the same pairs with the same weights on the same cores, in turn, in float32 and in
+bfloat16: `predict` as it comes, with a thread a core, and an actor a core with a thread each, which
+is what the job `rerank` runs. The lengths of pairs spread as web pages' do: log-normal, from 16 to
+512 tokens. Prints pairs a second by the clock and by processor time (which says more where others
+use the machine), the best round of each, its ratio to `predict` in the same precision and in
+float32, and the largest difference from the scores of `predict` in float32. The start of processes
+is not counted.
 """
 
 import sys
@@ -17,14 +18,17 @@ from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 sys.path.pop(0)  # this folder, where a file has the name of a package
 
 import numpy as np
 import pyarrow as pa
+import ray
 import torch
 from jsonargparse import auto_cli
 from numpy.typing import NDArray
+from ray.util import ActorPool
 from rich.console import Console
 from rich.table import Table
 from sentence_transformers import CrossEncoder
@@ -35,18 +39,22 @@ from corpus.tables import Collection
 from corpus.texts import document_column
 from rankers.cross_encoder import load_cross_encoder
 from rankers.list_ranker import Precision
-from rankers.list_scorer import ListScorer
+from rankers.list_scorer import PooledScorer
 from rankers.lists import candidate_lists
 from rankers.reranking import scoring_blocks
 from rankers.small_bert import build_small_bert
 
 MEDIAN_TOKENS, SPREAD, FEWEST_TOKENS, MOST_TOKENS = 128, 0.8, 16, 512
 QUERY_WORDS, SPECIAL_TOKENS = 4, 3
-PEER = "CrossEncoder.predict"
+PEER, OURS = "CrossEncoder.predict", "rerank's actors"
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+# Scores, and the seconds of processors that they took.
+Scoring = Callable[[], tuple[NDArray[np.float32], float]]
 
 
-def main(model: str | None = None, lists: int = 40, depth: int = 25, rounds: int = 3) -> None:
+def main(
+    model: str | None = None, lists: int = 40, depth: int = 25, rounds: int = 3, cores: int = 2
+) -> None:
     """Times both, in turn.
 
     Args:
@@ -55,52 +63,71 @@ def main(model: str | None = None, lists: int = 40, depth: int = 25, rounds: int
         lists: queries.
         depth: documents of each.
         rounds: how often each scores all pairs.
+        cores: that each may use.
     """
+    torch.set_num_threads(cores)
+    ray.init(num_cpus=cores)
     with tempfile.TemporaryDirectory() as folder:
         ranker = Path(folder)
         save_cross_encoder(model, ranker)
         collection = make_collection(whole_words(ranker), lists, depth)
         listed = candidate_lists(collection, None)
         blocks = list(
-            scoring_blocks(listed.drop_columns(["documents"]), collection.documents, ["r"], 1)
+            scoring_blocks(listed.drop_columns(["documents"]), collection.documents, ["r"], cores)
         )
         pairs = [
             (row["text"], document) for row in listed.to_pylist() for document in row["documents"]
         ]
-        scorers: dict[str, Callable[[], NDArray[np.float32]]] = {}
+        texts = ray.put(document_column(collection.documents))
+        scorers: dict[str, Scoring] = {}
         for precision in PRECISIONS:
             kind = torch.float32 if precision == "fp32" else torch.bfloat16
             peer = CrossEncoder(str(ranker), model_kwargs={"dtype": kind})
-            texts = document_column(collection.documents)
-            ours = ListScorer({"r": str(ranker)}, texts, precision)
+            actor = ray.remote(num_cpus=1)(TimedScorer)
+            actors = [actor.remote({"r": str(ranker)}, texts, precision) for _ in range(cores)]
             # Both have read their weights before the clock runs.
             peer.predict(pairs[:1])
-            ours(blocks[0].slice(0, 1))
+            ray.get([actor.score.remote(blocks[0].slice(0, 1)) for actor in actors])
             scorers[f"{PEER}, {precision}"] = partial(predict, peer, pairs)
-            scorers[f"ListScorer, {precision}"] = partial(score_lists, ours, blocks)
+            scorers[f"{OURS}, {precision}"] = partial(score_blocks, actors, blocks)
         compare(scorers, rounds)
 
 
-def predict(peer: CrossEncoder, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
-    """What the peer does for its users."""
-    return np.asarray(peer.predict(pairs), np.float32)
+class TimedScorer(PooledScorer):
+    """What is in the job's actors, which tells how long it computed."""
+
+    def score(self, block: pa.Table) -> tuple[NDArray[np.float32], float]:
+        """Scores a block; also gives the seconds of processors that it took."""
+        before = time.process_time()
+        scores = self(block)["score"].to_numpy()
+        return scores, time.process_time() - before
 
 
-def score_lists(scorer: ListScorer, blocks: list[pa.Table]) -> NDArray[np.float32]:
-    """What an actor does with its blocks, and the sigmoid that the peer puts on scores."""
-    logits = np.concatenate([scorer(block)["score"].to_numpy() for block in blocks])
-    return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+def predict(peer: CrossEncoder, pairs: list[tuple[str, str]]) -> tuple[NDArray[np.float32], float]:
+    """What the peer does for its users: scores, and the seconds of processors that they took."""
+    before = time.process_time()
+    scores = np.asarray(peer.predict(pairs), np.float32)
+    return scores, time.process_time() - before
 
 
-def compare(scorers: dict[str, Callable[[], NDArray[np.float32]]], rounds: int) -> None:
+def score_blocks(actors: list[Any], blocks: list[pa.Table]) -> tuple[NDArray[np.float32], float]:
+    """What the job's pool does; with the sigmoid that the peer puts on scores."""
+    pool = ActorPool(actors)
+    scored = list(pool.map(lambda actor, block: actor.score.remote(block), blocks))
+    logits = np.concatenate([scores for scores, _ in scored])
+    seconds = sum(seconds for _, seconds in scored)
+    return np.asarray(1 / (1 + np.exp(-logits)), np.float32), seconds
+
+
+def compare(scorers: dict[str, Scoring], rounds: int) -> None:
     """Prints the speed of each, and how far its scores are from the peer's in float32."""
     clock, processor = (dict.fromkeys(scorers, np.inf) for _ in range(2))
     scores = {}
     for number in range(rounds):
         for name, score in scorers.items():
-            start, used = time.perf_counter(), time.process_time()
-            scores[name] = score()
-            seconds, used = time.perf_counter() - start, time.process_time() - used
+            start = time.perf_counter()
+            scores[name], used = score()
+            seconds = time.perf_counter() - start
             took = f"{seconds:.1f} s, {used:.1f} s of processors"
             print(f"round {number + 1}: {name} {took}", flush=True)
             clock[name] = min(clock[name], seconds)
@@ -115,7 +142,6 @@ def compare(scorers: dict[str, Callable[[], NDArray[np.float32]]], rounds: int) 
         cells += [f"{clock[plain] / clock[name]:.2f}"]
         table.add_row(name, *cells, f"{np.abs(scores[name] - scores[plain]).max():.1e}")
     Console(width=120).print(table)
-    print(f"threads: {torch.get_num_threads()}")
 
 
 def save_cross_encoder(model: str | None, folder: Path) -> None:
