@@ -39,7 +39,7 @@ from corpus.tables import Collection
 from corpus.texts import document_column
 from rankers.cross_encoder import load_cross_encoder
 from rankers.list_ranker import Precision
-from rankers.list_scorer import PooledScorer
+from rankers.list_scorer import ListScorer
 from rankers.lists import candidate_lists
 from rankers.reranking import scoring_blocks
 from rankers.small_bert import build_small_bert
@@ -83,7 +83,9 @@ def main(
         for precision in PRECISIONS:
             kind = torch.float32 if precision == "fp32" else torch.bfloat16
             peer = CrossEncoder(str(ranker), model_kwargs={"dtype": kind})
-            actor = ray.remote(num_cpus=1)(TimedScorer)
+            actor = ray.remote(num_cpus=0)(
+                TimedScorer
+            )  # those of both precisions are there at once
             actors = [actor.remote({"r": str(ranker)}, texts, precision) for _ in range(cores)]
             # Both have read their weights before the clock runs.
             peer.predict(pairs[:1])
@@ -93,7 +95,7 @@ def main(
         compare(scorers, rounds)
 
 
-class TimedScorer(PooledScorer):
+class TimedScorer(ListScorer):
     """What is in the job's actors, which tells how long it computed."""
 
     def score(self, block: pa.Table) -> tuple[NDArray[np.float32], float]:
