@@ -34,6 +34,7 @@ from rich.table import Table
 from sentence_transformers import CrossEncoder
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
+from cluster import connect
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection
 from corpus.texts import document_column
@@ -66,7 +67,7 @@ def main(
         cores: that each may use.
     """
     torch.set_num_threads(cores)
-    ray.init(num_cpus=cores)
+    connect()
     with tempfile.TemporaryDirectory() as folder:
         ranker = Path(folder)
         save_cross_encoder(model, ranker)
@@ -83,9 +84,8 @@ def main(
         for precision in PRECISIONS:
             kind = torch.float32 if precision == "fp32" else torch.bfloat16
             peer = CrossEncoder(str(ranker), model_kwargs={"dtype": kind})
-            actor = ray.remote(num_cpus=0)(
-                TimedScorer
-            )  # those of both precisions are there at once
+            # They reserve no CPU, since those of both precisions are there at once.
+            actor = ray.remote(num_cpus=0)(TimedScorer)
             actors = [actor.remote({"r": str(ranker)}, texts, precision) for _ in range(cores)]
             # Both have read their weights before the clock runs.
             peer.predict(pairs[:1])

@@ -124,7 +124,14 @@ def end_at_first_token(model: PreTrainedModel) -> None:
 
 
 def encode_in_bf16(model: PreTrainedModel) -> None:
-    """Turns all but the scoring head to bfloat16, which is too coarse to tell scores apart."""
+    """Turns the weights to bfloat16, but for those of the scoring head.
+
+    The head makes float32 scores of states that it is given in bfloat16: scores in bfloat16 have
+    eight bits, too few to tell the documents of a query apart.
+
+    Args:
+        model: a sequence classifier whose last linear layer with an output a label is its head.
+    """
     model.to(torch.bfloat16)  # type: ignore[arg-type] # its stub takes no dtype
     heads = model.config.num_labels
     linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]

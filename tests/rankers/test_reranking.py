@@ -14,6 +14,7 @@ from transformers import (
     DistilBertConfig,
     ElectraConfig,
     PreTrainedConfig,
+    PreTrainedModel,
     RobertaConfig,
 )
 
@@ -106,12 +107,17 @@ def test_a_pair_has_the_score_that_it_has_by_itself(
     np.testing.assert_allclose(scores, alone, rtol=1e-5)
 
 
-@pytest.mark.parametrize("config", [BertConfig, ElectraConfig, RobertaConfig, DistilBertConfig])
-def test_scores_of_a_bf16_encoder_are_finer_than_bf16(config: type[PreTrainedConfig]) -> None:
+def random_model(config: type[PreTrainedConfig]) -> PreTrainedModel:
+    """Of two small layers, with one head."""
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 99}
     sizes |= {"num_labels": 1}
-    model = AutoModelForSequenceClassification.from_config(config(**sizes)).eval()
+    return AutoModelForSequenceClassification.from_config(config(**sizes)).eval()
+
+
+@pytest.mark.parametrize("config", [BertConfig, ElectraConfig, RobertaConfig, DistilBertConfig])
+def test_scores_of_a_bf16_encoder_are_finer_than_bf16(config: type[PreTrainedConfig]) -> None:
+    model = random_model(config)
     ids = torch.randint(3, 99, (50, 20))
     with torch.inference_mode():
         whole = model(input_ids=ids).logits
@@ -125,10 +131,7 @@ def test_scores_of_a_bf16_encoder_are_finer_than_bf16(config: type[PreTrainedCon
 
 @pytest.mark.parametrize("config", [BertConfig, ElectraConfig, RobertaConfig, DistilBertConfig])
 def test_the_last_layer_can_end_at_the_first_token(config: type[PreTrainedConfig]) -> None:
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 99}
-    sizes |= {"num_labels": 1}
-    model = AutoModelForSequenceClassification.from_config(config(**sizes)).eval()
+    model = random_model(config)
     ids, mask = torch.randint(3, 99, (4, 20)), torch.ones(4, 20, dtype=torch.long)
     mask[2, 7:] = 0
     with torch.inference_mode():
