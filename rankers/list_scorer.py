@@ -12,6 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rankers.cross_encoder import load_cross_encoder
+from rankers.first_token import end_at_first_token
 from rankers.list_ranker import ListRanker, Precision, ranking_scores, uses_bf16
 from rankers.lists import in_lists, list_traffic, pad_lists, tokenize_lists
 from rankers.mix_file import read_heads_mix
@@ -21,8 +22,6 @@ from rankers.mixing import Constant
 # keeps their memory: what it gets from the system each time costs a page fault a page. GPUs want
 # more work at once, and so do the units for bfloat16 that some CPUs have.
 CACHED_TOKENS, MOST_TOKENS = 1024, 8192
-# Sequence classifiers that score a pair by its first token alone.
-FIRST_TOKEN_MODELS = ("bert", "electra", "roberta", "xlm-roberta")
 
 
 class ListScorer:
@@ -108,19 +107,6 @@ class PooledScorer(ListScorer):
         precision: Precision = "fp32",
     ) -> None:
         super().__init__(rankers, ray.get(texts), precision)
-
-
-def end_at_first_token(model: PreTrainedModel) -> None:
-    """Lets the last layer make the first token alone, where the score is read from no other.
-
-    Its attention still reads all tokens; what follows that is most of a layer's work. The model
-    can be trained no more, nor asked for the other tokens' last states.
-    """
-    if model.config.model_type in FIRST_TOKEN_MODELS:
-        last = f"encoder.layer.{model.config.num_hidden_layers - 1}"
-        model.base_model.get_submodule(f"{last}.attention.output").register_forward_pre_hook(
-            lambda _, states: tuple(state[:, :1] for state in states)
-        )
 
 
 def encode_in_bf16(model: PreTrainedModel) -> None:

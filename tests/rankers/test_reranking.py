@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     RobertaConfig,
+    XLMRobertaConfig,
 )
 
 from corpus.errors import InputError
@@ -23,8 +24,9 @@ from corpus.schemas import empty_table
 from corpus.tables import Collection, read_collection, write_collection
 from corpus.texts import document_column
 from rankers.cross_encoder import load_cross_encoder
+from rankers.first_token import end_at_first_token
 from rankers.list_ranker import save_ranker
-from rankers.list_scorer import ListScorer, encode_in_bf16, end_at_first_token
+from rankers.list_scorer import ListScorer, encode_in_bf16
 from rankers.lists import candidate_ids, candidate_lists, list_traffic
 from rankers.mixing import FrequencySigmoid
 from rankers.reranking import rerank, score_candidates, scoring_blocks
@@ -129,7 +131,9 @@ def test_scores_of_a_bf16_encoder_are_finer_than_bf16(config: type[PreTrainedCon
     torch.testing.assert_close(scores, whole, atol=0.02 * float(whole.abs().max()), rtol=0)
 
 
-@pytest.mark.parametrize("config", [BertConfig, ElectraConfig, RobertaConfig, DistilBertConfig])
+@pytest.mark.parametrize(
+    "config", [BertConfig, ElectraConfig, RobertaConfig, XLMRobertaConfig, DistilBertConfig]
+)
 def test_the_last_layer_can_end_at_the_first_token(config: type[PreTrainedConfig]) -> None:
     model = random_model(config)
     ids, mask = torch.randint(3, 99, (4, 20)), torch.ones(4, 20, dtype=torch.long)

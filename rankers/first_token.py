@@ -1,0 +1,58 @@
+"""Spares a trained encoder's last layer the tokens that no score is read from."""
+
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+# Sequence classifiers that score a pair by its first token alone, with BERT's attention.
+FIRST_TOKEN_MODELS = ("bert", "electra", "roberta", "xlm-roberta")
+
+
+def end_at_first_token(model: PreTrainedModel) -> None:
+    """Lets the last layer make the first token alone, where the score is read from no other.
+
+    Its keys and values are still those of all tokens; of the rest of the layer little remains.
+    The model can be trained no more, nor asked for the other tokens' last states. Models not of
+    `FIRST_TOKEN_MODELS` stay as they are.
+    """
+    if model.config.model_type in FIRST_TOKEN_MODELS:
+        last = f"encoder.layer.{model.config.num_hidden_layers - 1}.attention"
+        attention = model.base_model.get_submodule(last)
+        attention.self = FirstTokenAttention(attention.self)
+        attention.output.register_forward_pre_hook(  # type: ignore[union-attr] # is a module
+            lambda _, states: tuple(state[:, :1] for state in states)
+        )
+
+
+class FirstTokenAttention(nn.Module):
+    """Attention from the first token to all.
+
+    Args:
+        attention: BERT's self-attention or one like it, whose weights are used.
+    """
+
+    def __init__(self, attention: Any) -> None:
+        super().__init__()
+        self.query, self.key, self.value = attention.query, attention.key, attention.value
+        self.head_size = attention.attention_head_size
+
+    def forward(
+        self, states: Tensor, attention_mask: Tensor | None = None, **_: Any
+    ) -> tuple[Tensor, None]:
+        """Takes what the attention it stands for takes.
+
+        Args:
+            states: float (pairs, tokens, size).
+            attention_mask: for scaled dot-product attention, (pairs, 1, tokens, tokens).
+
+        Returns:
+            float (pairs, 1, size), and None for the attention's weights.
+        """
+        query, key, value = (
+            layer(of).unflatten(-1, (-1, self.head_size)).transpose(1, 2)
+            for layer, of in ((self.query, states[:, :1]), (self.key, states), (self.value, states))
+        )
+        mask = None if attention_mask is None else attention_mask[:, :, :1]
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return attended.transpose(1, 2).flatten(2), None
