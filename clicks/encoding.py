@@ -92,17 +92,18 @@ def number_within(
     distinct = np.zeros(len(starts) - 1, dtype=np.int64)
     number = np.full((len(order), lengths.max()), np.int32(-1))
     laid_out = np.zeros(number.shape, dtype=np.bool_)
+    target = np.arange(len(order)) if sort else order
     text, parts, seed = string_bytes(texts), cut(starts), 0
     while True:
         _hash(place, before, items, *text, np.uint64(seed), hashes)
-        _number(order, starts, before, parts, items, hashes, first, distinct)
+        _number(order, starts, before, parts, items, hashes, target, number, first, distinct)
         base = np.append(0, np.cumsum(distinct))[parts]
         room, count = before[starts[parts[:-1]]], np.diff(base)
         firsts = [first[start : start + n] for start, n in zip(room, count, strict=True)]
         found = texts.take(pa.array(np.concatenate(firsts)))
         base_of_place = np.repeat(base[:-1], np.diff(starts[parts]))
         unlike = _lay_out(
-            *(place, before, items, *text, *string_bytes(found), base_of_place, hashes, marked),
+            *(place, items, *text, *string_bytes(found), base_of_place, marked),
             *(place if sort else np.arange(len(order)), number, laid_out),
         )
         if unlike == 0:
@@ -137,14 +138,16 @@ def _number(
     parts: Places,
     items: Places,
     hashes: Words,
+    target: Places,
+    number: Numbers,
     first: Places,
     distinct: Places,
 ) -> None:
-    """Numbers each group from 0, with a hash table of open addressing for each.
+    """Numbers each part from 0, with a hash table of open addressing for each group.
 
-    Each number takes the place of its hash. They go on from group to group of a part in one table,
-    so that those of groups before are known for old; `first` has room for as many as a part has
-    items; `distinct` says how many each group has.
+    Numbers go on from group to group of a part in one table, so that those of groups before are
+    known for old; `first` has room for as many as a part has items; `distinct` says how many each
+    group has.
     """
     for part in prange(len(parts) - 1):
         largest = 0
@@ -161,6 +164,7 @@ def _number(
             while slots < 2 * (before[starts[group + 1]] - before[starts[group]]):
                 slots *= 2
             for place in range(starts[group], starts[group + 1]):
+                row = target[place]
                 for at in range(before[place], before[place + 1]):
                     key = hashes[at]
                     slot = np.int64(key & np.uint64(slots - 1))
@@ -172,14 +176,13 @@ def _number(
                         holds[slot], keys[slot] = count, key
                         first[room + count] = items[order[place]] + at - before[place]
                         count += 1
-                    hashes[at] = np.uint64(holds[slot])
+                    number[row, at - before[place]] = holds[slot]
             distinct[group] = count - base
 
 
 @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
 def _lay_out(
     place: Places,
-    before: Places,
     items: Places,
     text_starts: Starts,
     text: Bytes,
@@ -188,19 +191,17 @@ def _lay_out(
     known_text: Bytes,
     known_words: Words,
     base_of_place: Places,
-    within: Words,
     marked: NDArray[np.bool_],
     target: Places,
     number: Numbers,
     laid_out: NDArray[np.bool_],
 ) -> int:
-    """Writes each row to its target; returns how many items differ from their number's text."""
+    """Numbers on from part to part; returns how many items differ from their number's text."""
     unlike = 0
     for row in prange(len(place)):
         to, base, first = target[row], base_of_place[place[row]], items[row]
-        at = before[place[row]]
         for position in range(items[row + 1] - first):
-            found = base + np.int64(within[at + position])
+            found = base + np.int64(number[to, position])
             number[to, position] = found
             laid_out[to, position] = marked[first + position]
             start, end = text_starts[first + position], text_starts[first + position + 1]

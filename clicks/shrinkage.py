@@ -38,15 +38,27 @@ class Trials:
     documents: int
 
     @cached_property
-    def of_documents(self) -> tuple[Array, Array]:
-        """Successes and trials of each document under all queries, shape (documents,)."""
-        successes = total(self.document, self.successes, self.documents)
-        return successes, total(self.document, self.trials, self.documents)
+    def of_documents(self) -> Array:
+        """Successes, trials and pairs that were tried of each document, shape (3, documents)."""
+        sums = np.zeros((3, self.documents))
+        _sum_documents(self.document, self.successes, self.trials, *sums)
+        return sums
 
 
-def total(number: NDArray[np.signedinteger], values: Array, count: int) -> Array:
-    """Sums the values that have the same number: float64, shape (count,)."""
-    return np.bincount(number, values, count).astype(np.float64, copy=False)
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _sum_documents(
+    document: NDArray[np.int64],
+    successes: Array,
+    trials: Array,
+    of_successes: Array,
+    of_trials: Array,
+    of_tried: Array,
+) -> None:
+    for pair in range(len(document)):
+        number = document[pair]
+        of_successes[number] += successes[pair]
+        of_trials[number] += trials[pair]
+        of_tried[number] += trials[pair] > 0
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,7 @@ class RatePrior:
     def rates(self, known: Trials) -> "PairRates":
         """Posterior means of pairs, given the other pairs of their documents, and of documents."""
         weight = self.document_strength
-        of_document = known.of_documents
+        of_document = known.of_documents[:2]
         return PairRates(
             pair=_rate_pairs(
                 *(known.successes, known.trials, known.document, *of_document),
@@ -124,13 +136,13 @@ def learn_prior(
     """
     if first is None and len(known.trials) > most > FIRST_TO_LEARN_FROM:
         first = learn_prior(known, most=FIRST_TO_LEARN_FROM)
-    document_hits, document_tries = known.of_documents
+    document_hits, document_tries, _ = known.of_documents
     tried = np.flatnonzero(known.trials > 0)
     drawn = _draw(tried, most)
     hits, tries = known.successes[drawn], known.trials[drawn]
     other_hits = np.maximum(document_hits[known.document[drawn]] - hits, 0.0)
     other_tries = np.maximum(document_tries[known.document[drawn]] - tries, other_hits)
-    shared_hits, shared_tries = _shared(known, tried, most)
+    shared_hits, shared_tries = _shared(known, most)
     no_others = np.zeros(len(shared_hits))
 
     def loss(parameters: Array) -> tuple[float, Array]:
@@ -164,15 +176,15 @@ def learn_prior(
     return RatePrior(*map(float, _unpack(found.x)))
 
 
-def _shared(known: Trials, tried: NDArray[np.int64], most: int) -> tuple[Array, Array]:
+def _shared(known: Trials, most: int) -> tuple[Array, Array]:
     """Successes and trials of documents of several pairs, each pair's for what they count."""
-    several = np.bincount(known.document[tried], minlength=known.documents) > 1
-    shared = _draw(np.flatnonzero(several), most)
+    shared = _draw(np.flatnonzero(known.of_documents[2] > 1), most)
     if len(shared) == 0:
         return np.zeros(0), np.zeros(0)
     share = (np.exp(STRENGTH) + 1) / (np.exp(STRENGTH) + known.trials)
-    hits = total(known.document, known.successes * share, known.documents)[shared]
-    return hits, total(known.document, known.trials * share, known.documents)[shared]
+    counted = Trials(known.successes * share, known.trials * share, known.document, known.documents)
+    hits, tries, _ = counted.of_documents[:, shared]
+    return hits, tries
 
 
 def _draw(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
