@@ -9,10 +9,11 @@ import pyarrow as pa
 import ray
 from transformers import AutoTokenizer
 
+from annotation.asking import Asking, DocumentList, Verdict, answer_form
 from annotation.encoding import PromptEncoder
 from annotation.engine import EngineChoice, Secret
 from annotation.prompts import Document, Prompt, StrategyName
-from annotation.strategies import STRATEGIES, Asking, DocumentList, Verdict, answer_form
+from annotation.strategies import STRATEGIES
 from corpus.errors import InputError
 from corpus.mapped_tables import take_rows
 

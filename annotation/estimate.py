@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from annotation.annotator import Judge
+from annotation.asking import ANSWER_FRAME, ANSWER_TOKENS
 from annotation.prompts import Document
-from annotation.strategies import ANSWER_FRAME, ANSWER_TOKENS
 from corpus.mapped_tables import take_rows
 from corpus.tables import Collection
 

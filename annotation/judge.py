@@ -26,9 +26,9 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 import annotation.encoding
 import corpus.world
+from annotation.asking import CHOICES
 from annotation.encoding import PromptEncoder
 from annotation.prompts import Document, load_prompt
-from annotation.strategies import CHOICES
 from corpus.world import VOCABULARY_PATH, simulate_world
 
 REPORT = "judge_report.json"

@@ -33,11 +33,12 @@ from rich.table import Table
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from annotation.annotate import annotate
+from annotation.asking import CHOICES
 from annotation.encoding import EncodedPrompt, PromptEncoder
 from annotation.judge import demo_judge
 from annotation.pairs import pairs_to_annotate
 from annotation.prompts import Document, StrategyName, load_prompt
-from annotation.strategies import CHOICES, STRATEGIES
+from annotation.strategies import STRATEGIES
 from annotation.vllm_engine import VllmPool, engine_environment
 from cluster import connect
 from corpus.preparation import SimulatedWorld, prepare

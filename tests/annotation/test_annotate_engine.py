@@ -22,10 +22,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from annotation.annotate import annotate
+from annotation.asking import CHOICES
 from annotation.encoding import EncodedPrompt, PromptEncoder
 from annotation.engine import Answer, OneOf
 from annotation.prompts import Document, StrategyName, load_prompt
-from annotation.strategies import CHOICES, grade_from_log_probabilities
+from annotation.strategies import grade_from_log_probabilities
 from annotation.vllm_engine import VllmEngine, engine_environment
 from corpus.errors import InputError
 from corpus.tables import read_collection, read_table, write_collection

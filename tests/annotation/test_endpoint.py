@@ -21,6 +21,7 @@ from openai.types.chat import ChatCompletion
 from transformers import PreTrainedTokenizerFast
 
 from annotation.annotate import annotate
+from annotation.asking import CHOICES
 from annotation.encoding import EncodedPrompt, PromptEncoder
 from annotation.endpoint import (
     Endpoint,
@@ -30,7 +31,6 @@ from annotation.endpoint import (
 )
 from annotation.engine import Answer, Json, OneOf, Secret
 from annotation.prompts import load_prompt
-from annotation.strategies import CHOICES
 from annotation.vllm_engine import engine_environment
 from corpus.errors import InputError
 from corpus.tables import read_table

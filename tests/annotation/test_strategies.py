@@ -10,16 +10,11 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
+from annotation.asking import Asking, DocumentList, Verdict
 from annotation.encoding import EncodedPrompt, PromptEncoder
 from annotation.engine import Answer, AnswerForm
 from annotation.prompts import Document, StrategyName, load_prompt
-from annotation.strategies import (
-    STRATEGIES,
-    Asking,
-    DocumentList,
-    Verdict,
-    grade_from_log_probabilities,
-)
+from annotation.strategies import STRATEGIES, grade_from_log_probabilities
 
 log_probabilities = arrays(
     np.float64, st.tuples(st.integers(1, 5), st.just(4)), elements=st.floats(-40, 0)
