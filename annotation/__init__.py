@@ -3,7 +3,6 @@
 from annotation.annotate import annotate
 from annotation.endpoint import Endpoint
 from annotation.engine import EngineChoice
-from annotation.judge import demo_judge
 from annotation.vllm_engine import VllmPool
 
-__all__ = ["Endpoint", "EngineChoice", "VllmPool", "annotate", "demo_judge"]
+__all__ = ["Endpoint", "EngineChoice", "VllmPool", "annotate"]

@@ -1,32 +1,23 @@
 """The job `annotate`: every pair of query and document once to the judge, parquet to parquet.
 
 The pairs are numbered in query order and dealt into parts of `batch_size`. A part is what one
-engine call answers and what one file holds, so a file that is there is a part that is done; only
-its rows that an engine failed on are asked again. That is all that resuming has to know.
+engine call answers and what one file holds (`annotation.parts`).
 """
 
 import logging
-import math
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import ray
-from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from annotation.annotator import Annotator, Judge
 from annotation.endpoint import Endpoint, EndpointRefusedError
-from annotation.engine import BUDGET_ERROR, RETRIED, EngineChoice
+from annotation.engine import RETRIED, EngineChoice
 from annotation.estimate import count_tokens, print_estimate, print_probe, probe_pairs
-from annotation.judge import demo_judge
 from annotation.pairs import (
     Budget,
     Policy,
@@ -35,6 +26,7 @@ from annotation.pairs import (
     pairs_to_annotate,
     spend_budget,
 )
+from annotation.parts import any_grade, unanswered_pairs, write_parts
 from annotation.prompts import Language, StrategyName, load_prompt
 from annotation.summary import commonest_error, summarise
 from annotation.vllm_engine import VllmPool
@@ -43,8 +35,7 @@ from corpus.errors import InputError
 from corpus.mapped_tables import map_table
 from corpus.output_folder import begin_output, finish_output
 from corpus.schemas import empty_table
-from corpus.table_checks import check_table
-from corpus.tables import Collection, read_collection, table_path, write_parquet
+from corpus.tables import Collection, read_collection, table_path
 
 DEMO_JUDGE = "demo-judge"
 
@@ -119,7 +110,11 @@ def annotate(
     budget = Budget(wanted, max_pairs, max_tokens, policy)
     tables = read_collection(collection, map_table)
     pairs = pairs_to_annotate(tables, collection)
-    checkpoint = str(demo_judge()) if model == DEMO_JUDGE else model
+    checkpoint = model
+    if model == DEMO_JUDGE:
+        from annotation.judge import demo_judge  # brings scikit-learn, which no other judge needs
+
+        checkpoint = str(demo_judge())
     judge = Judge(
         annotator=model,
         model=checkpoint,
@@ -163,20 +158,20 @@ def annotate(
     pairs = pairs.append_column(
         "part", pa.array(number_parts(pairs, judge.shows_lists, batch_size))
     )
-    rest = pairs.filter(_unanswered(pairs, folder, judge.shows_lists))
+    rest = pairs.filter(unanswered_pairs(pairs, folder, judge.shows_lists))
     speed = ""
     if rest.num_rows:
         print_estimate(rest, tokens_of)
         answers = _run_engines(rest, tables, judge)
-        per_second = _write_parts(answers, folder, pairs.num_rows, rest.num_rows)
+        per_second = write_parts(answers, folder, pairs.num_rows, rest.num_rows)
         speed = f"; {per_second:,.0f} pairs/s"
     print(f"{summarise(folder)}{speed} -> {folder}")
-    unanswered = int(_unanswered(pairs, folder, judge.shows_lists).sum())
+    unanswered = int(unanswered_pairs(pairs, folder, judge.shows_lists).sum())
     if unanswered == 0:
         finish_output(output)
         return
     reason = commonest_error(folder, RETRIED)
-    if not _any_grade(folder):
+    if not any_grade(folder):
         raise InputError(f"{output}: no pair was answered: {reason}; mend that and --resume")
     print(f"{unanswered:,} pairs are still without an answer: --resume asks for them again")
     print(f"the most frequent reason: {reason}")
@@ -222,77 +217,6 @@ def _run_engines(pairs: pa.Table, tables: Collection, judge: Judge) -> Iterator[
         if refusal is None:
             raise
         raise InputError(f"the endpoint does not answer: {refusal}") from None
-
-
-def _write_parts(answers: Iterable[pa.Table], folder: Path, total: int, rest: int) -> float:
-    """Writes each part as it comes; returns pairs a second since the first engine was up.
-
-    Stops once a token budget is spent.
-    """
-    columns = [
-        TextColumn("annotate"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-    ]
-    first_start, written = math.inf, 0
-    with Progress(*columns) as progress:
-        task = progress.add_task("", total=total, completed=total - rest, note="engine starts")
-        for answer in answers:
-            path = _part_path(folder, answer["part"][0].as_py())
-            first_start = min(first_start, answer["started"][0].as_py())
-            rows = answer.drop_columns(["part", "started", "ended"])
-            if path.exists():
-                rows = _replace_rows(pq.read_table(path), rows)
-            write_parquet(check_table(rows, "annotations", path), path)
-            written += answer.num_rows
-            speed = written / (time.time() - first_start)
-            progress.update(task, advance=answer.num_rows, note=f"{speed:,.0f} pairs/s")
-            if _has_error(answer["error"], (BUDGET_ERROR,)).any():
-                break
-    return speed
-
-
-def _unanswered(pairs: pa.Table, folder: Path, whole_queries: bool) -> NDArray[np.bool_]:
-    """Which pairs have no row yet, or one that an engine failed on (or a row of their list)."""
-    unanswered = np.ones(pairs.num_rows, dtype=bool)
-    part = pairs["part"].to_numpy()
-    for number in np.unique(part):
-        path = _part_path(folder, number)
-        if path.exists():
-            errors = pq.read_table(path, columns=["error"])["error"]
-            unanswered[part == number] = _has_error(errors, RETRIED)
-    if whole_queries:
-        _, query = np.unique(pairs["query_row"].to_numpy(), return_inverse=True)
-        unanswered = np.bincount(query, weights=unanswered)[query] > 0
-    return unanswered
-
-
-def _any_grade(folder: Path) -> bool:
-    parts = (pq.read_table(path, columns=["grade"])["grade"] for path in folder.glob("part-*"))
-    return any(grades.null_count < len(grades) for grades in parts)
-
-
-def _has_error(errors: pa.ChunkedArray, kinds: tuple[str, ...]) -> NDArray[np.bool_]:
-    kind = pc.list_element(pc.split_pattern(pc.fill_null(errors, ""), ":", max_splits=1), 0)
-    return np.asarray(pc.is_in(kind, value_set=pa.array(kinds)).to_numpy())
-
-
-def _replace_rows(before: pa.Table, after: pa.Table) -> pa.Table:
-    """`before` with the rows of `after` in the place of those of the same pairs."""
-    keys = [
-        pd.MultiIndex.from_frame(table.select(["query_id", "doc_id"]).to_pandas())
-        for table in (before, after)
-    ]
-    place = keys[0].get_indexer(keys[1])
-    kept = np.setdiff1d(np.arange(before.num_rows), place)
-    together = pa.concat_tables([before.take(kept), after.select(before.column_names)])
-    return together.take(np.argsort(np.concatenate([kept, place])))
-
-
-def _part_path(folder: Path, number: int) -> Path:
-    return folder / f"part-{number:06d}.parquet"
 
 
 def _cause(error: BaseException | None, wanted: type[BaseException]) -> BaseException | None:
