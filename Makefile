@@ -13,7 +13,7 @@ demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(VENV)/bin/python ray_jobs/pipeline.py --config configs/demo.yaml
 
 test: $(INSTALLED)
-	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest
+	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -14,6 +14,11 @@ from corpus.tables import Collection
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = Path(os.environ.get("TANDEM_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 
+# Tests run beside each other, and none may join another's cluster.
+os.environ.setdefault("RAY_ADDRESS", "local")
+# Begun first, so that none of them runs on alone at the end.
+LONGEST = ("test_pipeline.py", "test_annotate_engine.py", "test_training.py")
+
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("tandem", deadline=None)
 settings.load_profile("tandem")
@@ -38,6 +43,11 @@ SESSIONS = [
 ]
 JUDGMENTS = [("q1", "d1", 3), ("q1", "d2", 1), ("q2", "d3", 2)]
 SPLITS = [("q1", "train"), ("q2", "validation"), ("q3", "test")]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
 
 
 def hear_ctrl_c() -> None:
