@@ -56,7 +56,14 @@ class ClickModel(ABC):
         Raises:
             InputError: there are no sessions, they show no documents, or they break the schema.
         """
-        log = read_click_log(sessions)
+        return self.fit_log(read_click_log(sessions))
+
+    def fit_log(self, log: ClickLog) -> Self:
+        """Learns from sessions that are encoded already, so that many models share one encoding.
+
+        Args:
+            log: from `clicks.click_log.read_click_log`.
+        """
         self.pairs_ = log.pairs
         with _BLAS.limit(limits=1):
             self._fit(log)

@@ -24,6 +24,7 @@ from clicks import (
     SimplifiedDynamicBayesianNetwork,
     UserBrowsingModel,
 )
+from clicks.click_log import read_click_log
 from clicks.fitting import CLICK_MODELS
 from clicks.shrinkage import PairRates
 from corpus.errors import InputError
@@ -245,12 +246,14 @@ def test_what_a_log_can_be(kind: type[ClickModel]) -> None:
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_counted_sessions_are_sessions(kind: type[ClickModel]) -> None:
+def test_counted_and_encoded_sessions_are_sessions(kind: type[ClickModel]) -> None:
     sessions = a_model(kind).sample(random_pages(4, 5, 3, 300, seed=2), seed=3)
     counted = clicks.distinct_sessions(sessions)
     assert counted.num_rows < 300
     halves = pa.concat_tables([clicks.distinct_sessions(sessions.slice(n, 150)) for n in (0, 150)])
     models = [kind().fit(log) for log in (sessions, counted, halves)]
+    encoded = read_click_log(sessions)
+    models += [kind().fit_log(encoded) for _ in range(2)]
     for model in models[1:]:
         np.testing.assert_allclose(
             model.relevance()["relevance"], models[0].relevance()["relevance"], rtol=1e-9
