@@ -12,11 +12,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rankers.cross_encoder import load_cross_encoder
-from rankers.first_token import end_at_first_token
 from rankers.list_ranker import ListRanker, Precision, ranking_scores, uses_bf16
 from rankers.lists import in_lists, list_traffic, pad_lists, tokenize_lists
 from rankers.mix_file import read_heads_mix
 from rankers.mixing import Constant
+from rankers.scoring_shortcuts import end_at_first_token, mask_once
 
 # On CPUs the activations of a pass should stay in the cache, and be small enough that the allocator
 # keeps their memory: what it gets from the system each time costs a page fault a page. GPUs want
@@ -83,6 +83,7 @@ class ListScorer:
             mix = read_heads_mix(Path(self.rankers[ranker]))
             model, self.tokenizer = load_cross_encoder(self.rankers[ranker], heads=2 if mix else 1)
             end_at_first_token(model)
+            mask_once(model)
             if self.in_bf16:
                 encode_in_bf16(model)
             self.mix = mix or Constant()

@@ -24,12 +24,12 @@ from corpus.schemas import empty_table
 from corpus.tables import Collection, read_collection, write_collection
 from corpus.texts import document_column
 from rankers.cross_encoder import load_cross_encoder
-from rankers.first_token import end_at_first_token
 from rankers.list_ranker import save_ranker
 from rankers.list_scorer import ListScorer, encode_in_bf16
 from rankers.lists import candidate_ids, candidate_lists, list_traffic
 from rankers.mixing import FrequencySigmoid
 from rankers.reranking import rerank, score_candidates, scoring_blocks
+from rankers.scoring_shortcuts import end_at_first_token, mask_once
 from rankers.small_bert import build_small_bert
 from tests.annotation.conftest import cluster
 from tests.conftest import make_table
@@ -134,14 +134,15 @@ def test_scores_of_a_bf16_encoder_are_finer_than_bf16(config: type[PreTrainedCon
 @pytest.mark.parametrize(
     "config", [BertConfig, ElectraConfig, RobertaConfig, XLMRobertaConfig, DistilBertConfig]
 )
-def test_the_last_layer_can_end_at_the_first_token(config: type[PreTrainedConfig]) -> None:
+def test_shortcuts_change_no_score(config: type[PreTrainedConfig]) -> None:
     model = random_model(config)
     ids, mask = torch.randint(3, 99, (4, 20)), torch.ones(4, 20, dtype=torch.long)
     mask[2, 7:] = 0
     with torch.inference_mode():
         whole = model(input_ids=ids, attention_mask=mask).logits
-        end_at_first_token(model)
-        torch.testing.assert_close(model(input_ids=ids, attention_mask=mask).logits, whole)
+        for take in (mask_once, end_at_first_token):
+            take(model)
+            torch.testing.assert_close(model(input_ids=ids, attention_mask=mask).logits, whole)
 
 
 @pytest.mark.slow

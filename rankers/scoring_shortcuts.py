@@ -1,7 +1,8 @@
-"""Spares a trained encoder's last layer the tokens that no score is read from."""
+"""What an encoder of BERT's kind need not do when it only scores."""
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -25,6 +26,29 @@ def end_at_first_token(model: PreTrainedModel) -> None:
         )
 
 
+def mask_once(model: PreTrainedModel) -> None:
+    """Gives all layers one mask of numbers, a row for all tokens that attend.
+
+    PyTorch's attention on CPUs makes one of the model's mask of truth values in every layer, a row
+    for each token. Models not of `FIRST_TOKEN_MODELS` stay as they are.
+    """
+    if model.config.model_type in FIRST_TOKEN_MODELS:
+        model.base_model.get_submodule("encoder").register_forward_pre_hook(
+            _mask_as_numbers, with_kwargs=True
+        )
+
+
+def _mask_as_numbers(
+    _: nn.Module, states: tuple[Tensor, ...], named: dict[str, Any]
+) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+    mask = named.get("attention_mask")
+    if mask is not None and mask.dtype == torch.bool and mask.device.type == "cpu":
+        attended = mask[:, :, :1]
+        numbers = torch.zeros(attended.shape, dtype=states[0].dtype)
+        named = named | {"attention_mask": numbers.masked_fill_(~attended, -torch.inf)}
+    return states, named
+
+
 class FirstTokenAttention(nn.Module):
     """Attention from the first token to all.
 
@@ -44,7 +68,7 @@ class FirstTokenAttention(nn.Module):
 
         Args:
             states: float (pairs, tokens, size).
-            attention_mask: for scaled dot-product attention, (pairs, 1, tokens, tokens).
+            attention_mask: for scaled dot-product attention, (pairs, 1, tokens or 1, tokens).
 
         Returns:
             float (pairs, 1, size), and None for the attention's weights.
