@@ -14,8 +14,8 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy
 
-from annotation.annotator import Annotator, Judge
-from annotation.endpoint import Endpoint, EndpointRefusedError
+from annotation.annotator import Annotator, Judge, until_closed
+from annotation.endpoint import Endpoint
 from annotation.engine import RETRIED, EngineChoice
 from annotation.estimate import count_tokens, print_estimate, print_probe, probe_pairs
 from annotation.pairs import (
@@ -178,7 +178,7 @@ def annotate(
 
 
 def _run_engines(pairs: pa.Table, tables: Collection, judge: Judge) -> Iterator[pa.Table]:
-    """Yields the answers to each part as an engine has them; no order is kept.
+    """Yields the answers to each part as an engine has them, in no order, until it is closed.
 
     Raises:
         InputError: an endpoint refuses to answer.
@@ -210,17 +210,4 @@ def _run_engines(pairs: pa.Table, tables: Collection, judge: Judge) -> Iterator[
         ),
         **judge.engine.actor_options(),
     )
-    try:
-        yield from annotated.iter_batches(batch_size=None, batch_format="pyarrow")
-    except Exception as error:
-        refusal = _cause(error, EndpointRefusedError)
-        if refusal is None:
-            raise
-        raise InputError(f"the endpoint does not answer: {refusal}") from None
-
-
-def _cause(error: BaseException | None, wanted: type[BaseException]) -> BaseException | None:
-    """The first error of a type along the chain of causes, through Ray's wrappers."""
-    while error is not None and not isinstance(error, wanted):
-        error = getattr(error, "cause", None) or error.__cause__
-    return error
+    yield from until_closed(annotated.iter_batches(batch_size=None, batch_format="pyarrow"))

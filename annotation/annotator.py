@@ -1,8 +1,9 @@
 """The Ray Data actor: a strategy and an engine, from pairs of ids to rows of annotations."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from threading import Lock
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from transformers import AutoTokenizer
 
 from annotation.asking import Asking, DocumentList, Verdict, answer_form
 from annotation.encoding import PromptEncoder
-from annotation.engine import EngineChoice, Secret
+from annotation.engine import ENGINE_ERROR, EngineChoice, Secret
 from annotation.prompts import Document, Prompt, StrategyName
 from annotation.strategies import STRATEGIES
 from corpus.errors import InputError
@@ -114,6 +115,8 @@ class Annotator:
             documents_per_prompt=judge.documents_per_prompt,
             seed=judge.seed,
         )
+        self._begun = 0  # batches
+        self._beginning = Lock()
 
     def __call__(self, pairs: pa.Table) -> pa.Table:
         """Annotates a batch.
@@ -123,10 +126,15 @@ class Annotator:
                 query stand together.
 
         Returns:
-            In the same order the columns of `annotations`; those of `Verdict`; part, as given; and
-            started and ended, when the batch was worked on (seconds since 1970).
+            In the same order the columns of `annotations`; those of `Verdict`; part, as given;
+            started and ended, when the batch was worked on (seconds since 1970); and what
+            `until_closed` reads: number, of the batch in this actor from 0; begun, how many the
+            actor had begun when this one ended; and closed, as of `Engine`.
         """
         started = time.time()
+        with self._beginning:
+            number = self._begun
+            self._begun += 1
         query_row = pairs["query_row"].to_numpy()
         queries = take_rows(self._queries, query_row)
         documents = take_rows(self._documents, pairs["doc_row"].to_numpy())
@@ -148,6 +156,11 @@ class Annotator:
             "annotator": self._judge.annotator,
             "strategy": self._judge.strategy,
             "prompt_id": self._judge.prompt.prompt_id,
+            "started": started,
+            "ended": time.time(),
+            "number": number,
+            "closed": self._asking.engine.closed,
+            "begun": self._begun,  # read last, to hold all that the engine may have answered
         }
         columns = {
             "query_id": queries["query_id"],
@@ -155,10 +168,40 @@ class Annotator:
             **{name: pa.repeat(value, len(texts)) for name, value in same.items()},
             **_columns([verdict for listed in verdicts for verdict in listed]),
             "part": pairs["part"],
-            "started": pa.repeat(started, len(texts)),
-            "ended": pa.repeat(time.time(), len(texts)),
         }
         return pa.table(columns)
+
+
+def until_closed(answers: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Passes batches on until an engine is closed and no batch can come that it has answered.
+
+    A batch that the engine answered before it was closed may come after one that shows it closed;
+    none that was begun later holds an answer.
+
+    Args:
+        answers: from `Annotator`, in any order; if an engine closes, of one actor.
+
+    Raises:
+        InputError: the engine was closed for another reason than its budget; all that it had
+            answered was passed on.
+    """
+    come: set[int] = set()
+    awaited: set[int] = set()
+    reason = ""
+    for answer in answers:
+        number, begun, closed = (answer[name][0].as_py() for name in ("number", "begun", "closed"))
+        yield answer.drop_columns(["number", "begun", "closed"])
+        come.add(number)
+        if closed and not reason:
+            awaited, reason = set(range(begun)), closed
+        if reason and awaited <= come:
+            break
+    kind, _, detail = reason.partition(": ")
+    if kind == ENGINE_ERROR:
+        raise InputError(
+            f"the endpoint does not answer: {detail}; what it has answered is kept: mend that and "
+            "--resume"
+        )
 
 
 def _columns(verdicts: Sequence[Verdict]) -> dict[str, pa.Array]:

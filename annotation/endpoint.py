@@ -102,12 +102,11 @@ class Endpoint(EngineChoice):
         return EndpointEngine(self, model, secret)
 
 
-class EndpointRefusedError(RuntimeError):
-    """The server will answer no request of this kind; the text says why."""
-
-
 class EndpointEngine:
     """Asks a server, many requests at a time.
+
+    It is closed once the budget is spent, the server has refused the key or the model, or
+    FAILURES_TO_GIVE_UP requests in a row have failed.
 
     Args:
         endpoint: which server, and how.
@@ -129,21 +128,11 @@ class EndpointEngine:
         self._spent = 0  # tokens of the requests that were answered
         self._reserved = 0  # tokens that the open requests can take
         self._settled = asyncio.Condition()
-        self._closed = False  # whether the budget is spent
-        self._refusal = ""  # why no more is asked
+        self.closed = ""
         self._failures = 0  # in a row
 
     def answer(self, prompts: Sequence[EncodedPrompt], forms: Sequence[AnswerForm]) -> list[Answer]:
-        """See `Engine`.
-
-        Once the server has refused the key or the model, or FAILURES_TO_GIVE_UP requests in a row
-        have failed, the rest of the prompts is not asked; what was answered before is returned.
-
-        Raises:
-            EndpointRefusedError: that has happened in an earlier call.
-        """
-        if self._refusal:
-            raise EndpointRefusedError(self._refusal)
+        """See `Engine`."""
         return self._loop.run_until_complete(self._answer_all(prompts, forms))
 
     async def _answer_all(
@@ -162,13 +151,13 @@ class EndpointEngine:
         longest = self._endpoint.fields.get("max_completion_tokens", form.max_tokens)
         wanted = len(prompt.token_ids) + longest
         async with self._settled:
-            # Once a prompt is refused, all that follow are, so that the job can stop there.
-            while not self._closed and self._spent + self._reserved + wanted > self._budget:
-                self._closed = self._reserved == 0
-                if not self._closed:
+            while not self.closed and self._spent + self._reserved + wanted > self._budget:
+                if self._reserved > 0:
                     await self._settled.wait()
-            if self._closed:
-                return Answer(error=f"{BUDGET_ERROR}: {self._budget:,} tokens are spent")
+                else:
+                    self.closed = f"{BUDGET_ERROR}: {self._budget:,} tokens are spent"
+            if self.closed:
+                return Answer(error=self.closed)
             self._reserved += wanted
         answer = await self._ask(request, form)
         async with self._settled:
@@ -178,8 +167,6 @@ class EndpointEngine:
         return answer
 
     async def _ask(self, request: dict[str, Any], form: AnswerForm) -> Answer:
-        if self._refusal:
-            return Answer(error=f"{ENGINE_ERROR}: {self._refusal}")
         answer = Answer()
         try:
             completion = await self._client.chat.completions.create(**request)
@@ -191,14 +178,14 @@ class EndpointEngine:
             openai.PermissionDeniedError,
             openai.NotFoundError,
         ) as error:
-            self._refusal = _describe(error)
-            answer.error = f"{ENGINE_ERROR}: {self._refusal}"
+            answer.error = self.closed = f"{ENGINE_ERROR}: {_describe(error)}"
         except (openai.OpenAIError, AttributeError, IndexError, TypeError, ValueError) as error:
             answer.error = f"{ENGINE_ERROR}: {_describe(error)}"
         failed = (answer.error or "").startswith(ENGINE_ERROR)
         self._failures = self._failures + 1 if failed else 0
-        if self._failures >= FAILURES_TO_GIVE_UP and not self._refusal:
-            self._refusal = f"{self._failures} requests in a row failed; {answer.error}"
+        if self._failures >= FAILURES_TO_GIVE_UP and not self.closed:
+            in_a_row = f"{self._failures} requests in a row failed"
+            self.closed = f"{ENGINE_ERROR}: {in_a_row}; {answer.error}"
         return answer
 
     def _request(self, message: str, form: AnswerForm) -> dict[str, Any]:

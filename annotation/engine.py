@@ -68,8 +68,14 @@ class Answer:
 class Engine(Protocol):
     """A running engine."""
 
+    @property
+    def closed(self) -> str:
+        """Why it asks no more: BUDGET_ERROR or ENGINE_ERROR, ": " and more; empty if it asks."""
+
     def answer(self, prompts: Sequence[EncodedPrompt], forms: Sequence[AnswerForm]) -> list[Answer]:
         """Answers prompts, greedily, in their order; one that fails costs no other.
+
+        Once it is closed, that is the error of every answer.
 
         Args:
             prompts: without those that have an error.

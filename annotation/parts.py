@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from annotation.engine import BUDGET_ERROR, RETRIED
+from annotation.engine import RETRIED
 from corpus.table_checks import check_table
 from corpus.tables import write_parquet
 
 
 def write_parts(answers: Iterable[pa.Table], folder: Path, total: int, rest: int) -> float:
-    """Writes each part as it comes, with a bar; stops once a token budget is spent.
+    """Writes each part as it comes, with a bar.
 
     Args:
         answers: of each part, with its number, and when the engine began and ended it; a part that
@@ -55,8 +55,6 @@ def write_parts(answers: Iterable[pa.Table], folder: Path, total: int, rest: int
             written += answer.num_rows
             speed = written / (time.time() - first_start)
             progress.update(task, advance=answer.num_rows, note=f"{speed:,.0f} pairs/s")
-            if _has_error(answer["error"], (BUDGET_ERROR,)).any():
-                break
     return speed
 
 
@@ -74,7 +72,7 @@ def unanswered_pairs(pairs: pa.Table, folder: Path, whole_queries: bool) -> NDAr
         path = _part_path(folder, number)
         if path.exists():
             errors = pq.read_table(path, columns=["error"])["error"]
-            unanswered[part == number] = _has_error(errors, RETRIED)
+            unanswered[part == number] = _to_retry(errors)
     if whole_queries:
         _, query = np.unique(pairs["query_row"].to_numpy(), return_inverse=True)
         unanswered = np.bincount(query, weights=unanswered)[query] > 0
@@ -87,9 +85,9 @@ def any_grade(folder: Path) -> bool:
     return any(grades.null_count < len(grades) for grades in parts)
 
 
-def _has_error(errors: pa.ChunkedArray, kinds: tuple[str, ...]) -> NDArray[np.bool_]:
+def _to_retry(errors: pa.ChunkedArray) -> NDArray[np.bool_]:
     kind = pc.list_element(pc.split_pattern(pc.fill_null(errors, ""), ":", max_splits=1), 0)
-    return np.asarray(pc.is_in(kind, value_set=pa.array(kinds)).to_numpy())
+    return np.asarray(pc.is_in(kind, value_set=pa.array(RETRIED)).to_numpy())
 
 
 def _replace_rows(before: pa.Table, after: pa.Table) -> pa.Table:

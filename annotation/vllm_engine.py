@@ -121,6 +121,8 @@ class VllmEngine:
         gpus: number of GPUs to spread the model over; 0 runs it on the CPU.
     """
 
+    closed = ""
+
     def __init__(
         self, model: str, max_model_len: int, choice_tokens: Sequence[int], gpus: int = 0
     ) -> None:

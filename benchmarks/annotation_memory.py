@@ -47,6 +47,7 @@ class Instant(EngineChoice):
     """Believes the same of every document, at once."""
 
     tokenizer_folder: str
+    closed = ""
 
     def actors(self) -> int:
         return 1

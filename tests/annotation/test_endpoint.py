@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -26,7 +27,6 @@ from annotation.encoding import EncodedPrompt, PromptEncoder
 from annotation.endpoint import (
     Endpoint,
     EndpointEngine,
-    EndpointRefusedError,
     _read_completion,
 )
 from annotation.engine import Answer, Json, OneOf, Secret
@@ -176,8 +176,8 @@ def test_a_server_that_knows_no_such_model_stops_the_job(server: str) -> None:
     prompts = [EncodedPrompt(message, [1] * TOKENS, [False]) for message in messages]
     answers = engine.answer(prompts, [CHOICES] * 3)
     assert [answer.text for answer in answers] == ["2", None, None], "what was paid for is kept"
-    with pytest.raises(EndpointRefusedError, match="no such model"):
-        engine.answer(prompts, [CHOICES] * 3)
+    assert "no such model" in engine.closed
+    assert {answer.error for answer in engine.answer(prompts, [CHOICES] * 3)} == {engine.closed}
     assert Misbehaving.seen["good"] == 1
 
 
@@ -187,8 +187,7 @@ def test_after_many_failures_in_a_row_the_job_stops(server: str) -> None:
     answers = engine.answer(prompts, [CHOICES] * 200)
     assert {answer.error.partition(":")[0] for answer in answers} == {"engine"}
     assert 50 <= Misbehaving.seen["always broken"] < 60
-    with pytest.raises(EndpointRefusedError, match=r"50 requests in a row failed.*down"):
-        engine.answer(prompts, [CHOICES] * 200)
+    assert re.search("50 requests in a row failed.*down", engine.closed)
 
 
 @pytest.mark.parametrize(

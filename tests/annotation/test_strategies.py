@@ -68,6 +68,8 @@ def test_the_scale_read_backwards_gives_the_mirrored_expectation(
 class Scripted:
     """Answers each prompt by a function of the documents that it shows, best known by length."""
 
+    closed = ""
+
     def __init__(self, answer: Callable[[list[int]], Answer]) -> None:
         self.shown: list[list[int]] = []
         self._answer = answer
