@@ -40,8 +40,8 @@ from corpus.tables import Collection
 from corpus.texts import document_column
 from rankers.cross_encoder import load_cross_encoder
 from rankers.list_ranker import Precision
-from rankers.list_scorer import ListScorer
-from rankers.lists import candidate_lists
+from rankers.lists import candidate_lists, document_rows
+from rankers.pair_scorer import PairScorer
 from rankers.reranking import scoring_blocks
 from rankers.small_bert import build_small_bert
 
@@ -73,20 +73,20 @@ def main(
         save_cross_encoder(model, ranker)
         collection = make_collection(whole_words(ranker), lists, depth)
         listed = candidate_lists(collection, None)
-        blocks = list(
-            scoring_blocks(listed.drop_columns(["documents"]), collection.documents, ["r"], cores)
-        )
+        texts = document_column(collection.documents)
+        rows = document_rows(listed, collection.documents)
+        blocks = list(scoring_blocks(rows, texts, ["r"], cores))
         pairs = [
             (row["text"], document) for row in listed.to_pylist() for document in row["documents"]
         ]
-        texts = ray.put(document_column(collection.documents))
+        shared = [ray.put(listed.select(["text", "frequency", "bucket"])), ray.put(texts)]
         scorers: dict[str, Scoring] = {}
         for precision in PRECISIONS:
             kind = torch.float32 if precision == "fp32" else torch.bfloat16
             peer = CrossEncoder(str(ranker), model_kwargs={"dtype": kind})
             # They reserve no CPU, since those of both precisions are there at once.
             actor = ray.remote(num_cpus=0)(TimedScorer)
-            actors = [actor.remote({"r": str(ranker)}, texts, precision) for _ in range(cores)]
+            actors = [actor.remote({"r": str(ranker)}, *shared, precision) for _ in range(cores)]
             # Both have read their weights before the clock runs.
             peer.predict(pairs[:1])
             ray.get([actor.score.remote(blocks[0].slice(0, 1)) for actor in actors])
@@ -95,14 +95,14 @@ def main(
         compare(scorers, rounds)
 
 
-class TimedScorer(ListScorer):
+class TimedScorer(PairScorer):
     """What is in the job's actors, which tells how long it computed."""
 
-    def score(self, block: pa.Table) -> tuple[NDArray[np.float32], float]:
+    def score(self, block: pa.Table) -> tuple[pa.Table, float]:
         """Scores a block; also gives the seconds of processors that it took."""
         before = time.process_time()
-        scores = self(block)["score"].to_numpy()
-        return scores, time.process_time() - before
+        scored = self(block)
+        return scored, time.process_time() - before
 
 
 def predict(peer: CrossEncoder, pairs: list[tuple[str, str]]) -> tuple[NDArray[np.float32], float]:
@@ -115,10 +115,11 @@ def predict(peer: CrossEncoder, pairs: list[tuple[str, str]]) -> tuple[NDArray[n
 def score_blocks(actors: list[Any], blocks: list[pa.Table]) -> tuple[NDArray[np.float32], float]:
     """What the job's pool does; with the sigmoid that the peer puts on scores."""
     pool = ActorPool(actors)
-    scored = list(pool.map(lambda actor, block: actor.score.remote(block), blocks))
-    logits = np.concatenate([scores for scores, _ in scored])
-    seconds = sum(seconds for _, seconds in scored)
-    return np.asarray(1 / (1 + np.exp(-logits)), np.float32), seconds
+    scored, seconds = zip(
+        *pool.map_unordered(lambda actor, block: actor.score.remote(block), blocks), strict=True
+    )
+    logits = pa.concat_tables(scored).sort_by("pair")["score"].to_numpy()
+    return np.asarray(1 / (1 + np.exp(-logits)), np.float32), sum(seconds)
 
 
 def compare(scorers: dict[str, Scoring], rounds: int) -> None:

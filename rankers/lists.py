@@ -197,7 +197,7 @@ def pad_lists(batch: pa.Table, pad_token_id: int, tokens_per_pass: int) -> ListB
         pad_token_id: of the tokenizer.
         tokens_per_pass: the most tokens, with padding, that the model reads at once.
     """
-    lengths = torch.tensor(batch["doc_ids"].combine_chunks().value_lengths().to_numpy())
+    lengths = torch.tensor(batch["input_ids"].combine_chunks().value_lengths().to_numpy())
     longest = int(lengths.max()) if len(lengths) else 0
     where = torch.arange(longest) < lengths[:, None]
     passes = pad_passes(batch, pad_token_id, tokens_per_pass)

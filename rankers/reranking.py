@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 import ray.data
 from rich.progress import MofNCompleteColumn, Progress
@@ -21,13 +21,13 @@ from corpus.trec_run import read_trec_run
 from rankers.cross_encoder import check_model
 from rankers.evaluation import write_trec_run
 from rankers.list_ranker import Precision
-from rankers.list_scorer import PooledScorer
 from rankers.lists import candidate_ids, document_rows
+from rankers.pair_scorer import PooledScorer
 
 Split = Literal["train", "validation", "test", "all"]
 # So many that sorted passes are hardly padded, but that each scorer gets several blocks.
 MOST_PAIRS_PER_BLOCK = 1024
-BLOCKS_PER_SCORER = 4
+BLOCKS_PER_SCORER = 8
 
 
 def rerank(
@@ -101,7 +101,7 @@ def score_candidates(
 ) -> dict[str, pd.DataFrame]:
     """Scores every document of every list with each ranker, by one pool of Ray actors.
 
-    The texts of documents lie once in the object store; blocks hold their rows.
+    Texts lie once in the object store; blocks hold their rows.
 
     Args:
         lists: from `rankers.lists.candidate_ids`.
@@ -110,18 +110,21 @@ def score_candidates(
         scorers: size of the pool.
         cpus_per_scorer: CPUs that Ray sets aside for each.
         use_gpu: whether each takes a GPU.
-        precision: as of `ListScorer`.
+        precision: as of `PairScorer`.
 
     Returns:
         For each ranker query_id, doc_id, score, in the order of `lists`.
     """
     connect()
-    scored = ray.data.from_arrow(list(scoring_blocks(lists, documents, rankers, scorers)))
+    texts = document_column(documents)
+    rows = document_rows(lists, documents)
+    scored = ray.data.from_arrow(list(scoring_blocks(rows, texts, rankers, scorers)))
     scored = scored.map_batches(
         PooledScorer,
         fn_constructor_args=(
             {name: str(Path(path).absolute()) for name, path in rankers.items()},
-            ray.put(document_column(documents)),
+            ray.put(lists.select(["text", "frequency", "bucket"])),
+            ray.put(texts),
             precision,
         ),
         batch_format="pyarrow",
@@ -130,37 +133,45 @@ def score_candidates(
         num_cpus=cpus_per_scorer,
         num_gpus=1 if use_gpu else 0,
     )
-    parts = []
+    pairs = len(rows.flatten())
+    scores = {name: np.empty(pairs, np.float32) for name in rankers}
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as progress:
-        pairs = len(rankers) * len(lists["doc_ids"].combine_chunks().flatten())
-        bar = progress.add_task("score pairs", total=pairs)
+        bar = progress.add_task("score pairs", total=len(rankers) * pairs)
         for part in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
-            parts.append(part)
+            scores[part["ranker"][0].as_py()][part["pair"].to_numpy()] = part["score"].to_numpy()
             progress.update(bar, advance=part.num_rows)
-    frame = pa.concat_tables(parts).to_pandas().sort_values(["row", "place"])
-    runs = dict(iter(frame.groupby("ranker")[["query_id", "doc_id", "score"]]))
-    return {name: runs[name].reset_index(drop=True) for name in rankers}
+    ids = {
+        "query_id": lists["query_id"].take(rows.value_parent_indices()).to_numpy(),
+        "doc_id": lists["doc_ids"].combine_chunks().flatten().to_numpy(zero_copy_only=False),
+    }
+    return {name: pd.DataFrame({**ids, "score": scores[name]}) for name in rankers}
 
 
 def scoring_blocks(
-    lists: pa.Table, documents: pa.Table, rankers: Iterable[str], scorers: int
+    rows: pa.ListArray, texts: pa.Array, rankers: Iterable[str], scorers: int
 ) -> Iterator[pa.Table]:
-    """Cuts lists into blocks of about as many pairs, as `ListScorer` takes them.
+    """Cuts pairs into blocks, as `PairScorer` takes them, those of the longest documents first.
+
+    The pairs of a block are then of about one length, and the last blocks, which are the least
+    work, leave no scorer long without any.
 
     Args:
-        lists: from `rankers.lists.candidate_ids`.
-        documents: the table `documents`.
+        rows: the documents of each list, from `rankers.lists.document_rows`.
+        texts: of the documents.
         rankers: names; each has all blocks.
         scorers: how many share the blocks.
     """
-    rows = document_rows(lists, documents)
-    numbered = lists.append_column("documents", rows)
-    numbered = numbered.append_column("row", pa.array(np.arange(lists.num_rows)))
-    lengths = rows.value_lengths().to_numpy()
-    before = np.cumsum(lengths) - lengths
-    share = -(-int(lengths.sum()) // (BLOCKS_PER_SCORER * scorers))
-    starts = np.unique(before // min(share, MOST_PAIRS_PER_BLOCK), return_index=True)[1]
+    document = rows.flatten()
+    length = pc.utf8_length(texts).take(document).to_numpy()
+    pairs = pa.table(
+        {
+            "pair": np.arange(len(document)),
+            "list": rows.value_parent_indices(),
+            "document": document,
+        }
+    ).take(np.argsort(-length, kind="stable"))
+    share = -(-len(document) // (BLOCKS_PER_SCORER * scorers))
+    size = min(share, MOST_PAIRS_PER_BLOCK)
     for name in rankers:
-        for start, end in pairwise([*starts.tolist(), lists.num_rows]):
-            block = numbered.slice(start, end - start)
-            yield block.append_column("ranker", pa.repeat(name, block.num_rows))
+        named = pairs.append_column("ranker", pa.repeat(name, len(document)))
+        yield from (named.slice(first, size) for first in range(0, len(document), size))

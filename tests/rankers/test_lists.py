@@ -7,13 +7,10 @@ from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from corpus.schemas import empty_table
 from corpus.tables import Collection
-from corpus.texts import document_column
 from rankers.cross_encoder import add_adapters, load_cross_encoder
 from rankers.list_ranker import ListRanker, ranking_scores, save_ranker
-from rankers.list_scorer import ListScorer
 from rankers.lists import (
     add_labels,
-    candidate_ids,
     candidate_lists,
     list_traffic,
     pad_lists,
@@ -21,8 +18,8 @@ from rankers.lists import (
 )
 from rankers.mix_file import HEADS_MIX
 from rankers.mixing import ByBucket
-from rankers.reranking import scoring_blocks
 from rankers.small_bert import build_small_bert
+from tests.rankers.conftest import score_in_one_process
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +186,6 @@ def test_two_heads_adapters_and_one_head_are_saved_as_they_score(
             expected = ranking_scores(ranker(batch), mix(1.0, list_traffic(lists)))[batch.where]
         folder = tmp_path_factory.mktemp("ranker")
         save_ranker(model, tokenizer, mix, folder)
-        scorer = ListScorer({"saved": str(folder)}, document_column(collection.documents))
-        ids = candidate_ids(collection, None)
-        blocks = scoring_blocks(ids, collection.documents, ["saved"], 1)
-        scores = np.concatenate([scorer(block)["score"].to_numpy() for block in blocks])
+        scores = score_in_one_process(folder, collection)
         np.testing.assert_allclose(scores, expected.numpy(), atol=1e-5)
         assert (folder / HEADS_MIX).exists() == (heads == 2)

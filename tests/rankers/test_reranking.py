@@ -5,6 +5,7 @@ from pathlib import Path
 import ir_measures
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -22,17 +23,17 @@ from transformers import (
 from corpus.errors import InputError
 from corpus.schemas import empty_table
 from corpus.tables import Collection, read_collection, write_collection
-from corpus.texts import document_column
 from rankers.cross_encoder import load_cross_encoder
 from rankers.list_ranker import save_ranker
-from rankers.list_scorer import ListScorer, encode_in_bf16
 from rankers.lists import candidate_ids, candidate_lists, list_traffic
 from rankers.mixing import FrequencySigmoid
+from rankers.pair_scorer import encode_in_bf16
 from rankers.reranking import rerank, score_candidates, scoring_blocks
 from rankers.scoring_shortcuts import end_at_first_token, mask_once
 from rankers.small_bert import build_small_bert
 from tests.annotation.conftest import cluster
 from tests.conftest import make_table
+from tests.rankers.conftest import score_in_one_process
 
 __all__ = ["cluster"]
 
@@ -87,9 +88,22 @@ def ranker(collection: Collection, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module")
 def scores(collection: Collection, ranker: Path) -> NDArray[np.float32]:
     """Of all pairs, by one process."""
-    scorer = ListScorer({"r": str(ranker)}, document_column(collection.documents))
-    blocks = scoring_blocks(candidate_ids(collection, None), collection.documents, ["r"], 1)
-    return np.concatenate([scorer(block)["score"].to_numpy() for block in blocks])
+    return score_in_one_process(ranker, collection)
+
+
+def test_blocks_hold_every_pair_once_and_end_with_the_shortest() -> None:
+    rows = pa.array([[2, 0], [1], [0, 3, 2]])
+    texts = pa.array(["four", "ab", "längste", ""])
+    # Six pairs in blocks for sixteen: one each.
+    blocks = list(scoring_blocks(rows, texts, ["r", "s"], 2))
+    assert [block["ranker"].to_pylist() for block in blocks] == [["r"]] * 6 + [["s"]] * 6
+    first, second = (pa.concat_tables(blocks[i : i + 6]).drop_columns(["ranker"]) for i in (0, 6))
+    assert first.to_pydict() == {
+        "pair": [0, 5, 1, 3, 2, 4],
+        "list": [0, 2, 0, 2, 1, 2],
+        "document": [2, 2, 0, 0, 1, 3],
+    }
+    assert first.equals(second)
 
 
 def test_a_pair_has_the_score_that_it_has_by_itself(

@@ -1,4 +1,4 @@
-"""Scores blocks of lists with saved rankers, in one process or in the actors of a pool."""
+"""Scores blocks of pairs with saved rankers, in one process or in the actors of a pool."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,13 +7,12 @@ import numpy as np
 import pyarrow as pa
 import ray
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
 from rankers.cross_encoder import load_cross_encoder
 from rankers.list_ranker import ListRanker, Precision, ranking_scores, uses_bf16
-from rankers.lists import in_lists, list_traffic, pad_lists, tokenize_lists
+from rankers.lists import list_traffic, pad_lists, tokenize_lists
 from rankers.mix_file import read_heads_mix
 from rankers.mixing import Constant
 from rankers.scoring_shortcuts import end_at_first_token, mask_once
@@ -24,23 +23,29 @@ from rankers.scoring_shortcuts import end_at_first_token, mask_once
 CACHED_TOKENS, MOST_TOKENS = 1024, 8192
 
 
-class ListScorer:
-    """Scores blocks of lists, each block with the ranker that it names.
+class PairScorer:
+    """Scores blocks of pairs, each block with the ranker that it names.
 
-    All pairs of a block are sorted by length and cut into passes together, so a block of many
+    The pairs of a block are sorted by length and cut into passes together, so a block of many
     pairs is hardly padded.
 
     Args:
         rankers: checkpoint folders by name.
+        lists: text, frequency and bucket of each query, as of `rankers.lists.candidate_ids`.
         texts: of the documents, from `corpus.texts.document_column`.
         precision: that the encoder computes in: fp32, bf16, or auto: bf16 where the processor has
             units for it. The scores are made of its last states in float32.
     """
 
     def __init__(
-        self, rankers: Mapping[str, str], texts: pa.Array, precision: Precision = "fp32"
+        self,
+        rankers: Mapping[str, str],
+        lists: pa.Table,
+        texts: pa.Array,
+        precision: Precision = "fp32",
     ) -> None:
         self.rankers = rankers
+        self.lists = lists
         self.texts = texts
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.in_bf16 = uses_bf16(precision, self.device)
@@ -49,32 +54,26 @@ class ListScorer:
         self._loaded = ""
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Scores the documents of a block.
+        """Scores the pairs of a block, at least one.
 
         Args:
-            block: ranker, one name; row, int64; query_id, text, frequency and bucket of the query,
-                doc_ids, and documents, lists of rows of the texts.
+            block: ranker, one name; pair, which is passed on; list and document, int64, rows of
+                the lists and of the texts.
 
         Returns:
-            ranker, row, place in the list, query_id, doc_id and score, float32, of each document.
+            ranker, pair and score, float32, of each pair.
         """
-        ranker = block["ranker"][0].as_py()
-        self._load(ranker)
-        rows = block["documents"].combine_chunks()
-        texts = in_lists(self.texts.take(rows.flatten()), rows)
-        scores = self._score(block.drop_columns(["documents"]).append_column("documents", texts))
-        lengths = rows.value_lengths().to_numpy()
-        of_pair = np.repeat(np.arange(block.num_rows), lengths)
-        return pa.table(
-            {
-                "ranker": pa.repeat(ranker, len(scores)),
-                "row": block["row"].take(of_pair),
-                "place": np.concatenate([np.arange(length) for length in lengths]),
-                "query_id": block["query_id"].take(of_pair),
-                "doc_id": block["doc_ids"].combine_chunks().flatten(),
-                "score": scores,
-            }
-        )
+        self._load(block["ranker"][0].as_py())
+        document = self.texts.take(block["document"].combine_chunks())
+        # As lists of one document each, whose queries are repeated.
+        documents = pa.ListArray.from_arrays(np.arange(len(document) + 1, dtype=np.int32), document)
+        lists = self.lists.take(block["list"]).append_column("documents", documents)
+        tokenized = tokenize_lists(lists, self.tokenizer, self.tokenizer.model_max_length)
+        batch = pad_lists(tokenized, self.tokenizer.pad_token_id, self.tokens_per_pass)
+        with torch.inference_mode():
+            scores = ranking_scores(self.model(batch), self.mix(1.0, list_traffic(lists)))
+        scored = block.select(["ranker", "pair"])
+        return scored.append_column("score", pa.array(scores[:, 0].float().cpu().numpy()))
 
     def _load(self, ranker: str) -> None:
         """Keeps one ranker at a time, since the blocks of a ranker follow each other."""
@@ -90,24 +89,18 @@ class ListScorer:
             self.model = ListRanker(model).to(self.device).train(False)
             self._loaded = ranker
 
-    def _score(self, lists: pa.Table) -> NDArray[np.float32]:
-        tokenized = tokenize_lists(lists, self.tokenizer, self.tokenizer.model_max_length)
-        batch = pad_lists(tokenized, self.tokenizer.pad_token_id, self.tokens_per_pass)
-        with torch.inference_mode():
-            scores = ranking_scores(self.model(batch), self.mix(1.0, list_traffic(lists)))
-        return np.asarray(scores.cpu()[batch.where].numpy(), np.float32)
 
-
-class PooledScorer(ListScorer):
-    """A `ListScorer` that reads the texts in the object store, one copy for all on a node."""
+class PooledScorer(PairScorer):
+    """A `PairScorer` that reads the texts in the object store, one copy for all on a node."""
 
     def __init__(
         self,
         rankers: Mapping[str, str],
+        lists: "ray.ObjectRef[pa.Table]",
         texts: "ray.ObjectRef[pa.Array]",
         precision: Precision = "fp32",
     ) -> None:
-        super().__init__(rankers, ray.get(texts), precision)
+        super().__init__(rankers, ray.get(lists), ray.get(texts), precision)
 
 
 def encode_in_bf16(model: PreTrainedModel) -> None:
