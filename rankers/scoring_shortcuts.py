@@ -50,7 +50,11 @@ def _mask_as_numbers(
 
 
 class FirstTokenAttention(nn.Module):
-    """Attention from the first token to all.
+    """Attention from the first token to all, without keys and values of theirs.
+
+    Since a head's product of query q and key Kx is that of K'q and x, and the mean of its values
+    Vx is V times the mean of x, each head attends to the states x themselves. A bias of keys adds
+    the same to all tokens, which the softmax takes away.
 
     Args:
         attention: BERT's self-attention or one like it, whose weights are used.
@@ -73,10 +77,13 @@ class FirstTokenAttention(nn.Module):
         Returns:
             float (pairs, 1, size), and None for the attention's weights.
         """
-        query, key, value = (
-            layer(of).unflatten(-1, (-1, self.head_size)).transpose(1, 2)
-            for layer, of in ((self.query, states[:, :1]), (self.key, states), (self.value, states))
+        by_head = (-1, self.head_size)
+        keys, values = (of.weight.unflatten(0, by_head) for of in (self.key, self.value))
+        queries = self.query(states[:, 0]).unflatten(-1, by_head)
+        queries = torch.einsum("phi,his->phs", queries, keys)
+        mask = None if attention_mask is None else attention_mask[:, 0, :1]
+        means = nn.functional.scaled_dot_product_attention(
+            queries, states, states, attn_mask=mask, scale=self.head_size**-0.5
         )
-        mask = None if attention_mask is None else attention_mask[:, :, :1]
-        attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return attended.transpose(1, 2).flatten(2), None
+        attended = torch.einsum("phs,his->phi", means, values).flatten(1) + self.value.bias
+        return attended[:, None], None
