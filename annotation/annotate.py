@@ -163,7 +163,11 @@ def annotate(
     if rest.num_rows:
         print_estimate(rest, tokens_of)
         answers = _run_engines(rest, tables, judge)
-        per_second = write_parts(answers, folder, pairs.num_rows, rest.num_rows)
+        try:
+            per_second = write_parts(answers, folder, pairs.num_rows, rest.num_rows)
+        except InputError as refusal:
+            hint = f"what was answered is in {output}: mend that and --resume"
+            raise InputError(f"{refusal}; {hint}") from None
         speed = f"; {per_second:,.0f} pairs/s"
     print(f"{summarise(folder)}{speed} -> {folder}")
     unanswered = int(unanswered_pairs(pairs, folder, judge.shows_lists).sum())

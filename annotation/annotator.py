@@ -1,9 +1,11 @@
 """The Ray Data actor: a strategy and an engine, from pairs of ids to rows of annotations."""
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from threading import Lock
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -115,6 +117,7 @@ class Annotator:
             documents_per_prompt=judge.documents_per_prompt,
             seed=judge.seed,
         )
+        self._id = uuid4().hex  # an actor that Ray starts again counts from 0 again
         self._begun = 0  # batches
         self._beginning = Lock()
 
@@ -128,8 +131,8 @@ class Annotator:
         Returns:
             In the same order the columns of `annotations`; those of `Verdict`; part, as given;
             started and ended, when the batch was worked on (seconds since 1970); and what
-            `until_closed` reads: number, of the batch in this actor from 0; begun, how many the
-            actor had begun when this one ended; and closed, as of `Engine`.
+            `until_closed` reads: actor; number, of the batch in it, from 0; begun, how many it had
+            begun when this one ended; and closed, as of `Engine`.
         """
         started = time.time()
         with self._beginning:
@@ -158,6 +161,7 @@ class Annotator:
             "prompt_id": self._judge.prompt.prompt_id,
             "started": started,
             "ended": time.time(),
+            "actor": self._id,
             "number": number,
             "closed": self._asking.engine.closed,
             "begun": self._begun,  # read last, to hold all that the engine may have answered
@@ -179,29 +183,28 @@ def until_closed(answers: Iterable[pa.Table]) -> Iterator[pa.Table]:
     none that was begun later holds an answer.
 
     Args:
-        answers: from `Annotator`, in any order; if an engine closes, of one actor.
+        answers: from `Annotator`, in any order; if an engine closes, of one actor at a time.
 
     Raises:
         InputError: the engine was closed for another reason than its budget; all that it had
             answered was passed on.
     """
-    come: set[int] = set()
-    awaited: set[int] = set()
+    come: dict[str, set[int]] = defaultdict(set)
+    awaited: dict[str, set[int]] = {}
     reason = ""
+    told = ["actor", "number", "begun", "closed"]
     for answer in answers:
-        number, begun, closed = (answer[name][0].as_py() for name in ("number", "begun", "closed"))
-        yield answer.drop_columns(["number", "begun", "closed"])
-        come.add(number)
-        if closed and not reason:
-            awaited, reason = set(range(begun)), closed
-        if reason and awaited <= come:
+        actor, number, begun, closed = (answer[name][0].as_py() for name in told)
+        yield answer.drop_columns(told)
+        come[actor].add(number)
+        if closed:
+            awaited.setdefault(actor, set(range(begun)))
+            reason = closed
+        if any(numbers <= come[actor] for actor, numbers in awaited.items()):
             break
     kind, _, detail = reason.partition(": ")
     if kind == ENGINE_ERROR:
-        raise InputError(
-            f"the endpoint does not answer: {detail}; what it has answered is kept: mend that and "
-            "--resume"
-        )
+        raise InputError(f"the endpoint does not answer: {detail}")
 
 
 def _columns(verdicts: Sequence[Verdict]) -> dict[str, pa.Array]:

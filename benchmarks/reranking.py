@@ -4,19 +4,19 @@
 
 Both score the same pairs with the same weights on the same cores, in turn, in float32 and in
 bfloat16: `predict` as it comes, with a thread a core, and an actor a core with a thread each, which
-is what the job `rerank` runs. The lengths of pairs spread as web pages' do: log-normal, from 16 to
-512 tokens. Prints pairs a second by the clock and by processor time (which says more where others
-use the machine), the best round of each, its ratio to `predict` in the same precision and in
-float32, and the largest difference from the scores of `predict` in float32. The start of processes
-is not counted.
+is what the job `rerank` runs, from cutting the pairs into blocks to the scores. The lengths of
+pairs spread as web pages' do: log-normal, from 16 to 512 tokens. Prints pairs a second by the clock
+and by processor time (which says more where others use the machine), the best round of each, its
+ratio to `predict` in the same precision and in float32, and the largest difference from the scores
+of `predict` in float32. The start of processes is not counted.
 """
 
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,8 @@ def main(
         listed = candidate_lists(collection, None)
         texts = document_column(collection.documents)
         rows = document_rows(listed, collection.documents)
-        blocks = list(scoring_blocks(rows, texts, ["r"], cores))
+        cut_blocks = partial(scoring_blocks, rows, texts, ["r"], cores)
+        [one] = (block.slice(0, 1) for block in islice(cut_blocks(), 1))
         pairs = [
             (row["text"], document) for row in listed.to_pylist() for document in row["documents"]
         ]
@@ -89,9 +90,9 @@ def main(
             actors = [actor.remote({"r": str(ranker)}, *shared, precision) for _ in range(cores)]
             # Both have read their weights before the clock runs.
             peer.predict(pairs[:1])
-            ray.get([actor.score.remote(blocks[0].slice(0, 1)) for actor in actors])
+            ray.get([actor.score.remote(one) for actor in actors])
             scorers[f"{PEER}, {precision}"] = partial(predict, peer, pairs)
-            scorers[f"{OURS}, {precision}"] = partial(score_blocks, actors, blocks)
+            scorers[f"{OURS}, {precision}"] = partial(score_blocks, actors, cut_blocks)
         compare(scorers, rounds)
 
 
@@ -112,14 +113,19 @@ def predict(peer: CrossEncoder, pairs: list[tuple[str, str]]) -> tuple[NDArray[n
     return scores, time.process_time() - before
 
 
-def score_blocks(actors: list[Any], blocks: list[pa.Table]) -> tuple[NDArray[np.float32], float]:
-    """What the job's pool does; with the sigmoid that the peer puts on scores."""
+def score_blocks(
+    actors: list[Any], cut_blocks: Callable[[], Iterable[pa.Table]]
+) -> tuple[NDArray[np.float32], float]:
+    """What the job and its pool do; with the sigmoid that the peer puts on scores."""
+    before = time.process_time()
     pool = ActorPool(actors)
     scored, seconds = zip(
-        *pool.map_unordered(lambda actor, block: actor.score.remote(block), blocks), strict=True
+        *pool.map_unordered(lambda actor, block: actor.score.remote(block), cut_blocks()),
+        strict=True,
     )
     logits = pa.concat_tables(scored).sort_by("pair")["score"].to_numpy()
-    return np.asarray(1 / (1 + np.exp(-logits)), np.float32), sum(seconds)
+    scores = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+    return scores, time.process_time() - before + sum(seconds)
 
 
 def compare(scorers: dict[str, Scoring], rounds: int) -> None:

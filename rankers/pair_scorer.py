@@ -21,6 +21,9 @@ from rankers.scoring_shortcuts import end_at_first_token, mask_once
 # keeps their memory: what it gets from the system each time costs a page fault a page. GPUs want
 # more work at once, and so do the units for bfloat16 that some CPUs have.
 CACHED_TOKENS, MOST_TOKENS = 1024, 8192
+# Tokenizers read a text to its end before they cut it, and hold all of what they are given at once:
+# some 100 bytes a token. A block may have nothing but the longest documents.
+TOKENIZED_AT_ONCE = 32
 
 
 class PairScorer:
@@ -68,12 +71,17 @@ class PairScorer:
         # As lists of one document each, whose queries are repeated.
         documents = pa.ListArray.from_arrays(np.arange(len(document) + 1, dtype=np.int32), document)
         lists = self.lists.take(block["list"]).append_column("documents", documents)
-        tokenized = tokenize_lists(lists, self.tokenizer, self.tokenizer.model_max_length)
+        longest = self.tokenizer.model_max_length
+        parts = range(0, lists.num_rows, TOKENIZED_AT_ONCE)
+        tokenized = pa.concat_tables(
+            tokenize_lists(lists.slice(first, TOKENIZED_AT_ONCE), self.tokenizer, longest)
+            for first in parts
+        )
         batch = pad_lists(tokenized, self.tokenizer.pad_token_id, self.tokens_per_pass)
         with torch.inference_mode():
             scores = ranking_scores(self.model(batch), self.mix(1.0, list_traffic(lists)))
         scored = block.select(["ranker", "pair"])
-        return scored.append_column("score", pa.array(scores[:, 0].float().cpu().numpy()))
+        return scored.append_column("score", pa.array(scores[:, 0].cpu().numpy()))
 
     def _load(self, ranker: str) -> None:
         """Keeps one ranker at a time, since the blocks of a ranker follow each other."""

@@ -134,14 +134,14 @@ def score_candidates(
         num_gpus=1 if use_gpu else 0,
     )
     pairs = len(rows.flatten())
-    scores = {name: np.empty(pairs, np.float32) for name in rankers}
+    scores = {name: np.full(pairs, np.nan, np.float32) for name in rankers}
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as progress:
         bar = progress.add_task("score pairs", total=len(rankers) * pairs)
         for part in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
             scores[part["ranker"][0].as_py()][part["pair"].to_numpy()] = part["score"].to_numpy()
             progress.update(bar, advance=part.num_rows)
     ids = {
-        "query_id": lists["query_id"].take(rows.value_parent_indices()).to_numpy(),
+        "query_id": np.repeat(lists["query_id"].to_numpy(), rows.value_lengths().to_numpy()),
         "doc_id": lists["doc_ids"].combine_chunks().flatten().to_numpy(zero_copy_only=False),
     }
     return {name: pd.DataFrame({**ids, "score": scores[name]}) for name in rankers}
@@ -156,22 +156,20 @@ def scoring_blocks(
     work, leave no scorer long without any.
 
     Args:
-        rows: the documents of each list, from `rankers.lists.document_rows`.
+        rows: the documents of each list, at least one in all, from `rankers.lists.document_rows`.
         texts: of the documents.
         rankers: names; each has all blocks.
         scorers: how many share the blocks.
     """
-    document = rows.flatten()
-    length = pc.utf8_length(texts).take(document).to_numpy()
-    pairs = pa.table(
-        {
-            "pair": np.arange(len(document)),
-            "list": rows.value_parent_indices(),
-            "document": document,
-        }
-    ).take(np.argsort(-length, kind="stable"))
-    share = -(-len(document) // (BLOCKS_PER_SCORER * scorers))
+    document = rows.flatten().to_numpy()
+    ends = np.cumsum(rows.value_lengths().to_numpy())
+    length = pc.utf8_length(texts).to_numpy().astype(np.int32)
+    order = np.argsort(-length[document], kind="stable")
+    share = -(-len(order) // (BLOCKS_PER_SCORER * scorers))
     size = min(share, MOST_PAIRS_PER_BLOCK)
     for name in rankers:
-        named = pairs.append_column("ranker", pa.repeat(name, len(document)))
-        yield from (named.slice(first, size) for first in range(0, len(document), size))
+        for first in range(0, len(order), size):
+            pair = order[first : first + size]
+            columns = {"pair": pair, "document": document[pair]}
+            columns["list"] = np.searchsorted(ends, pair, side="right")
+            yield pa.table({"ranker": pa.repeat(name, len(pair)), **columns})

@@ -13,11 +13,11 @@ FIRST_TOKEN_MODELS = ("bert", "electra", "roberta", "xlm-roberta")
 def end_at_first_token(model: PreTrainedModel) -> None:
     """Lets the last layer make the first token alone, where the score is read from no other.
 
-    Its keys and values are still those of all tokens; of the rest of the layer little remains.
-    The model can be trained no more, nor asked for the other tokens' last states. Models not of
-    `FIRST_TOKEN_MODELS` stay as they are.
+    Hardly anything of that layer remains, see `FirstTokenAttention`. The model can be trained no
+    more, nor asked for the other tokens' last states. Models not of `FIRST_TOKEN_MODELS`, and
+    those whose tokens attend to earlier ones only, stay as they are.
     """
-    if model.config.model_type in FIRST_TOKEN_MODELS:
+    if _is_encoder(model):
         last = f"encoder.layer.{model.config.num_hidden_layers - 1}.attention"
         attention = model.base_model.get_submodule(last)
         attention.self = FirstTokenAttention(attention.self)
@@ -30,12 +30,17 @@ def mask_once(model: PreTrainedModel) -> None:
     """Gives all layers one mask of numbers, a row for all tokens that attend.
 
     PyTorch's attention on CPUs makes one of the model's mask of truth values in every layer, a row
-    for each token. Models not of `FIRST_TOKEN_MODELS` stay as they are.
+    for each token. The same models stay as they are as for `end_at_first_token`.
     """
-    if model.config.model_type in FIRST_TOKEN_MODELS:
+    if _is_encoder(model):
         model.base_model.get_submodule("encoder").register_forward_pre_hook(
             _mask_as_numbers, with_kwargs=True
         )
+
+
+def _is_encoder(model: PreTrainedModel) -> bool:
+    config = model.config
+    return config.model_type in FIRST_TOKEN_MODELS and not config.is_decoder
 
 
 def _mask_as_numbers(

@@ -1,6 +1,7 @@
 """The same scores whoever asks: a pair by itself, one process, a pool; parquet or a TREC run."""
 
 from pathlib import Path
+from typing import Any
 
 import ir_measures
 import numpy as np
@@ -123,12 +124,16 @@ def test_a_pair_has_the_score_that_it_has_by_itself(
     np.testing.assert_allclose(scores, alone, rtol=1e-5)
 
 
-def random_model(config: type[PreTrainedConfig]) -> PreTrainedModel:
-    """Of two small layers, with one head."""
+def random_model(config: type[PreTrainedConfig], **settings: Any) -> PreTrainedModel:
+    """Of two small layers, with one head and weights and biases that all have a say."""
     torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 99}
-    sizes |= {"num_labels": 1}
-    return AutoModelForSequenceClassification.from_config(config(**sizes)).eval()
+    settings |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    settings |= {"vocab_size": 99, "num_labels": 1}
+    model = AutoModelForSequenceClassification.from_config(config(**settings))
+    for name, parameter in model.named_parameters():
+        if "norm" not in name.lower():
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model.eval()
 
 
 @pytest.mark.parametrize("config", [BertConfig, ElectraConfig, RobertaConfig, DistilBertConfig])
@@ -156,7 +161,19 @@ def test_shortcuts_change_no_score(config: type[PreTrainedConfig]) -> None:
         whole = model(input_ids=ids, attention_mask=mask).logits
         for take in (mask_once, end_at_first_token):
             take(model)
-            torch.testing.assert_close(model(input_ids=ids, attention_mask=mask).logits, whole)
+            for seen in (mask, mask[:2]):
+                logits = model(input_ids=ids[: len(seen)], attention_mask=seen).logits
+                torch.testing.assert_close(logits, whole[: len(seen)])
+
+
+def test_tokens_that_attend_to_earlier_ones_only_go_on_doing_so() -> None:
+    model = random_model(BertConfig, is_decoder=True)
+    ids = torch.randint(3, 99, (4, 20))
+    with torch.inference_mode():
+        whole = model(input_ids=ids).logits
+        for take in (mask_once, end_at_first_token):
+            take(model)
+        assert torch.equal(model(input_ids=ids).logits, whole)
 
 
 @pytest.mark.slow
