@@ -58,7 +58,7 @@ class JudgeTraining:
     unseen_seed: int = 95_000
     queries: int = 600
     documents: int = 900
-    steps: int = 1000
+    steps: int = 1500
     batch_size: int = 32
     learning_rate: float = 2e-3
 
@@ -93,7 +93,7 @@ class GradedPairs:
 
 
 def demo_judge(training: JudgeTraining = JudgeTraining()) -> Path:
-    """Finds the demo's judge in the user's cache, or makes it, in a minute or two on two cores.
+    """Finds the demo's judge in the user's cache, or makes it, in some minutes on two cores.
 
     Returns:
         A folder with a normal Hugging Face checkpoint (Qwen2, bfloat16), its tokenizer and
@@ -236,8 +236,7 @@ def _fit(
         for _ in progress.track(range(training.steps), description="training the judge"):
             rows = rng.choice(len(prompts), training.batch_size, replace=False)
             tokens, last = _pad([prompts[row] for row in rows])
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = _logits_after_shared(model, tokens, shared).float()
+            logits = _logits_after_shared(model, tokens, shared)
             following = tokens[:, shared + 1 :].clone()
             following[torch.arange(shared + 1, tokens.shape[1]) > last[:, None]] = IGNORED
             text_loss = cross_entropy(
@@ -292,7 +291,7 @@ def _report(
     choices = encoder.choice_tokens(CHOICES.choices)
     model.train(False)
     graded = []
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad():
         for start in range(0, len(prompts), 100):
             tokens, last = _pad(prompts[start : start + 100])
             logits = _logits_after_shared(model, tokens, shared=1)
