@@ -24,6 +24,8 @@ VERDICT_TYPES = {
     "grade": pa.int64(),
     "expected_grade": pa.float64(),
     "confidence": pa.float64(),
+    "answered_mass": pa.float64(),
+    "reasoning": pa.string(),
     "error": pa.string(),
     "shown_position": pa.int64(),
 }

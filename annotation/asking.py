@@ -53,6 +53,9 @@ class Verdict:
         grade: 0 to 3; None where there is an error.
         expected_grade: in [0, 3].
         confidence: in (0, 1]; None where the judge does not tell.
+        answered_mass: in [0, 1], of all grades together before they are normalised: how far the
+            judge wants to answer with a grade at all; None where the engine does not tell.
+        reasoning: what the judge thought before it answered; None where it did not think.
         error: "kind" or "kind: detail"; else None.
         cut: whether the document was cut to fit.
         repaired: whether the answer had to be put right.
@@ -66,6 +69,8 @@ class Verdict:
     grade: int | None = None
     expected_grade: float | None = None
     confidence: float | None = None
+    answered_mass: float | None = None
+    reasoning: str | None = None
     error: str | None = None
     cut: bool = False
     repaired: bool = False

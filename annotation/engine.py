@@ -22,10 +22,12 @@ class OneOf:
     Attributes:
         choices: the answers, each one token.
         max_tokens: room for it; a judge that is not held to its answer may begin with a blank.
+        thinking: tokens that the judge may think for before it; 0 where it answers at once.
     """
 
     choices: tuple[str, ...]
     max_tokens: int = 4
+    thinking: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,12 @@ class Json:
     Attributes:
         schema: the JSON schema, as text.
         max_tokens: the longest that an answer may be.
+        thinking: tokens that the judge may think for before it; 0 where it answers at once.
     """
 
     schema: str
     max_tokens: int
+    thinking: int = 0
 
 
 AnswerForm = OneOf | Json
@@ -51,6 +55,9 @@ class Answer:
     Attributes:
         text: the answer; None where there is an error.
         log_probabilities: of the choices of `OneOf`; None where the engine does not tell.
+        answered_mass: probability, in [0, 1], of all choices of `OneOf` together before they are
+            normalised; None where the engine does not tell.
+        reasoning: what the judge thought before it answered; None where it did not think.
         prompt_tokens: tokens that were read.
         cached_tokens: those of them whose prefix the engine still knew.
         answer_tokens: tokens that were written.
@@ -59,6 +66,8 @@ class Answer:
 
     text: str | None = None
     log_probabilities: list[float] | None = None
+    answered_mass: float | None = None
+    reasoning: str | None = None
     prompt_tokens: int = 0
     cached_tokens: int = 0
     answer_tokens: int = 0

@@ -35,7 +35,12 @@ def pointwise(lists: Sequence[DocumentList], asking: Asking) -> list[list[Verdic
     verdicts = []
     believed = np.full((len(asked), len(GRADES)), np.nan)
     for row, (prompt, answer) in enumerate(asking.ask(asked, CHOICES)):
-        verdict = Verdict(error=answer.error, cut=prompt.cut[0])
+        verdict = Verdict(
+            error=answer.error,
+            cut=prompt.cut[0],
+            answered_mass=answer.answered_mass,
+            reasoning=answer.reasoning,
+        )
         _share_tokens(answer, [verdict])
         verdicts.append(verdict)
         if answer.text is not None:
@@ -219,6 +224,7 @@ def _note_prompt(prompt: EncodedPrompt, answer: Answer, shown: list[Verdict]) ->
     _share_tokens(answer, shown)
     for verdict, cut in zip(shown, prompt.cut, strict=True):
         verdict.cut |= cut
+        verdict.reasoning = answer.reasoning  # of a list that is asked again, the last
         verdict.error = verdict.error or answer.error
 
 

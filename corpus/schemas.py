@@ -39,6 +39,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("grade", pa.int64()),
             ("expected_grade", pa.float64()),
             ("confidence", pa.float64()),
+            ("answered_mass", pa.float64()),
+            ("reasoning", pa.string()),
             ("error", pa.string()),
         ]
     ),
@@ -65,8 +67,13 @@ KEYS: dict[str, list[str]] = {
     "click_labels": ["query_id", "doc_id", "model"],
 }
 
+# Columns that a table may lack; where it does, they are read as nulls.
+OPTIONAL: dict[str, set[str]] = {
+    "annotations": {"answered_mass", "reasoning"},
+}
+
 NULLABLE: dict[str, set[str]] = {
-    "annotations": {"grade", "expected_grade", "confidence", "error"},
+    "annotations": {"grade", "expected_grade", "confidence", "error"} | OPTIONAL["annotations"],
 }
 
 SPLITS = ("train", "validation", "test")

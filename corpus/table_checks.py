@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from corpus.errors import InputError
-from corpus.schemas import KEYS, NULLABLE, SCHEMAS, SPLITS, columns_of
+from corpus.schemas import KEYS, NULLABLE, OPTIONAL, SCHEMAS, SPLITS, columns_of
 
 FIRST_ROWS = 3
 MOST_CODES = 2**62
@@ -41,6 +41,8 @@ def check_table(
             duplicate key, or a value outside its range.
     """
     schema = SCHEMAS[name]
+    for column in OPTIONAL.get(name, set()).difference(table.column_names):
+        table = table.append_column(column, pa.nulls(table.num_rows, schema.field(column).type))
     missing = [column for column in schema.names if column not in table.column_names]
     if missing:
         raise TableError(
