@@ -56,23 +56,35 @@ def file_name(name: str) -> str:
     return name.replace(" ", "_")
 
 
-def check_names(names: Iterable[str], what: str) -> None:
+def check_names(names: Iterable[str], what: str, taken: Iterable[str] = ()) -> None:
     """Refuses names that `check_name` refuses, and two that become the name of one file.
 
     Some file systems do not tell capitals from small letters, nor ways to write an accent.
 
+    Args:
+        names: what the user gave.
+        what: as of `check_name`.
+        taken: names that the job gives itself.
+
     Raises:
         InputError: naming both.
     """
+    own = {_file_key(name): name for name in taken}
     earlier: dict[str, str] = {}
     for name in names:
         check_name(name, what)
-        key = unicodedata.normalize("NFKC", file_name(name)).casefold()
+        key = _file_key(name)
+        if key in own:
+            raise InputError(f"the {what} name {own[key]!r} is the job's own; change {name!r}")
         if key in earlier:
             raise InputError(
                 f"the {what} names {earlier[key]!r} and {name!r} become one file name; change one"
             )
         earlier[key] = name
+
+
+def _file_key(name: str) -> str:
+    return unicodedata.normalize("NFKC", file_name(name)).casefold()
 
 
 def _is_letter_or_digit(character: str) -> bool:

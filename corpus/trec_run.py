@@ -27,15 +27,15 @@ EMPTY_ID = "%"
 def write_trec_run(run: pd.DataFrame, path: Path, tag: str) -> None:
     """Writes a ranking as a TREC run, which `read_trec_run` reads back.
 
-    Documents are in the order of descending score, equal ones in the order given, and ranked from
-    1; each score is written with the digits that tell it from all others of its type.
+    Documents are in the order of `in_trec_order` and ranked from 1; each score is written with the
+    digits that tell it from all others of its type.
 
     Args:
         run: query_id, doc_id, score (finite).
         path: of the text file.
         tag: of the system; blanks in it become "_".
     """
-    ranked = run.sort_values(["query_id", "score"], ascending=[True, False], kind="stable")
+    ranked = in_trec_order(run)
     lines = (
         _encode(ranked["query_id"])
         + " Q0 "
@@ -48,6 +48,48 @@ def write_trec_run(run: pd.DataFrame, path: Path, tag: str) -> None:
     )
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(lines)
+
+
+def write_trec_qrels(judgments: pa.Table, path: Path) -> None:
+    """Writes judgments as TREC qrels (query 0 document grade), with ids as runs have them.
+
+    Args:
+        judgments: the table `judgments`.
+        path: of the text file.
+    """
+    table = judgments.select(["query_id", "doc_id", "grade"]).to_pandas()
+    lines = (
+        _encode(table["query_id"])
+        + " 0 "
+        + _encode(table["doc_id"])
+        + " "
+        + table["grade"].astype(str)
+        + "\n"
+    )
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(lines)
+
+
+def in_trec_order(run: pd.DataFrame) -> pd.DataFrame:
+    """Sorts a ranking as trec_eval sorts the file of it, so that both tell the same measures.
+
+    Queries are sorted by id; their documents by descending score in float32, which is what
+    trec_eval reads, and equal ones by descending id as it is written (trec_eval's form_res_rels.c).
+
+    Args:
+        run: query_id, doc_id, score (finite).
+    """
+    keys = pd.DataFrame(
+        {
+            "query_id": run["query_id"],
+            "score": run["score"].astype("float32"),
+            "written": _encode(run["doc_id"]),
+        }
+    )
+    order = keys.reset_index(drop=True).sort_values(
+        ["query_id", "score", "written"], ascending=[True, False, False], kind="stable"
+    )
+    return run.iloc[order.index]
 
 
 def _encode(ids: "pd.Series[str]") -> "pd.Series[str]":

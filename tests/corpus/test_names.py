@@ -30,5 +30,10 @@ def test_two_names_of_one_file_are_refused(two: tuple[str, str]) -> None:
         check_names(two, "ranker")
 
 
+def test_a_name_of_the_jobs_own_is_refused() -> None:
+    with pytest.raises(InputError, match="'first stage' is the job's own; change 'first_stage'"):
+        check_names(["famol", "first_stage"], "ranker", taken=["first stage"])
+
+
 def test_names_of_several_files_pass() -> None:
     check_names(["a", "b", "a b", "a.b"], "ranker")

@@ -115,17 +115,19 @@ def test_a_written_run_is_read_back_whatever_the_ids(
     }
 
 
-def test_equal_scores_stay_in_the_order_given(tmp_path: Path) -> None:
-    run = pd.DataFrame(
-        [("q2", "a", 1.0), ("q1", "b", 0.1), ("q1", "z", 0.5), ("q1", "a", 0.1), ("q1", "c", 0.1)],
-        columns=["query_id", "doc_id", "score"],
-    )
+def test_equal_scores_are_in_trec_evals_order(tmp_path: Path) -> None:
+    rows = [("q2", "a", 1.0), ("q1", "b", 0.1), ("q1", "z", 0.5), ("q1", "a", 0.1)]
+    # A blank comes before "!", and the "%" that stands for it after.
+    rows += [("q1", "a!b", 0.1), ("q1", "a b", 0.1), ("q1", "é", 0.1 + 1e-12)]
+    run = pd.DataFrame(rows, columns=["query_id", "doc_id", "score"])
     write_trec_run(run, tmp_path / "run.trec", "bm25")
     assert (tmp_path / "run.trec").read_text().splitlines() == [
         "q1 Q0 z 1 0.5 bm25",
-        "q1 Q0 b 2 0.1 bm25",
-        "q1 Q0 a 3 0.1 bm25",
-        "q1 Q0 c 4 0.1 bm25",
+        f"q1 Q0 é 2 {0.1 + 1e-12} bm25",
+        "q1 Q0 b 3 0.1 bm25",
+        "q1 Q0 a%20b 4 0.1 bm25",
+        "q1 Q0 a!b 5 0.1 bm25",
+        "q1 Q0 a 6 0.1 bm25",
         "q2 Q0 a 1 1.0 bm25",
     ]
 
