@@ -65,7 +65,7 @@ def main(
     collection = simulate_world(seed, queries, 2 * queries, sessions).collection
     with tempfile.TemporaryDirectory() as folder:
         build_small_bert(collection, Path(folder), seed)
-        _, tokenizer = load_cross_encoder(folder, MAX_LENGTH)
+        _, tokenizer = load_cross_encoder(folder, MAX_LENGTH, new_head=True)
     by_query = candidate_lists(collection, None)
     compacted = tokenize_lists(
         add_pages(by_query, collection.sessions, CLICK_OBJECTIVES[objective].linear),

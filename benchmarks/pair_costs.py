@@ -45,7 +45,7 @@ def main(backbone: str, queries: int = 20_000, words: int = 120, steps: int = 8)
     collection = random_collection(queries, words)
     lists = add_labels(candidate_lists(collection, None), None, grades(collection), "grade")
     driver = (psutil.Process().memory_info().rss - before) / pairs
-    model, tokenizer = load_cross_encoder(backbone, max_length=256)
+    model, tokenizer = load_cross_encoder(backbone, max_length=256, new_head=True)
     some = lists.slice(0, 4 * (steps + 1))
     start = time.perf_counter()
     tokenized = tokenize_lists(some, tokenizer, max_length=256)

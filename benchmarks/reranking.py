@@ -157,7 +157,7 @@ def save_cross_encoder(model: str | None, folder: Path) -> None:
     """Saves a model with one head, so that both sides read the same weights."""
     torch.manual_seed(0)
     if model is not None:
-        network, tokenizer = load_cross_encoder(model, MOST_TOKENS)
+        network, tokenizer = load_cross_encoder(model, MOST_TOKENS, new_head=True)
     else:
         words = ["".join(letters) for letters in product("abcdefghijkl", repeat=3)]
         build_small_bert(make_collection(words, 100, 10), folder, seed=0)

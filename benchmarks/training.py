@@ -136,7 +136,7 @@ def main(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         torch.manual_seed(0)
-        model, tokenizer = load_cross_encoder(backbone, max_length)
+        model, tokenizer = load_cross_encoder(backbone, max_length, new_head=True)
         model.save_pretrained(folder / "start")
         tokenizer.save_pretrained(folder / "start")
         # Embeddings are looked up, not multiplied.

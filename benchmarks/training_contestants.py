@@ -91,7 +91,9 @@ class Learner:
 
     def __init__(self, work: Work, *objectives: Objective) -> None:
         self.settings, self.tokenizing, self.objectives = work.settings, work.tokenizing, objectives
-        model, tokenizer = load_cross_encoder(str(work.start), self.settings.max_length)
+        model, tokenizer = load_cross_encoder(
+            str(work.start), self.settings.max_length, new_head=True
+        )
         self.ranker, file = ListRanker(model).to(DEVICE), ListFile(work.path)
         rows = np.arange(len(file))
         steps = np.split(rows, len(rows) // self.settings.lists_per_step)

@@ -1,8 +1,14 @@
 """The cross-encoder: any Hugging Face sequence classifier with one output, as a ranker."""
 
 import os
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import torch
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -10,68 +16,85 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils import logging
 
 from corpus.errors import InputError
 
+# They score by the last place of a pass, which is padding in all pairs but the longest.
+SCORE_BY_LAST_PLACE = ("xlnet",)
+# Tokenizers that know of no limit tell a number far beyond all texts.
+NO_LIMIT = 1_000_000
+# Of a folder without a tokenizer's files the library makes one that knows special tokens, and up to
+# two others: every text is the same to it.
+FEWEST_TOKENS = 3
 
-def check_model(name: str) -> None:
-    """Refuses a model that cannot be found, before anything is started for it.
+
+def model_place(name: str | Path) -> str:
+    """Where any process finds a model: a folder's absolute path, or a Hugging Face id as it is."""
+    folder = Path(name).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else str(name)
+
+
+def check_model(
+    name: str, max_length: int | None = None, heads: int = 1, new_head: bool = False
+) -> None:
+    """Refuses what `load_cross_encoder` would, before anything is started; reads no weights.
 
     Args:
-        name: a Hugging Face id or a folder.
+        name: as of `load_cross_encoder`, and so are the others.
 
     Raises:
-        InputError: naming the model and what was tried.
+        InputError: naming the model, what is wrong and what to do.
     """
-    looks_like_path = name.startswith((".", "~", os.sep)) or name.count("/") != 1
-    if looks_like_path and "/" in name and not Path(name).expanduser().is_dir():
-        raise InputError(f"{name}: there is no such folder; give a Hugging Face id or a checkpoint")
-    try:
-        AutoConfig.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"{name}: is neither a checkpoint folder nor a Hugging Face model that can be loaded "
-            f"({reason})"
-        ) from error
+    _load(name, max_length, heads, new_head, "meta")
 
 
 def load_cross_encoder(
-    name: str, max_length: int | None = None, heads: int = 1
+    name: str, max_length: int | None = None, heads: int = 1, new_head: bool = False
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Loads a model with a score from each of its heads as output, and its tokenizer.
 
-    A backbone without a scoring head gets a fresh one. Weights are read from safetensors only.
+    Weights are read from safetensors only, and are float32 whatever they are in the file. The head
+    computes in float32 also where the model computes in less.
 
     Args:
         name: a Hugging Face id or a folder.
         max_length: tokens of a query-document pair; written into the tokenizer, so that the saved
             ranker cuts where training did. None keeps what the tokenizer has.
         heads: scores of a pair.
+        new_head: for training: give a model that has no such head a fresh one, of random weights.
 
     Raises:
-        InputError: the model cannot be loaded, or takes no pairs that long.
+        InputError: the model cannot be loaded, lacks weights, has another head, or takes no pairs
+            that long.
     """
-    check_model(name)
-    disable_progress_bar()  # type: ignore[no-untyped-call] # a bar a worker a load is noise
-    try:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            name, num_labels=heads, use_safetensors=True, ignore_mismatched_sizes=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name}: cannot be loaded as a cross-encoder: {error}") from error
-    longest = getattr(model.config, "max_position_embeddings", None)
-    if max_length is None:
-        max_length = min(tokenizer.model_max_length, longest or tokenizer.model_max_length)
-    if longest is not None and max_length > longest:
-        raise InputError(f"{name}: takes {longest} tokens at most; max_length is {max_length}")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    model.config.pad_token_id = tokenizer.pad_token_id
-    tokenizer.model_max_length = max_length
-    return model, tokenizer
+    return _load(name, max_length, heads, new_head, None)
+
+
+def score_in_float32(model: PreTrainedModel) -> nn.Linear:
+    """Lets the head make its scores in float32, also under autocast and of states in bfloat16.
+
+    Scores in bfloat16 have eight bits, too few to tell the documents of a query apart.
+
+    Args:
+        model: a sequence classifier whose last linear layer with an output a label is its head.
+
+    Returns:
+        The head.
+    """
+    linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    head = [layer for layer in linear if layer.out_features == model.config.num_labels][-1]
+    # The same layer and the same weights by the same names.
+    head.__class__ = Float32Linear
+    return head
+
+
+class Float32Linear(nn.Linear):
+    """A linear layer that computes in the precision of its weights, float32."""
+
+    def forward(self, states: Tensor) -> Tensor:
+        with torch.autocast(states.device.type, enabled=False):
+            return super().forward(states.float())
 
 
 def add_adapters(model: PreTrainedModel, rank: int) -> PreTrainedModel:
@@ -82,3 +105,160 @@ def add_adapters(model: PreTrainedModel, rank: int) -> PreTrainedModel:
         task_type=TaskType.SEQ_CLS, r=rank, lora_alpha=2 * rank, target_modules="all-linear"
     )
     return get_peft_model(model, config)  # type: ignore[return-value] # behaves as the model
+
+
+def _load(
+    name: str, max_length: int | None, heads: int, new_head: bool, device: str | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    place = model_place(name)
+    looks_like_path = name.startswith((".", "~", os.sep)) or name.count("/") > 1
+    if looks_like_path and place == name and not Path(place).is_dir():
+        raise InputError(f"{name}: there is no such folder; give a Hugging Face id or a checkpoint")
+    if (Path(place) / "adapter_config.json").is_file():
+        raise InputError(
+            f"{name}: holds a LoRA adapter, no whole model; load it with its model, save the "
+            "result of merge_and_unload(), and give that folder"
+        )
+    pickled = sorted(Path(place).glob("pytorch_model*.bin"))
+    if pickled and not list(Path(place).glob("*.safetensors")):
+        raise InputError(
+            f"{name}: has its weights in {pickled[0].name}, which can run code when it is read; "
+            "save them as safetensors, as save_pretrained does"
+        )
+    with _quietly():
+        with _one_line(
+            f"{name}: is neither a checkpoint folder nor a Hugging Face model that can be loaded"
+        ):
+            config = AutoConfig.from_pretrained(place)
+        if config.model_type in SCORE_BY_LAST_PLACE:
+            raise InputError(
+                f"{name}: models of the type {config.model_type} score by the last place of a "
+                "pass, where shorter pairs have padding; give another model"
+            )
+        with _one_line(f"{name}: cannot be loaded as a cross-encoder"):
+            model, found = AutoModelForSequenceClassification.from_pretrained(
+                place,
+                num_labels=heads,
+                dtype=torch.float32,
+                use_safetensors=True,
+                # What does not fit, or is not there, is looked at below.
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                device_map=device,
+            )
+        with _one_line(f"{name}: its tokenizer cannot be loaded"):
+            tokenizer = AutoTokenizer.from_pretrained(place)
+    _refuse_random_weights(name, model, found, heads, new_head)
+    _set_length(name, model, tokenizer, max_length)
+    if len(tokenizer) - len(tokenizer.all_special_tokens) < FEWEST_TOKENS:
+        raise InputError(
+            f"{name}: has no tokenizer, or one without words; copy tokenizer.json and "
+            "tokenizer_config.json there"
+        )
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise InputError(
+                f"{name}: its tokenizer has no token for padding; add pad_token to the folder's "
+                "tokenizer_config.json"
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    model.config.pad_token_id = tokenizer.pad_token_id
+    score_in_float32(model)
+    return model, tokenizer
+
+
+def _refuse_random_weights(
+    name: str, model: PreTrainedModel, found: dict[str, Any], heads: int, new_head: bool
+) -> None:
+    """Refuses weights that the library made up since the file has none, or others.
+
+    Args:
+        found: the library's `missing_keys`, and `mismatched_keys` with the shapes of the file and
+            of the model.
+    """
+    shapes = {key: of_file for key, of_file, _ in found["mismatched_keys"]}
+    random = sorted({*found["missing_keys"], *shapes})
+    # A pooler comes with most backbones and not with all; it is trained with the head.
+    in_backbone = f"{model.base_model_prefix}."
+    backbone = [key for key in random if key.startswith(in_backbone) and "pool" not in key]
+    if backbone:
+        more = f" and {len(backbone) - 1} more" if len(backbone) > 1 else ""
+        raise InputError(
+            f"{name}: its weights do not fit its config.json ({backbone[0]}{more} would be "
+            "random); is the folder whole?"
+        )
+    if new_head or not random:
+        return
+    outputs = {shape[0] for key, shape in shapes.items() if not key.startswith(in_backbone)}
+    if outputs:
+        raise InputError(f"{name}: its head has {max(outputs)} outputs, " + _wanted(heads))
+    raise InputError(
+        f"{name}: has no scoring head (its weights lack {', '.join(random)}); give a "
+        "cross-encoder, or train this model to be one: ray_jobs/train.py --training.backbone"
+    )
+
+
+def _wanted(heads: int) -> str:
+    if heads > 1:
+        return f"and heads_mix.json beside it is for {heads}; give a folder as training left it"
+    return (
+        "and a ranker has one. Of two heads that were trained together, heads_mix.json is missing "
+        "there; of a classifier of labels, make one head as docs/serving.md shows"
+    )
+
+
+def _set_length(
+    name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None
+) -> None:
+    longest = _positions(model)
+    if max_length is None:
+        told = tokenizer.model_max_length
+        known = [length for length in (told, longest) if length and length < NO_LIMIT]
+        if not known:
+            raise InputError(
+                f"{name}: neither its tokenizer nor its config.json tells how many tokens it "
+                "takes; set model_max_length in the folder's tokenizer_config.json"
+            )
+        max_length = min(known)
+    if longest is not None and max_length > longest:
+        raise InputError(f"{name}: takes {longest} tokens at most; max_length is {max_length}")
+    special = tokenizer.num_special_tokens_to_add(pair=True)
+    if max_length <= special:
+        raise InputError(
+            f"{name}: a max_length of {max_length} leaves no room for text beside {special} "
+            "special tokens"
+        )
+    tokenizer.model_max_length = max_length
+
+
+def _positions(model: PreTrainedModel) -> int | None:
+    """The most tokens that a model can number; None where it numbers any."""
+    for place, layer in model.named_modules():
+        # RoBERTa and its kin number tokens from the padding token's id + 1.
+        numbered = place.endswith("position_embeddings") and isinstance(layer, nn.Embedding)
+        if numbered and layer.padding_idx is not None:
+            return layer.num_embeddings - layer.padding_idx - 1
+    longest = getattr(model.config, "max_position_embeddings", None)
+    return longest if longest is not None and longest > 0 else None
+
+
+@contextmanager
+def _one_line(what: str) -> Iterator[None]:
+    """Turns whatever a library says of a broken folder into a line."""
+    try:
+        yield
+    except Exception as error:  # libraries raise anything from KeyError to SafetensorError
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 250)
+        raise InputError(f"{what} ({reason})") from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the library's bars and its reports of missing weights, in each worker."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)

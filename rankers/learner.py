@@ -110,7 +110,9 @@ def build_learner(task: WorkerTask, steps: int) -> Learner:
     settings = task.settings
     torch.manual_seed(settings.seed)
     heads = 2 if settings.heads == "two" else 1
-    model, tokenizer = load_cross_encoder(task.input.backbone, settings.max_length, heads)
+    model, tokenizer = load_cross_encoder(
+        task.input.backbone, settings.max_length, heads, new_head=True
+    )
     if settings.lora_rank:
         model = add_adapters(model, settings.lora_rank)
     if settings.compile:

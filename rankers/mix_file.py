@@ -59,6 +59,9 @@ def read_heads_mix(ranker: Path) -> Mix | None:
     if not path.exists():
         return None
     try:
-        return mix_of_json(json.loads(path.read_text()))
+        mix = mix_of_json(json.loads(path.read_text(encoding="utf-8")))
+        if type(mix).__name__ not in KINDS:
+            raise TypeError(f"it is {mix!r:.80}")
+        return mix
     except (KeyError, TypeError, ValueError, InputError) as error:
         raise InputError(f"{path}: holds no mix: {error}") from error

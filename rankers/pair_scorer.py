@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 import ray
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
-from rankers.cross_encoder import load_cross_encoder
+from cluster.blocks import table_of_row
+from corpus.errors import InputError
+from rankers.cross_encoder import check_model, load_cross_encoder, model_place, score_in_float32
 from rankers.list_ranker import ListRanker, Precision, ranking_scores, uses_bf16
 from rankers.lists import list_traffic, pad_lists, tokenize_lists
 from rankers.mix_file import read_heads_mix
@@ -33,11 +34,12 @@ class PairScorer:
     pairs is hardly padded.
 
     Args:
-        rankers: checkpoint folders by name.
+        rankers: from `ranker_place`, by name.
         lists: text, frequency and bucket of each query, as of `rankers.lists.candidate_ids`.
         texts: of the documents, from `corpus.texts.document_column`.
         precision: that the encoder computes in: fp32, bf16, or auto: bf16 where the processor has
             units for it. The scores are made of its last states in float32.
+        use_gpu: whether to compute on a GPU, of those that this process sees, the first.
     """
 
     def __init__(
@@ -46,14 +48,14 @@ class PairScorer:
         lists: pa.Table,
         texts: pa.Array,
         precision: Precision = "fp32",
+        use_gpu: bool = False,
     ) -> None:
         self.rankers = rankers
         self.lists = lists
         self.texts = texts
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.in_bf16 = uses_bf16(precision, self.device)
-        small = self.device.type == "cpu" and not self.in_bf16
-        self.tokens_per_pass = CACHED_TOKENS if small else MOST_TOKENS
+        self.precision = precision
+        # Ray hides no GPU from actors that have asked for none.
+        self.device = torch.device("cuda" if use_gpu else "cpu")
         self._loaded = ""
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -65,6 +67,9 @@ class PairScorer:
 
         Returns:
             ranker, pair and score, float32, of each pair.
+
+        Raises:
+            InputError: a ranker cannot be loaded here, or there is no GPU.
         """
         self._load(block["ranker"][0].as_py())
         document = self.texts.take(block["document"].combine_chunks())
@@ -86,20 +91,47 @@ class PairScorer:
     def _load(self, ranker: str) -> None:
         """Keeps one ranker at a time, since the blocks of a ranker follow each other."""
         if ranker != self._loaded:
+            if self.device.type == "cuda" and not torch.cuda.is_available():
+                raise InputError(
+                    f"use_gpu: PyTorch {torch.__version__} finds no GPU where Ray has one; install "
+                    "a build of PyTorch for CUDA on all nodes, or leave use_gpu out"
+                )
             # Of one head any weight makes the score.
             mix = read_heads_mix(Path(self.rankers[ranker]))
             model, self.tokenizer = load_cross_encoder(self.rankers[ranker], heads=2 if mix else 1)
             end_at_first_token(model)
             mask_once(model)
-            if self.in_bf16:
+            in_bf16 = uses_bf16(self.precision, self.device)
+            if in_bf16:
                 encode_in_bf16(model)
+            small = self.device.type == "cpu" and not in_bf16
+            self.tokens_per_pass = CACHED_TOKENS if small else MOST_TOKENS
             self.mix = mix or Constant()
             self.model = ListRanker(model).to(self.device).train(False)
             self._loaded = ranker
 
 
+def ranker_place(ranker: str | Path) -> str:
+    """Where any process finds a ranker that can be scored with.
+
+    Args:
+        ranker: a folder or a Hugging Face id.
+
+    Raises:
+        InputError: it cannot be loaded, or its head is not one that was trained for ranking.
+    """
+    place = model_place(ranker)
+    check_model(str(ranker), heads=2 if read_heads_mix(Path(place)) else 1)
+    return place
+
+
 class PooledScorer(PairScorer):
-    """A `PairScorer` that reads the texts in the object store, one copy for all on a node."""
+    """A `PairScorer` in an actor of Ray Data, each of whose rows is a block.
+
+    It reads the texts in the object store, one copy for all on a node. What `PairScorer` raises as
+    an InputError it returns in place of scores, as the column `refusal`: raised in an actor, it
+    would come out of Ray Data as a long trace.
+    """
 
     def __init__(
         self,
@@ -107,21 +139,22 @@ class PooledScorer(PairScorer):
         lists: "ray.ObjectRef[pa.Table]",
         texts: "ray.ObjectRef[pa.Array]",
         precision: Precision = "fp32",
+        use_gpu: bool = False,
     ) -> None:
-        super().__init__(rankers, ray.get(lists), ray.get(texts), precision)
+        super().__init__(rankers, ray.get(lists), ray.get(texts), precision, use_gpu)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        try:
+            return super().__call__(table_of_row(block))
+        except InputError as refusal:
+            return pa.table({"refusal": [str(refusal)]})
 
 
 def encode_in_bf16(model: PreTrainedModel) -> None:
     """Turns the weights to bfloat16, but for those of the scoring head.
 
-    The head makes float32 scores of states that it is given in bfloat16: scores in bfloat16 have
-    eight bits, too few to tell the documents of a query apart.
-
     Args:
-        model: a sequence classifier whose last linear layer with an output a label is its head.
+        model: as of `score_in_float32`.
     """
     model.to(torch.bfloat16)  # type: ignore[arg-type] # its stub takes no dtype
-    heads = model.config.num_labels
-    linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    head = [layer for layer in linear if layer.out_features == heads][-1].float()
-    head.register_forward_pre_hook(lambda _, states: tuple(state.float() for state in states))
+    score_in_float32(model).float()

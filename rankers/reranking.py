@@ -14,14 +14,16 @@ import ray.data
 from rich.progress import MofNCompleteColumn, Progress
 
 from cluster import connect
+from cluster.blocks import table_as_row
+from cluster.gpus import may_have_gpus
+from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from corpus.tables import read_collection, write_parquet
 from corpus.texts import document_column
 from corpus.trec_run import read_trec_run, write_trec_run
-from rankers.cross_encoder import check_model
 from rankers.list_ranker import Precision
 from rankers.lists import candidate_ids, document_rows
-from rankers.pair_scorer import PooledScorer
+from rankers.pair_scorer import PooledScorer, ranker_place
 
 Split = Literal["train", "validation", "test", "all"]
 # So many that sorted passes are hardly padded, but that each scorer gets several blocks.
@@ -47,7 +49,8 @@ def rerank(
 
     Args:
         collection: folder of the collection.
-        ranker: folder of the ranker, as training leaves it, or any Hugging Face cross-encoder.
+        ranker: folder of the ranker, as training leaves it, or any cross-encoder with one output:
+            its folder or its Hugging Face id.
         output: folder for the run.
         run: a TREC run of queries and documents of the collection, in place of its candidates.
         split: which queries to rerank.
@@ -59,9 +62,10 @@ def rerank(
         resume: do nothing if the run is already there; make it again if it was cut short.
 
     Raises:
-        InputError: an input is missing or broken, or `output` is in use.
+        InputError: an input is missing or broken, the ranker has no scoring head or another, a
+            score is no finite number, there is no GPU to use, or `output` is in use.
     """
-    check_model(str(ranker))
+    place = ranker_place(ranker)
     tables = read_collection(collection)
     if run is not None:
         candidates, set_aside = read_trec_run(run, tables)
@@ -69,6 +73,7 @@ def rerank(
         for reason, count in set_aside.items():
             print(f"{run}: set aside {count:,} {reason}")
     lists = candidate_ids(tables, None if split == "all" else split)
+    check_pool(scorers, use_gpu)
     settings = {
         "collection": collection,
         "ranker": ranker,
@@ -79,9 +84,9 @@ def rerank(
     if not begin_output(output, "rerank", settings, resume):
         print(f"{output}: already reranked")
         return
-    name = Path(ranker).name
+    name = Path(place).name
     scored = score_candidates(
-        lists, tables.documents, {name: ranker}, scorers, cpus_per_scorer, use_gpu, precision
+        lists, tables.documents, {name: place}, scorers, cpus_per_scorer, use_gpu, precision
     )[name]
     write_parquet(pa.Table.from_pandas(scored, preserve_index=False), output / "run.parquet")
     write_trec_run(scored, output / "run.trec", tag=name)
@@ -92,7 +97,7 @@ def rerank(
 def score_candidates(
     lists: pa.Table,
     documents: pa.Table,
-    rankers: Mapping[str, Path],
+    rankers: Mapping[str, str | Path],
     scorers: int = 1,
     cpus_per_scorer: float = 0.5,
     use_gpu: bool = False,
@@ -105,7 +110,7 @@ def score_candidates(
     Args:
         lists: from `rankers.lists.candidate_ids`.
         documents: the table `documents`.
-        rankers: checkpoint folders that every node reaches, by name.
+        rankers: from `ranker_place`, by name; every node must reach them.
         scorers: size of the pool.
         cpus_per_scorer: CPUs that Ray sets aside for each.
         use_gpu: whether each takes a GPU.
@@ -113,21 +118,26 @@ def score_candidates(
 
     Returns:
         For each ranker query_id, doc_id, score, in the order of `lists`.
+
+    Raises:
+        InputError: a score is NaN or infinite, a ranker cannot be loaded by an actor, or there is
+            no GPU.
     """
     connect()
     texts = document_column(documents)
     rows = document_rows(lists, documents)
-    scored = ray.data.from_arrow(list(scoring_blocks(rows, texts, rankers, scorers)))
-    scored = scored.map_batches(
+    blocks = [table_as_row(block) for block in scoring_blocks(rows, texts, rankers, scorers)]
+    scored = ray.data.from_arrow(blocks).map_batches(
         PooledScorer,
         fn_constructor_args=(
-            {name: str(Path(path).absolute()) for name, path in rankers.items()},
+            {name: str(place) for name, place in rankers.items()},
             ray.put(lists.select(["text", "frequency", "bucket"])),
             ray.put(texts),
             precision,
+            use_gpu,
         ),
         batch_format="pyarrow",
-        batch_size=None,  # a block, which is of one ranker
+        batch_size=1,  # a row, which is a block of one ranker
         compute=ray.data.ActorPoolStrategy(size=scorers),
         num_cpus=cpus_per_scorer,
         num_gpus=1 if use_gpu else 0,
@@ -137,6 +147,9 @@ def score_candidates(
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as progress:
         bar = progress.add_task("score pairs", total=len(rankers) * pairs)
         for part in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
+            if "refusal" in part.column_names:
+                raise InputError(part["refusal"][0].as_py())
+            refuse_unsound(part, lists, rows)
             scores[part["ranker"][0].as_py()][part["pair"].to_numpy()] = part["score"].to_numpy()
             progress.update(bar, advance=part.num_rows)
     ids = {
@@ -144,6 +157,43 @@ def score_candidates(
         "doc_id": lists["doc_ids"].combine_chunks().flatten().to_numpy(zero_copy_only=False),
     }
     return {name: pd.DataFrame({**ids, "score": scores[name]}) for name in rankers}
+
+
+def check_pool(scorers: int, use_gpu: bool) -> None:
+    """Refuses a pool that `score_candidates` could not make.
+
+    Raises:
+        InputError: there are no scorers; or they are to take GPUs, and Ray has none.
+    """
+    if scorers < 1:
+        raise InputError(f"scorers must be at least 1, not {scorers}")
+    if use_gpu and not may_have_gpus():
+        raise InputError("use_gpu: Ray finds no GPU on this machine; leave use_gpu out")
+
+
+def refuse_unsound(scored: pa.Table, lists: pa.Table, rows: pa.ListArray) -> None:
+    """Refuses scores that cannot be sorted: NaN and infinite ones.
+
+    Args:
+        scored: from `PairScorer`.
+        lists: whose pairs they are, with query_id and doc_ids.
+        rows: their documents, from `rankers.lists.document_rows`.
+
+    Raises:
+        InputError: naming the ranker and the first such pair.
+    """
+    unsound = scored.filter(pc.invert(pc.is_finite(scored["score"])))
+    if unsound.num_rows == 0:
+        return
+    pair = unsound["pair"][0].as_py()
+    ends = np.cumsum(rows.value_lengths().to_numpy())
+    row = int(np.searchsorted(ends, pair, side="right"))
+    query_id, doc_id = lists["query_id"][row], lists["doc_ids"].combine_chunks().flatten()[pair]
+    ranker, score = unsound["ranker"][0], unsound["score"][0]
+    raise InputError(
+        f"the ranker {ranker} gives query {query_id.as_py()!r} and document {doc_id.as_py()!r} the "
+        f"score {score}, which cannot be ranked by; look at its weights, and at the precision"
+    )
 
 
 def scoring_blocks(

@@ -123,7 +123,8 @@ def _check_settings(training: TrainingSettings) -> None:
         raise InputError("training.compile needs a C++ compiler, and there is no c++ on the path")
     check_trackers(training.trackers)
     if training.backbone != SMALL_BERT:
-        check_model(training.backbone)
+        heads = 2 if training.heads == "two" else 1
+        check_model(training.backbone, training.max_length, heads, new_head=True)
 
 
 def _read_propensities(click_labels: Path) -> Tensor:

@@ -124,7 +124,7 @@ def tokenize_input(
             begun = folder / f"{SMALL_BERT}.begun"
             build_small_bert(lists.collection, begun, training.seed)
             begun.rename(backbone)
-    _, tokenizer = load_cross_encoder(backbone, training.max_length)
+    _, tokenizer = load_cross_encoder(backbone, training.max_length, new_head=True)
     tokenize = partial(tokenize_lists, tokenizer=tokenizer, max_length=training.max_length)
     files = {name: folder / "lists" / f"{name}.arrow" for name in ("training", "validation")}
     for name, path in files.items():

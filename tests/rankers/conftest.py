@@ -1,14 +1,48 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from corpus.tables import Collection
 from corpus.texts import document_column
 from rankers.lists import candidate_ids, document_rows
 from rankers.pair_scorer import PairScorer
 from rankers.reranking import scoring_blocks
+
+WORDS = ["<s>", "<pad>", "</s>", "<unk>", "tide", "moon", "bread", "rye"]
+TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 8}
+
+
+def save_model(
+    model: PreTrainedModel, folder: Path, pad: str | None = "<pad>", **settings: Any
+) -> Path:
+    """Saves a model with a tokenizer of four words, by default without a limit of tokens."""
+    model.save_pretrained(folder)
+    words = Tokenizer(WordLevel({word: row for row, word in enumerate(WORDS)}, unk_token="<unk>"))
+    words.pre_tokenizer = Whitespace()
+    words.post_processor = TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    special = {"bos_token": "<s>", "unk_token": "<unk>"} | ({"pad_token": pad} if pad else {})
+    PreTrainedTokenizerFast(tokenizer_object=words, **special, **settings).save_pretrained(folder)
+    return folder
+
+
+def tiny_bert(**settings: Any) -> BertForSequenceClassification:
+    settings = {"num_labels": 1, "pad_token_id": 1, **TINY} | settings
+    return BertForSequenceClassification(BertConfig(intermediate_size=32, **settings))
 
 
 def score_in_one_process(ranker: Path, collection: Collection) -> NDArray[np.float32]:

@@ -172,7 +172,7 @@ def test_two_heads_adapters_and_one_head_are_saved_as_they_score(
     lists = candidate_lists(collection, None)
     for heads, adapters in ((1, 0), (2, 0), (1, 4)):
         torch.manual_seed(0)
-        model, tokenizer = load_cross_encoder(str(bert), 32, heads)
+        model, tokenizer = load_cross_encoder(str(bert), 32, heads, new_head=True)
         if adapters:
             model = add_adapters(model, adapters)
             with torch.no_grad():  # adapters start at zero

@@ -1,5 +1,6 @@
 """The same scores whoever asks: a pair by itself, one process, a pool; parquet or a TREC run."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import ray
 import torch
 from numpy.typing import NDArray
 from transformers import (
@@ -28,18 +30,23 @@ from rankers.cross_encoder import load_cross_encoder
 from rankers.list_ranker import save_ranker
 from rankers.lists import candidate_ids, candidate_lists, list_traffic
 from rankers.mixing import FrequencySigmoid
-from rankers.pair_scorer import encode_in_bf16
-from rankers.reranking import rerank, score_candidates, scoring_blocks
+from rankers.pair_scorer import PairScorer, encode_in_bf16
+from rankers.reranking import refuse_unsound, rerank, score_candidates, scoring_blocks
 from rankers.scoring_shortcuts import end_at_first_token, mask_once
 from rankers.small_bert import build_small_bert
-from tests.annotation.conftest import cluster
 from tests.conftest import make_table
 from tests.rankers.conftest import score_in_one_process
 
-__all__ = ["cluster"]
-
 WORDS = ["tide", "moon", "bread", "rye", "fox", "train", "night", "Paris"]
 MIX = FrequencySigmoid(midpoint=15.0)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A local Ray cluster with two CPUs, and two GPUs that are declared and not there."""
+    ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +87,7 @@ def ranker(collection: Collection, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("ranker")
     build_small_bert(collection, folder, seed=0)
     torch.manual_seed(0)
-    model, tokenizer = load_cross_encoder(str(folder), 48, heads=2)
+    model, tokenizer = load_cross_encoder(str(folder), 48, heads=2, new_head=True)
     torch.nn.init.normal_(model.classifier.weight)
     save_ranker(model, tokenizer, MIX, folder)
     return folder
@@ -122,6 +129,17 @@ def test_a_pair_has_the_score_that_it_has_by_itself(
             alone.append(weight * clicks + (1 - weight) * relevance)
     assert np.std(scores) > 0.1
     np.testing.assert_allclose(scores, alone, rtol=1e-5)
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
+def test_scores_that_cannot_be_sorted_are_refused(score: float) -> None:
+    lists = pa.table({"query_id": ["q1", "q2"], "doc_ids": [["a"], ["b", "c"]]})
+    rows = pa.array([[0], [1, 2]])
+    scored = pa.table({"ranker": ["r"] * 3, "pair": [2, 0, 1], "score": [1.0, 2.0, 3.0]})
+    refuse_unsound(scored, lists, rows)
+    scored = scored.set_column(2, "score", pa.array([score, 2.0, score]))
+    with pytest.raises(InputError, match="ranker r gives query 'q2' and document 'c' the score"):
+        refuse_unsound(scored, lists, rows)
 
 
 def random_model(config: type[PreTrainedConfig], **settings: Any) -> PreTrainedModel:
@@ -192,6 +210,35 @@ def test_a_pool_scores_as_one_process_does(
     [bf16] = score_candidates(lists, collection.documents, {"r": ranker}, precision="bf16").values()
     assert np.abs(bf16["score"] - scores).max() > 1e-5
     np.testing.assert_allclose(bf16["score"], scores, atol=0.02 * np.abs(scores).max())
+
+
+@pytest.mark.usefixtures("cluster")
+def test_scorers_with_gpus_begin_and_say_what_is_missing(
+    collection: Collection, ranker: Path, scores: NDArray[np.float32]
+) -> None:
+    """Where PyTorch has no GPU that Ray has; where it has one, that it scores."""
+    lists = candidate_ids(collection, None)
+    rankers = {"r": ranker, "again": ranker}
+
+    def score() -> dict[str, pd.DataFrame]:
+        return score_candidates(lists, collection.documents, rankers, scorers=2, use_gpu=True)
+
+    if torch.cuda.is_available():
+        np.testing.assert_allclose(score()["again"]["score"], scores, rtol=1e-4, atol=1e-5)
+        return
+    with pytest.raises(InputError, match=r"use_gpu: PyTorch .* finds no GPU where Ray has one"):
+        score()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_scorer_computes_where_it_is_told(
+    there: bool, collection: Collection, ranker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray hides no GPU from actors that asked for none."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    lists, texts = candidate_ids(collection, None), pa.array(["tide"])
+    for use_gpu, device in ((False, "cpu"), (True, "cuda")):
+        assert PairScorer({"r": str(ranker)}, lists, texts, use_gpu=use_gpu).device.type == device
 
 
 @pytest.mark.slow
