@@ -11,13 +11,20 @@ from rich.table import Table
 
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
+from corpus.names import check_names, file_name
 from corpus.output_folder import begin_output, finish_output
 from corpus.tables import Collection, read_collection, write_parquet
-from corpus.trec_run import write_trec_run
-from rankers.cross_encoder import check_model
-from rankers.evaluation import MAIN_MEASURE, mean_by_bucket, measure_run, query_buckets
+from corpus.trec_run import write_trec_qrels, write_trec_run
+from rankers.evaluation import (
+    MAIN_MEASURE,
+    mean_by_bucket,
+    measure_run,
+    query_buckets,
+    telling_queries,
+)
 from rankers.lists import candidate_ids
-from rankers.reranking import score_candidates
+from rankers.pair_scorer import ranker_place
+from rankers.reranking import check_pool, score_candidates
 
 FIRST_STAGE = "first stage"
 
@@ -35,13 +42,15 @@ def evaluate(
 ) -> None:
     """Measures rankers against the human judgments of one split, by frequency bucket.
 
-    Writes a TREC run of each ranker into `runs/`, `values.parquet` (ranker, query_id, measure,
-    value) and `measures.parquet` (ranker, measure, bucket, value, queries), and prints nDCG@10.
-    The order in which the first stage found the candidates is measured along.
+    Writes a TREC run of each ranker into `runs/`, the judgments of the measured queries as
+    `qrels.trec`, `values.parquet` (ranker, query_id, measure, value) and `measures.parquet`
+    (ranker, measure, bucket, value, queries), and prints nDCG@10. trec_eval on these files tells
+    the same values. The order in which the first stage found the candidates is measured along.
 
     Args:
         collection: folder of the collection, with candidates, splits and judgments.
-        rankers: the folder of each ranker by the name to show it under.
+        rankers: the folder or Hugging Face id of each ranker by the name to show it under, of
+            letters, digits, '.', '_', '-' and blanks; its run is the file of that name.
         output: folder for the runs and measures.
         split: whose queries to measure on.
         bucket_cuts: of ten descending frequency deciles, the first of medium and the first of low.
@@ -51,16 +60,19 @@ def evaluate(
         resume: do nothing if the measures are already there; finish them if they were cut short.
 
     Raises:
-        InputError: an input is missing or broken, the split has no judgments, or `output` is in
-            use.
+        InputError: an input is missing or broken, a ranker has no scoring head or another, no
+            query can tell rankings apart, there is no GPU to use, or `output` is in use.
     """
-    for ranker in rankers.values():
-        check_model(str(ranker))
+    if not rankers:
+        raise InputError("give at least one ranker: --rankers.NAME FOLDER")
+    check_names(rankers, "ranker", taken=[FIRST_STAGE])
+    places = {name: ranker_place(path) for name, path in rankers.items()}
     tables = read_collection(collection)
     lists = candidate_ids(tables, split)
-    judged = pc.is_in(lists["query_id"], value_set=pc.unique(tables.judgments["query_id"]))
-    if not pc.any(judged).as_py():
-        raise InputError(f"{collection}: no query of the split {split!r} has human judgments")
+    first_stage = _first_stage_run(tables, lists)
+    none_of = f"{collection}: no query of the split {split!r}"
+    telling = _count_telling(first_stage, tables.judgments, none_of)
+    check_pool(scorers, use_gpu)
     settings = {
         "collection": str(collection),
         "rankers": {name: str(path) for name, path in rankers.items()},
@@ -71,16 +83,22 @@ def evaluate(
         print_measures(pd.read_parquet(output / "measures.parquet"))
         return
     (output / "runs").mkdir(exist_ok=True)
-    runs = {FIRST_STAGE: _first_stage_run(tables, lists)}
-    print(f"scoring {lists.num_rows:,} lists with {', '.join(rankers)}")
-    runs |= score_candidates(lists, tables.documents, rankers, scorers, cpus_per_scorer, use_gpu)
+    runs = {FIRST_STAGE: first_stage}
+    print(
+        f"scoring {lists.num_rows:,} lists, {telling:,} of them with documents of different "
+        f"grades, with {', '.join(rankers)}"
+    )
+    runs |= score_candidates(lists, tables.documents, places, scorers, cpus_per_scorer, use_gpu)
     values, means = [], []
     buckets = query_buckets(tables.queries, bucket_cuts)
     for name, run in runs.items():
-        write_trec_run(run, output / "runs" / f"{name.replace(' ', '_')}.trec", name)
+        write_trec_run(run, output / "runs" / f"{file_name(name)}.trec", name)
         of_queries = measure_run(run, tables.judgments)
         values.append(of_queries.assign(ranker=name))
         means.append(mean_by_bucket(of_queries, buckets).assign(ranker=name))
+    measured = pa.array(values[0]["query_id"].unique())
+    of_measured = pc.is_in(tables.judgments["query_id"], value_set=measured)
+    write_trec_qrels(tables.judgments.filter(of_measured), output / "qrels.trec")
     for name, frames in (("values", values), ("measures", means)):
         table = pa.Table.from_pandas(pd.concat(frames), preserve_index=False)
         write_parquet(table, output / f"{name}.parquet")
@@ -107,6 +125,23 @@ def print_measures(measures: pd.DataFrame) -> None:
         ]
         table.add_row(str(ranker), *cells)
     Console().print(table)
+
+
+def _count_telling(first_stage: pd.DataFrame, judgments: pa.Table, none_of: str) -> int:
+    """How many queries can tell rankings apart; refuses none."""
+    judged = judgments.filter(
+        pc.is_in(judgments["query_id"], value_set=pa.array(first_stage["query_id"].unique()))
+    )
+    if judged.num_rows == 0:
+        raise InputError(f"{none_of} has human judgments and candidates; take another split")
+    if telling := len(telling_queries(first_stage, judged)):
+        return telling
+    reason = "no two of its candidates differ in grade"
+    if pc.max(judged["grade"]).as_py() == 0:
+        reason = f"all {judged.num_rows:,} grades are 0"
+    raise InputError(
+        f"{none_of} can tell rankings apart: {reason}; judge more documents, or take another split"
+    )
 
 
 def _first_stage_run(collection: Collection, lists: pa.Table) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import pyarrow as pa
 from ir_measures import AP, RR, nDCG
 
 from corpus.frequency import BUCKETS, frequency_buckets
+from corpus.trec_run import in_trec_order
 
 MEASURES = [nDCG @ 1, nDCG @ 3, nDCG @ 5, nDCG @ 10, RR, AP]
 MAIN_MEASURE = "nDCG@10"
@@ -17,10 +18,10 @@ def measure_run(run: pd.DataFrame, judgments: pa.Table) -> pd.DataFrame:
     nDCG takes the grade as gain (trec_eval's definition: Jarvelin & Kekalainen, TOIS 2002); RR
     and AP count grades of 1 and more as relevant. Unjudged documents count as irrelevant, and
     queries without a relevant judged document are left out, since no ranking can be told from
-    another there.
+    another there. Equal scores are ordered as in the file of the run, see `in_trec_order`.
 
     Args:
-        run: query_id, doc_id, score.
+        run: query_id, doc_id, score (finite).
         judgments: the table `judgments`.
 
     Returns:
@@ -30,12 +31,27 @@ def measure_run(run: pd.DataFrame, judgments: pa.Table) -> pd.DataFrame:
     qrels = qrels[qrels["query_id"].isin(run["query_id"])]
     answerable = qrels["query_id"][qrels["grade"] > 0].unique()
     qrels = qrels[qrels["query_id"].isin(answerable)].rename(columns={"grade": "relevance"})
-    ranked = run[run["query_id"].isin(answerable)][["query_id", "doc_id", "score"]]
     if qrels.empty:
         return pd.DataFrame({"query_id": [], "measure": [], "value": []})
+    ranked = in_trec_order(run[run["query_id"].isin(answerable)])[["query_id", "doc_id"]]
+    # Places for scores: then no library orders equal ones its own way.
+    ranked["score"] = -ranked.groupby("query_id").cumcount().astype(float)
     values = ir_measures.iter_calc(MEASURES, qrels, ranked)
     rows = [(value.query_id, str(value.measure), value.value) for value in values]
     return pd.DataFrame(rows, columns=["query_id", "measure", "value"])
+
+
+def telling_queries(run: pd.DataFrame, judgments: pa.Table) -> list[str]:
+    """The queries whose documents differ in grade, of which alone rankings can be told apart.
+
+    Args:
+        run: query_id, doc_id: the documents that are ranked; unjudged ones have the grade 0.
+        judgments: the table `judgments`.
+    """
+    grades = judgments.select(["query_id", "doc_id", "grade"]).to_pandas()
+    graded = run[["query_id", "doc_id"]].merge(grades, "left").fillna({"grade": 0})
+    differing = graded.groupby("query_id")["grade"].nunique()
+    return differing.index[differing > 1].tolist()
 
 
 def query_buckets(queries: pa.Table, cuts: tuple[int, int]) -> "pd.Series[str]":
