@@ -191,20 +191,22 @@ def _refuse_random_weights(
         return
     outputs = {shape[0] for key, shape in shapes.items() if not key.startswith(in_backbone)}
     if outputs:
-        raise InputError(f"{name}: its head has {max(outputs)} outputs, " + _wanted(heads))
+        raise InputError(
+            f"{name}: its head has {max(outputs)} outputs, {_remedy(max(outputs), heads)}"
+        )
     raise InputError(
         f"{name}: has no scoring head (its weights lack {', '.join(random)}); give a "
         "cross-encoder, or train this model to be one: ray_jobs/train.py --training.backbone"
     )
 
 
-def _wanted(heads: int) -> str:
+def _remedy(outputs: int, heads: int) -> str:
     if heads > 1:
         return f"and heads_mix.json beside it is for {heads}; give a folder as training left it"
-    return (
-        "and a ranker has one. Of two heads that were trained together, heads_mix.json is missing "
-        "there; of a classifier of labels, make one head as docs/serving.md shows"
-    )
+    wanted = "and a ranker has one; of a classifier of labels, make one as docs/serving.md shows"
+    if outputs == 2:
+        return f"{wanted}, and of two heads of Tandem's, heads_mix.json is missing there"
+    return wanted
 
 
 def _set_length(
