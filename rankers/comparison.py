@@ -72,7 +72,7 @@ def evaluate(
     first_stage = _first_stage_run(tables, lists)
     none_of = f"{collection}: no query of the split {split!r}"
     telling = _count_telling(first_stage, tables.judgments, none_of)
-    check_pool(scorers, use_gpu)
+    check_pool(scorers, cpus_per_scorer, use_gpu)
     settings = {
         "collection": str(collection),
         "rankers": {name: str(path) for name, path in rankers.items()},

@@ -81,9 +81,17 @@ def score_in_float32(model: PreTrainedModel) -> nn.Linear:
 
     Returns:
         The head.
+
+    Raises:
+        InputError: there is no such layer.
     """
     linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    head = [layer for layer in linear if layer.out_features == model.config.num_labels][-1]
+    heads = [layer for layer in linear if layer.out_features == model.config.num_labels]
+    if not heads:
+        raise InputError(
+            f"models of the type {model.config.model_type} have no linear layer as head"
+        )
+    head = heads[-1]
     # The same layer and the same weights by the same names.
     head.__class__ = Float32Linear
     return head

@@ -73,7 +73,7 @@ def rerank(
         for reason, count in set_aside.items():
             print(f"{run}: set aside {count:,} {reason}")
     lists = candidate_ids(tables, None if split == "all" else split)
-    check_pool(scorers, use_gpu)
+    check_pool(scorers, cpus_per_scorer, use_gpu)
     settings = {
         "collection": collection,
         "ranker": ranker,
@@ -159,14 +159,16 @@ def score_candidates(
     return {name: pd.DataFrame({**ids, "score": scores[name]}) for name in rankers}
 
 
-def check_pool(scorers: int, use_gpu: bool) -> None:
+def check_pool(scorers: int, cpus_per_scorer: float, use_gpu: bool) -> None:
     """Refuses a pool that `score_candidates` could not make.
 
     Raises:
-        InputError: there are no scorers; or they are to take GPUs, and Ray has none.
+        InputError: there are no scorers, or they are to take GPUs that Ray has not.
     """
     if scorers < 1:
         raise InputError(f"scorers must be at least 1, not {scorers}")
+    if not cpus_per_scorer >= 0:
+        raise InputError(f"cpus_per_scorer must be at least 0, not {cpus_per_scorer}")
     if use_gpu and not may_have_gpus():
         raise InputError("use_gpu: Ray finds no GPU on this machine; leave use_gpu out")
 

@@ -170,6 +170,8 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_made(
         evaluate(folder, {"one": ranker}, output, "test")
     with pytest.raises(InputError, match="scorers must be at least 1"):
         evaluate(folder, {"one": ranker}, output, "train", scorers=0)
+    with pytest.raises(InputError, match="cpus_per_scorer must be at least 0"):
+        evaluate(folder, {"one": ranker}, output, "train", cpus_per_scorer=-0.5)
     for grades, reason in [
         ([("q1", "d1", 0), ("q1", "d2", 0)], "can tell rankings apart: all 2 grades are 0"),
         ([("q1", "d1", 2), ("q1", "d2", 2)], "no two of its candidates differ in grade"),
