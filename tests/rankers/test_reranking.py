@@ -212,6 +212,7 @@ def test_a_pool_scores_as_one_process_does(
     np.testing.assert_allclose(bf16["score"], scores, atol=0.02 * np.abs(scores).max())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_scorers_with_gpus_begin_and_say_what_is_missing(
     collection: Collection, ranker: Path, scores: NDArray[np.float32]
