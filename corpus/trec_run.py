@@ -1,8 +1,16 @@
-"""Reads a TREC run: the candidates that another system found."""
+"""TREC runs: the candidates that another system found are read, and rankings are written.
+
+A line of a run is six fields with blanks between them, so an id that holds white space, or nothing,
+cannot stand there as it is. What is written has white space and "%" percent-encoded (`night train`
+is `night%20train`), and a lone "%" for an empty id; what is read is decoded again.
+"""
 
 import math
+import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import pandas as pd
 import pyarrow as pa
@@ -13,6 +21,40 @@ from corpus.table_checks import check_table
 from corpus.tables import Collection
 
 FIELDS = ("query", "Q0", "document", "rank", "score", "tag")
+EMPTY_ID = "%"
+
+
+def write_trec_run(run: pd.DataFrame, path: Path, tag: str) -> None:
+    """Writes a ranking as a TREC run, which `read_trec_run` reads back.
+
+    Documents are in the order of descending score, equal ones in the order given, and ranked from
+    1; each score is written with the digits that tell it from all others of its type.
+
+    Args:
+        run: query_id, doc_id, score (finite).
+        path: of the text file.
+        tag: of the system; blanks in it become "_".
+    """
+    ranked = run.sort_values(["query_id", "score"], ascending=[True, False], kind="stable")
+    lines = (
+        _encode(ranked["query_id"])
+        + " Q0 "
+        + _encode(ranked["doc_id"])
+        + " "
+        + (ranked.groupby("query_id").cumcount() + 1).astype(str)
+        + " "
+        + ranked["score"].to_numpy().astype(str)
+        + f" {'_'.join(tag.split())}\n"
+    )
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(lines)
+
+
+def _encode(ids: "pd.Series[str]") -> "pd.Series[str]":
+    def encoded(value: str) -> str:
+        return re.sub(r"[\s%]", lambda found: quote(found[0]), value) or EMPTY_ID
+
+    return ids.map({value: encoded(value) for value in ids.unique()})
 
 
 def read_trec_run(path: Path, collection: Collection) -> tuple[pa.Table, Counter[str]]:
@@ -23,7 +65,8 @@ def read_trec_run(path: Path, collection: Collection) -> tuple[pa.Table, Counter
     does not hold are set aside and counted, since runs are often made on more than it holds.
 
     Args:
-        path: of a text file in UTF-8, a line a document, its six `FIELDS` with blanks between.
+        path: of a text file in UTF-8, a line a document, its six `FIELDS` with blanks between;
+            ids as `write_trec_run` has them, or as they are.
         collection: with queries and documents.
 
     Returns:
@@ -48,12 +91,13 @@ def read_trec_run(path: Path, collection: Collection) -> tuple[pa.Table, Counter
             if not line.strip():
                 continue
             query_id, doc_id, score = _read_line(line, f"{path}: line {number}")
-            if query_id not in queries:
+            query, document = _known(query_id, queries), _known(doc_id, documents)
+            if query is None:
                 aside["lines of unknown queries"] += 1
-            elif doc_id not in documents:
+            elif document is None:
                 aside["lines of unknown documents"] += 1
             else:
-                pair = (queries[query_id], documents[doc_id])
+                pair = (query, document)
                 if (earlier := line_of.setdefault(pair, number)) != number:
                     raise InputError(
                         f"{path}: line {number} has query {query_id!r} and document {doc_id!r}, as "
@@ -73,10 +117,19 @@ def read_trec_run(path: Path, collection: Collection) -> tuple[pa.Table, Counter
     return check_table(table, "candidates", path, check_keys=False), aside
 
 
+def _known(written: str, ids: Mapping[str, str]) -> str | None:
+    """The id that is written so; other systems write ids with "%" as they are."""
+    if "%" not in written:
+        return ids.get(written)
+    decoded = "" if written == EMPTY_ID else unquote(written)
+    return ids.get(decoded, ids.get(written))
+
+
 def _read_line(line: bytes, place: str) -> tuple[str, str, float]:
     """Returns query, document and score."""
     try:
-        query_id, _, doc_id, _, score, _ = line.decode().split()
+        # Only blanks of ASCII part fields, as trec_eval has it; ids may hold others.
+        query_id, _, doc_id, _, score, _ = (field.decode() for field in line.split())
     except ValueError as error:
         shown = line.decode(errors="replace").strip()
         raise InputError(

@@ -13,14 +13,9 @@ from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from corpus.output_folder import begin_output, finish_output
 from corpus.tables import Collection, read_collection, write_parquet
+from corpus.trec_run import write_trec_run
 from rankers.cross_encoder import check_model
-from rankers.evaluation import (
-    MAIN_MEASURE,
-    mean_by_bucket,
-    measure_run,
-    query_buckets,
-    write_trec_run,
-)
+from rankers.evaluation import MAIN_MEASURE, mean_by_bucket, measure_run, query_buckets
 from rankers.lists import candidate_ids
 from rankers.reranking import score_candidates
 

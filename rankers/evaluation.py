@@ -1,7 +1,5 @@
 """Measures of rankings, by frequency bucket, with ir-measures."""
 
-from pathlib import Path
-
 import ir_measures
 import pandas as pd
 import pyarrow as pa
@@ -62,20 +60,3 @@ def mean_by_bucket(values: pd.DataFrame, buckets: "pd.Series[str]") -> pd.DataFr
     means["bucket"] = pd.Categorical(means["bucket"], [*BUCKETS, "all"])
     means = means.rename(columns={"mean": "value", "count": "queries"})
     return means.sort_values(["measure", "bucket"]).reset_index(drop=True)
-
-
-def write_trec_run(run: pd.DataFrame, path: Path, tag: str) -> None:
-    """Writes a ranking as a TREC run file: query Q0 document rank score tag."""
-    ranked = run.sort_values(["query_id", "score"], ascending=[True, False], kind="stable")
-    rank = ranked.groupby("query_id").cumcount() + 1
-    lines = pd.DataFrame(
-        {
-            "query_id": ranked["query_id"],
-            "q0": "Q0",
-            "doc_id": ranked["doc_id"],
-            "rank": rank,
-            "score": ranked["score"],
-            "tag": tag,
-        }
-    )
-    lines.to_csv(path, sep=" ", header=False, index=False)

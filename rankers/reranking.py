@@ -17,9 +17,8 @@ from cluster import connect
 from corpus.output_folder import begin_output, finish_output
 from corpus.tables import read_collection, write_parquet
 from corpus.texts import document_column
-from corpus.trec_run import read_trec_run
+from corpus.trec_run import read_trec_run, write_trec_run
 from rankers.cross_encoder import check_model
-from rankers.evaluation import write_trec_run
 from rankers.list_ranker import Precision
 from rankers.lists import candidate_ids, document_rows
 from rankers.pair_scorer import PooledScorer

@@ -1,10 +1,17 @@
+"""TREC runs are read as trec_eval reads them, and what is written is read back."""
+
+from dataclasses import replace
 from pathlib import Path
 
+import ir_measures
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from corpus.errors import InputError
 from corpus.tables import Collection
-from corpus.trec_run import read_trec_run
+from corpus.trec_run import read_trec_run, write_trec_run
 
 RUN = """\
 q3 Q0 d4 1 0.5 bm25
@@ -70,3 +77,80 @@ def test_a_run_of_another_collection_is_refused(
 def test_a_run_that_is_not_there_is_refused(tiny_collection: Collection, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"missing.run: there is no such file"):
         read_trec_run(tmp_path / "missing.run", tiny_collection)
+
+
+ODD_IDS = [
+    'buy "red shoes" online',
+    "a%20b",
+    "a b",
+    "100%",
+    "",
+    "%",
+    "问\u3000题",
+    "tab\tand\nline",
+    "x\x85",
+]
+
+
+def test_a_written_run_is_read_back_whatever_the_ids(
+    tiny_collection: Collection, tmp_path: Path
+) -> None:
+    collection = replace(
+        tiny_collection,
+        queries=pa.table({"query_id": ODD_IDS, "text": ODD_IDS, "frequency": [0] * len(ODD_IDS)}),
+        documents=pa.table({"doc_id": ODD_IDS, "title": ODD_IDS, "body": ODD_IDS}),
+    )
+    pairs = [(query, document) for query in ODD_IDS for document in ODD_IDS]
+    run = pd.DataFrame(pairs, columns=["query_id", "doc_id"])
+    run["score"] = np.random.default_rng(0).normal(size=len(run)).astype(np.float32)
+    write_trec_run(run, tmp_path / "run.trec", "first stage")
+    lines = (tmp_path / "run.trec").read_text(encoding="utf-8").split("\n")
+    assert {len(line.split()) for line in lines[:-1]} == {6}
+    assert {line.split()[5] for line in lines[:-1]} == {"first_stage"}
+    candidates, set_aside = read_trec_run(tmp_path / "run.trec", collection)
+    assert not set_aside
+    read = {(row["query_id"], row["doc_id"]): row["score"] for row in candidates.to_pylist()}
+    assert {pair: np.float32(score) for pair, score in read.items()} == {
+        (row.query_id, row.doc_id): np.float32(row.score) for row in run.itertuples()
+    }
+
+
+def test_equal_scores_stay_in_the_order_given(tmp_path: Path) -> None:
+    run = pd.DataFrame(
+        [("q2", "a", 1.0), ("q1", "b", 0.1), ("q1", "z", 0.5), ("q1", "a", 0.1), ("q1", "c", 0.1)],
+        columns=["query_id", "doc_id", "score"],
+    )
+    write_trec_run(run, tmp_path / "run.trec", "bm25")
+    assert (tmp_path / "run.trec").read_text().splitlines() == [
+        "q1 Q0 z 1 0.5 bm25",
+        "q1 Q0 b 2 0.1 bm25",
+        "q1 Q0 a 3 0.1 bm25",
+        "q1 Q0 c 4 0.1 bm25",
+        "q2 Q0 a 1 1.0 bm25",
+    ]
+
+
+def test_a_written_run_is_read_by_ir_measures(tmp_path: Path) -> None:
+    run = pd.DataFrame(
+        [("q1", "d1", 1.0), ("q1", "d2", 3.0), ("问题", "d1", 0.25), ("问题", "d2", 0.5)],
+        columns=["query_id", "doc_id", "score"],
+    )
+    write_trec_run(run, tmp_path / "run.trec", "famol")
+    assert (tmp_path / "run.trec").read_text().splitlines()[0] == "q1 Q0 d2 1 3.0 famol"
+    read = {
+        (row.query_id, row.doc_id): row.score
+        for row in ir_measures.read_trec_run(str(tmp_path / "run.trec"))
+    }
+    assert read == {(row.query_id, row.doc_id): row.score for row in run.itertuples()}
+
+
+def test_ids_of_other_systems_may_hold_any_sign_but_blanks(
+    tiny_collection: Collection, tmp_path: Path
+) -> None:
+    ids = ["http://a/b%20c", "50%", "no\xa0break"]
+    documents = pa.table({"doc_id": ids, "title": ids, "body": ids})
+    collection = replace(tiny_collection, documents=documents)
+    text = "".join(f"q1 Q0 {name} 1 {-rank} bm25\n" for rank, name in enumerate(ids))
+    candidates, set_aside = read_trec_run(_write(tmp_path, text), collection)
+    assert candidates["doc_id"].to_pylist() == ids
+    assert not set_aside

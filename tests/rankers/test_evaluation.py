@@ -1,7 +1,5 @@
 import math
-from pathlib import Path
 
-import ir_measures
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -10,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from rankers.evaluation import mean_by_bucket, measure_run, query_buckets, write_trec_run
+from rankers.evaluation import mean_by_bucket, measure_run, query_buckets
 
 
 def _run(scores: dict[str, list[float]]) -> pd.DataFrame:
@@ -70,14 +68,3 @@ def test_buckets_follow_the_frequency_of_all_queries() -> None:
     )
     buckets = query_buckets(queries, (3, 7))
     assert buckets[["j", "b", "c", "d", "a"]].tolist() == ["high", "high", "high", "medium", "low"]
-
-
-def test_trec_run_file_is_read_back_by_ir_measures(tmp_path: Path) -> None:
-    run = _run({"q1": [1.0, 3.0], "问题": [0.25, 0.5]})
-    write_trec_run(run, tmp_path / "run.trec", "famol")
-    assert (tmp_path / "run.trec").read_text().splitlines()[0] == "q1 Q0 d1 1 3.0 famol"
-    read = {
-        (row.query_id, row.doc_id): row.score
-        for row in ir_measures.read_trec_run(str(tmp_path / "run.trec"))
-    }
-    assert read == {(row.query_id, row.doc_id): row.score for row in run.itertuples()}
