@@ -257,15 +257,16 @@ def prepare(
         InputError: the source is missing, empty or broken, or `output` is in use.
     """
     settings = {"source": type(source).__name__, **vars(source), "seed": seed}
-    source.check()
-    claimed = not (output / RECORD).exists()
+    new = not (output / RECORD).exists()
+    if new:
+        source.check()
     if not begin_output(output, "prepare", settings, resume):
         print(f"{output}: already prepared")
         return
     try:
         source.write(output, seed)
     except InputError:
-        if claimed:
+        if new:
             _give_back(output)
         raise
     finish_output(output)

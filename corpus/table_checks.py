@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ FIRST_ROWS = 3
 MOST_CODES = 2**62
 # Of human judgments. TREC has grades below 0, for junk; what is below 1 is irrelevant.
 LOWEST_GRADE, HIGHEST_GRADE = -10, 10
+UNREADABLE = "?"
 TWICE = "is a key that stands there more than once"
 ROUNDING = 1e-6  # by which sums of probabilities may pass their bounds
 RANGES: dict[str, dict[str, tuple[float | None, float | None]]] = {
@@ -71,14 +73,13 @@ def check_table(
     for field in schema:
         column = table[field.name]
         try:
-            checked[field.name] = column.cast(field.type)
-            # Files may hold bytes as text that are none of UTF-8; a cast does not look at them.
-            checked[field.name].validate(full=True)
+            checked[field.name] = _cast(column, field.type)
         except pa.ArrowException as error:
             raise TableError(
                 f"{source}: column {field.name!r} is {column.type}, which cannot be read as "
                 f"{field.type} ({error}); {_show_rows(table, _uncastable(column, field.type))}"
             ) from error
+        _check_text(table, field.name, source)
         if field.name not in NULLABLE.get(name, set()):
             refuse_where(table, pc.is_null(checked[field.name]), source, field.name, "is null")
     if name == "sessions":
@@ -133,10 +134,35 @@ def without_repeated(table: pa.Table, name: str, source: str | Path) -> pa.Table
     return table.take(np.setdiff1d(np.arange(table.num_rows), repeated))
 
 
+def _cast(values: pa.ChunkedArray | pa.Scalar, wanted: pa.DataType) -> Any:
+    if pa.types.is_boolean(values.type) and pa.types.is_string(wanted):
+        raise pa.ArrowInvalid("true and false are no ids or texts")
+    try:
+        return values.cast(wanted)
+    except pa.ArrowInvalid:
+        text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+        if not (text and pa.types.is_integer(wanted)):
+            raise
+        return values.cast(pa.float64()).cast(wanted)  # "1.0" is a whole number
+
+
+def _check_text(table: pa.Table, name: str, source: str | Path) -> None:
+    """Refuses bytes that are no UTF-8, which files may hold as text, and NaN for an id."""
+    column = table[name]
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        rows = [row for row, cell in enumerate(column) if _shown(cell) == UNREADABLE]
+        refuse_rows(table, rows, source, name, "holds text that is not UTF-8")
+    if pa.types.is_floating(column.type):
+        no_number = pc.and_(pc.is_valid(column), pc.is_nan(column))
+        refuse_where(table, no_number, source, name, "is not finite")
+
+
 def _uncastable(column: pa.ChunkedArray, wanted: pa.DataType) -> Iterator[int]:
     for row, value in enumerate(column):
         try:
-            value.cast(wanted)
+            _cast(value, wanted)
         except pa.ArrowException:
             yield row
 
@@ -208,9 +234,9 @@ def _check_counts(table: pa.Table, source: str | Path) -> pa.ChunkedArray:
             f"that each row stands for; give it another name; "
             f"{_show_rows(table, _uncastable(column, pa.int64()))}"
         ) from error
-    reason = "is not the number of sessions, from 1, that the row stands for"
     bad = pc.fill_null(pc.less(counts, 1), True)
-    refuse_where(table, bad, source, "sessions", f"{reason} (else give it another name)")
+    reason = "is no count of sessions, from 1 (what means something else needs another name)"
+    refuse_where(table, bad, source, "sessions", reason)
     return counts
 
 
@@ -253,4 +279,4 @@ def _shown(cell: pa.Scalar) -> str:
     try:
         return str(cell.as_py())[:60]
     except (ValueError, OverflowError):  # bytes that are no UTF-8, dates beyond Python's
-        return "?"
+        return UNREADABLE

@@ -26,6 +26,7 @@ from corpus.table_checks import (
 )
 
 REQUIRED = ("queries", "documents")
+PAGES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -188,34 +189,28 @@ def check_collection(collection: Collection, folder: str | Path) -> None:
         table, path = getattr(collection, name), table_path(folder, name)
         unknown = _not_in(table["doc_id"], collection.documents["doc_id"])
         refuse_where(table, unknown, path, "doc_id", lacking)
-    shown = collection.sessions["doc_ids"]
-    path = table_path(folder, "sessions")
+    shown, path = collection.sessions["doc_ids"], table_path(folder, "sessions")
     unknown = _not_in(pc.list_flatten(shown), collection.documents["doc_id"])
     if pc.any(unknown).as_py():
-        refuse_rows(
-            collection.sessions,
-            pc.unique(pc.list_parent_indices(shown).filter(unknown)).to_pylist(),
-            path,
-            "doc_ids",
-            lacking,
-        )
+        rows = pc.unique(pc.list_parent_indices(shown).filter(unknown)).to_pylist()
+        refuse_rows(collection.sessions, rows, path, "doc_ids", lacking)
     twice = _pages_with_repeats(shown)
     refuse_rows(collection.sessions, twice, path, "doc_ids", "shows a document twice")
 
 
-def _pages_with_repeats(doc_ids: pa.ChunkedArray) -> list[int]:
-    """The rows whose list holds a value more than once."""
-    rows, first_row = [], 0
-    for lists in doc_ids.chunks:
-        code = lists.flatten().dictionary_encode().indices.to_numpy()
+def _pages_with_repeats(shown: pa.ChunkedArray) -> list[int]:
+    """The rows whose list holds a document more than once; few lists at a time are in memory."""
+    rows: list[int] = []
+    for first_row in range(0, len(shown), PAGES_AT_ONCE):
+        lists = shown.slice(first_row, PAGES_AT_ONCE).combine_chunks()
+        number = lists.flatten().dictionary_encode().indices.to_numpy()
         lengths = lists.value_lengths().to_numpy()
         starts = np.cumsum(lengths) - lengths
         for length in np.unique(lengths[lengths > 1]):
             of_length = np.flatnonzero(lengths == length)
-            pages = np.sort(code[starts[of_length, None] + np.arange(length)], axis=1)
+            pages = np.sort(number[starts[of_length, None] + np.arange(length)], axis=1)
             repeats = np.any(pages[:, 1:] == pages[:, :-1], axis=1)
             rows.extend((first_row + of_length[repeats]).tolist())
-        first_row += len(lists)
     return sorted(rows)
 
 

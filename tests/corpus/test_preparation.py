@@ -348,6 +348,8 @@ def test_columns_are_looked_at_before_anything_is_read_or_claimed(tmp_path: Path
             prepare(tmp_path / "out", OwnLogFiles(log, documents, columns))
         assert not (tmp_path / "out").exists()
     prepare(tmp_path / "out", OwnLogFiles(log, documents, {"doc_id": "id"}))
+    log.unlink()
+    prepare(tmp_path / "out", OwnLogFiles(log, documents, {"doc_id": "id"}), resume=True)
 
 
 def test_a_source_that_fails_leaves_nothing_in_the_way(tmp_path: Path) -> None:

@@ -177,9 +177,9 @@ def test_a_repeated_key_is_named(name: str) -> None:
         ("annotations", "confidence", [0.0, None], "is not above 0", 0),
         ("annotations", "answered_mass", [1.5, None], "is above 1", 0),
         ("annotations", "answered_mass", [None, -0.5], "is below 0", 1),
-        ("sessions", "sessions", [-5, 1], "is not the number of sessions", 0),
-        ("sessions", "sessions", [1, None], "is not the number of sessions", 1),
-        ("sessions", "sessions", [1.0, 0.0], "is not the number of sessions", 1),
+        ("sessions", "sessions", [-5, 1], "is no count of sessions", 0),
+        ("sessions", "sessions", [1, None], "is no count of sessions", 1),
+        ("sessions", "sessions", [1.0, 0.0], "is no count of sessions", 1),
     ],
 )
 def test_a_wrong_value_is_named(
@@ -211,8 +211,23 @@ def test_text_that_is_not_utf_8_is_refused(column: str) -> None:
     raw = pa.array([b"fox", b"caf\xe9"])
     text = pa.Array.from_buffers(pa.string(), 2, raw.buffers())
     message = refusal(lambda: check("queries", **{column: text}))
-    assert message.startswith(f"my.parquet: column '{column}' is string")
-    assert "Invalid UTF8" in message
+    assert message.startswith(
+        f"my.parquet: column '{column}' holds text that is not UTF-8 in 1 of 2 rows; row 1: {{"
+    )
+
+
+def test_ids_are_no_truth_values_and_no_nan() -> None:
+    message = refusal(lambda: check("queries", query_id=[True, False]))
+    assert message.startswith("my.parquet: column 'query_id' is bool, which cannot be read as str")
+    message = refusal(lambda: check("queries", query_id=[1.0, float("nan")]))
+    assert message.startswith("my.parquet: column 'query_id' is not finite in 1 of 2 rows; row 1")
+    assert check("queries", query_id=[1.0, 2.0])["query_id"].to_pylist() == ["1", "2"]
+
+
+@pytest.mark.parametrize("grades", [["3.0", "0"], [3.0, 0.0], ["3", "0."]])
+def test_whole_numbers_may_be_written_as_fractions(grades: list[Any]) -> None:
+    assert check("judgments", grade=grades)["grade"].to_pylist() == [3, 0]
+    assert "cannot be read as int64" in refusal(lambda: check("judgments", grade=["1.5", "0"]))
 
 
 def test_rows_that_are_the_same_are_taken_for_one(tmp_path: Path) -> None:
