@@ -118,14 +118,28 @@ def write_log_tables(log: LogFormat, folder: Path) -> None:
     if not shown:
         raise InputError(f"the log holds no usable search; set aside: {dict(aside) or 'nothing'}")
     settle_sessions(folder)
+    grades = _read_judgments(log, texts, documents, aside)
+    documents.close()
+    if documents.textless:
+        aside["documents kept without any text"] = documents.textless
+    _write_queries(texts, frequency, folder)
+    _write_candidates(add_positions(shown), grades, folder)
+    rows = [(*pair, grade) for pair, grade in grades.items()]
+    _write(rows, "judgments", folder)
+    for reason, count in sorted(aside.items()):
+        Console(highlight=False).print(f"set aside: {count:,} {reason}", soft_wrap=True)
+
+
+def _read_judgments(
+    log: LogFormat, texts: dict[str, str], documents: "_Documents", aside: Counter[str]
+) -> dict[tuple[str, str], int]:
+    """The grade of each pair; texts that come with a judgment are added to those of the log."""
     grades: dict[tuple[str, str], int] = {}
-    judged: list[tuple[str, str]] = []
     for judgment in log.judgments(aside):
         pair = (judgment.query_id, judgment.document.doc_id)
         if judgment.text is not None:
             texts.setdefault(judgment.query_id, judgment.text)
             documents.add(judgment.document)
-            judged.append(pair)
         if judgment.query_id not in texts or judgment.document.doc_id not in documents.known:
             aside["judgments of unknown queries or documents"] += 1
         elif pair not in grades:
@@ -134,15 +148,7 @@ def write_log_tables(log: LogFormat, folder: Path) -> None:
             aside["judgments that repeat an earlier one"] += 1
         else:
             aside["judgments that contradict an earlier one, which is kept"] += 1
-    documents.close()
-    if documents.textless:
-        aside["documents kept without any text"] = documents.textless
-    _write_queries(texts, frequency, folder)
-    _write_candidates(add_positions(shown), judged, folder)
-    rows = [(*pair, grade) for pair, grade in grades.items()]
-    _write(rows, "judgments", folder)
-    for reason, count in sorted(aside.items()):
-        Console(highlight=False).print(f"set aside: {count:,} {reason}", soft_wrap=True)
+    return grades
 
 
 class _Documents:
@@ -207,11 +213,11 @@ def _write_queries(texts: dict[str, str], frequency: Counter[str], folder: Path)
     _write([(name, text, frequency[name]) for name, text in texts.items()], "queries", folder)
 
 
-def _write_candidates(shown: pd.DataFrame, judged: list[tuple[str, str]], folder: Path) -> None:
+def _write_candidates(shown: pd.DataFrame, judged: Iterable[tuple[str, str]], folder: Path) -> None:
     """What was shown, by mean position; of queries that were only judged, what was judged."""
     known = set(shown["query_id"])
     more = pd.DataFrame(
-        [(*pair, 1.0, 1) for pair in dict.fromkeys(judged) if pair[0] not in known],
+        [(*pair, 1.0, 1) for pair in judged if pair[0] not in known],
         columns=shown.columns,
     )
     table = rank_shown(pd.concat([shown, more], ignore_index=True) if len(more) else shown)

@@ -20,7 +20,7 @@ from corpus.frequency import count_frequency
 from corpus.log_tables import LogFormat, write_log_tables
 from corpus.output_folder import RECORD, begin_output, finish_output
 from corpus.own_log import OwnLog
-from corpus.schemas import SCHEMAS
+from corpus.schemas import SCHEMAS, SPLITS
 from corpus.simulator import simulate_sessions
 from corpus.splits import complete_split, split_queries
 from corpus.tables import (
@@ -140,7 +140,7 @@ class BeirFolder(TableSource):
             collection = simulate_sessions(collection, self.sessions, seed)
         if published := read_published_split(self.path):
             splits = complete_split(published, collection.queries, seed)
-            _warn_without_training(self.path, splits)
+            _warn_of_empty_splits(self.path, splits)
             collection = replace(collection, splits=splits)
         return collection
 
@@ -281,8 +281,8 @@ def prepare(
     )
 
 
-def _warn_without_training(path: Path, splits: pa.Table) -> None:
-    for split in ("train", "validation"):
+def _warn_of_empty_splits(path: Path, splits: pa.Table) -> None:
+    for split in SPLITS:
         if split not in splits["split"].to_pylist():
             print(
                 f"{path}: no query is left for {split}, as qrels/ is split already; to have all "

@@ -12,7 +12,7 @@ from corpus.log_tables import Document, Judgment, LogFormat, Search
 from corpus.text_lines import MOST_BYTES, TOO_LONG, decode_line, open_bytes, read_lines
 
 PAGE_LENGTH = 10  # results and clicks beyond it are junk
-BYTES_AT_ONCE = 2**16
+BYTES_AT_ONCE = 2**12  # more would keep more elements alive, which takes longer
 
 
 class TianGongLog(LogFormat):
