@@ -9,9 +9,10 @@ from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
 from corpus.errors import InputError
 from corpus.log_tables import Document, Judgment, LogFormat, Search
-from corpus.text_lines import MOST_BYTES, TOO_LONG, decode_line, open_bytes, read_lines
+from corpus.text_lines import TOO_LONG, decode_line, open_bytes, read_lines
 
 PAGE_LENGTH = 10  # results and clicks beyond it are junk
+MOST_ELEMENT_BYTES = 2**22  # without the end of a session, of which the published are far shorter
 BYTES_AT_ONCE = 2**12  # more would keep more elements alive, which takes longer
 
 
@@ -88,10 +89,10 @@ def _elements(path: Path, tag: str) -> Iterator[Element]:
                         yield element
                         root.clear()
                         unused = 0
-                if unused > MOST_BYTES:
+                if unused > MOST_ELEMENT_BYTES:
                     raise InputError(
-                        f"{path}: has {MOST_BYTES // 2**20} MiB without the end of a <{tag}>; "
-                        "give the XML as published"
+                        f"{path}: has {MOST_ELEMENT_BYTES // 2**20} MiB without the end of a "
+                        f"<{tag}>; give the XML as published"
                     )
             parser.close()
     except ParseError as error:
