@@ -69,7 +69,7 @@ def shown_candidates(sessions: pa.Table) -> pa.Table:
 
 
 def sum_positions(sessions: pa.Table) -> pd.DataFrame:
-    """Adds up where sessions show documents.
+    """Adds up where sessions show documents; a column `sessions` counts each row so many times.
 
     Returns:
         query_id, doc_id, positions (sum, each from 1) and impressions.
@@ -77,12 +77,15 @@ def sum_positions(sessions: pa.Table) -> pd.DataFrame:
     doc_ids = sessions["doc_ids"].combine_chunks()
     session = pc.list_parent_indices(doc_ids)
     starts = np.append(0, np.cumsum(pc.list_value_length(doc_ids).to_numpy()))
+    times: int | NDArray[np.int64] = 1
+    if "sessions" in sessions.column_names:
+        times = sessions["sessions"].take(session).to_numpy()
     shown = pd.DataFrame(
         {
             "query_id": sessions["query_id"].take(session).to_pandas(),
             "doc_id": doc_ids.flatten().to_pandas(),
-            "positions": np.arange(len(session)) - starts[session.to_numpy()] + 1.0,
-            "impressions": 1,
+            "positions": times * (np.arange(len(session)) - starts[session.to_numpy()] + 1.0),
+            "impressions": times,
         }
     )
     return add_positions([shown])

@@ -135,5 +135,21 @@ def test_shown_documents_are_ordered_by_mean_position(tiny_collection: Collectio
     assert shown_candidates(empty_pages) == empty_table("candidates")
 
 
+def test_rows_that_stand_for_many_sessions_count_as_many() -> None:
+    sessions = pa.table(
+        {
+            "session_id": ["s1", "s2"],
+            "query_id": ["q1", "q1"],
+            "doc_ids": [["d1", "d2"], ["d2", "d1"]],
+            "clicks": [[False, False], [False, False]],
+            "sessions": [1, 3],
+        }
+    )
+    # d2 at 2 once and at 1 three times.
+    candidates = shown_candidates(sessions)
+    assert candidates["doc_id"].to_pylist() == ["d2", "d1"]
+    assert candidates["score"].to_pylist() == [-1.25, -1.75]
+
+
 def test_a_document_is_searched_by_title_and_body(tiny_collection: Collection) -> None:
     assert document_text(tiny_collection.documents)[1] == "Red wine How wine is made."
