@@ -16,8 +16,9 @@ def settle_sessions(folder: Path) -> None:
     """Gives all parts the same columns, and each search an id that no other has.
 
     Logs name a session, in which a user searches several times. The first search of the session
-    `s` keeps that id, the others become `s-2`, `s-3` and so on, in the order of the log. Columns
-    that a part lacks, all of them text, are null there. In memory are 16 bytes a search.
+    `s` keeps that id, the others become `s-2`, `s-3` and so on, in the order of the log (`s-2*`
+    where another session is called `s-2`). Columns that a part lacks, all of them text, are null
+    there. In memory are 16 bytes a search, and the ids that are repeated.
 
     Args:
         folder: of the collection, with `sessions` in parts.
@@ -37,24 +38,31 @@ def settle_sessions(folder: Path) -> None:
         for name in lacking:
             table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
         ids = table["session_id"].to_pylist()
-        for row in rows:
-            ids[row] = _own_id(ids[row], seen, known)
+        names = _own_ids([ids[row] for row in rows], seen, known)
+        for row, name in zip(rows, names, strict=True):
+            ids[row] = name
         position = table.schema.get_field_index("session_id")
         table = table.set_column(position, "session_id", pa.array(ids, pa.string()))
         write_parquet(table.select(list(columns)), part)
 
 
-def _own_id(session_id: str, seen: Counter[str], known: NDArray[np.uint64]) -> str:
-    seen[session_id] += 1
-    if seen[session_id] == 1:
-        return session_id
-    while True:
-        name = f"{session_id}-{seen[session_id]}"
-        hashed = _hash(pa.chunked_array([[name]]))[0]
-        place = np.searchsorted(known, hashed)
-        if place == len(known) or known[place] != hashed:
-            return name
+def _own_ids(ids: list[str], seen: Counter[str], known: NDArray[np.uint64]) -> list[str]:
+    """Ids for the next searches of sessions; `known` are the hashes, in order, of the log's ids."""
+    names = []
+    for session_id in ids:
         seen[session_id] += 1
+        times = seen[session_id]
+        names.append(session_id if times == 1 else f"{session_id}-{times}")
+    made = np.array([name != session_id for name, session_id in zip(names, ids, strict=True)])
+    while len(taken := np.flatnonzero(made & _is_known(names, known))):
+        for place in taken:
+            names[place] += "*"  # a session of the log is called so
+    return names
+
+
+def _is_known(names: list[str], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    hashed = _hash(pa.chunked_array([names], pa.string()))
+    return known[np.searchsorted(known, hashed).clip(max=len(known) - 1)] == hashed
 
 
 def _hash(ids: pa.ChunkedArray) -> NDArray[np.uint64]:
