@@ -16,6 +16,7 @@ from corpus.text_lines import read_lines
 POSITION, URL, TITLE, ABSTRACT, CLICK = 0, 1, 2, 3, 5
 SEARCH_COLUMNS = 3
 TOKENS = re.compile(r"-|[\d\x01 ]*")
+LABEL = re.compile(r"[0-4](\.0*)?")
 JUDGED_PREFIX = "judged-"
 
 
@@ -65,14 +66,14 @@ class BaiduUltrLog(LogFormat):
             return
         first_text: dict[str, str] = {}
         for columns in _columns(self.annotations):
-            if len(columns) < 5 or columns[4].strip() not in set("01234") or not columns[0]:
+            if len(columns) < 5 or not LABEL.fullmatch(columns[4].strip()) or not columns[0]:
                 aside["lines of annotations without six columns and a label of 0-4"] += 1
                 continue
             query_id, query, title, abstract, label = columns[:5]
             query_id = _own_id(query_id, _text(query), first_text)
             text = _text(title), _text(abstract)
             document = Document(_hash("\t".join(text)), *text)
-            yield Judgment(JUDGED_PREFIX + query_id, document, int(label), _text(query))
+            yield Judgment(JUDGED_PREFIX + query_id, document, int(label.strip()[0]), _text(query))
 
     def _files(self) -> list[Path]:
         files = sorted(self.parts.glob("*.gz")) if self.parts.is_dir() else [self.parts]

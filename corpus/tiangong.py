@@ -11,6 +11,7 @@ from corpus.errors import InputError
 from corpus.log_tables import Document, Judgment, LogFormat, Search
 from corpus.text_lines import TOO_LONG, decode_line, open_bytes, read_lines
 
+LABEL = re.compile(r"[0-4](\.0*)?")
 PAGE_LENGTH = 10  # results and clicks beyond it are junk
 MOST_ELEMENT_BYTES = 2**22  # without the end of a session, of which the published are far shorter
 BYTES_AT_ONCE = 2**12  # more would keep more elements alive, which takes longer
@@ -67,10 +68,10 @@ class TianGongLog(LogFormat):
             return
         for number, line in read_lines(self.human_labels):
             columns = decode_line(line, self.human_labels, number).split()
-            if len(columns) != 5 or not re.fullmatch(r"[0-4]", columns[4]):
+            if len(columns) != 5 or not LABEL.fullmatch(columns[4]):
                 aside["lines of human labels without five columns and a grade of 0-4"] += 1
             else:
-                yield Judgment(columns[2], Document(columns[3]), int(columns[4]))
+                yield Judgment(columns[2], Document(columns[3]), int(columns[4][0]))
 
 
 def _elements(path: Path, tag: str) -> Iterator[Element]:

@@ -56,7 +56,7 @@ def write_tiangong(folder: Path) -> TianGong:
     )
     (folder / "log.xml").write_text(f"<sogou>{xml}</sogou>", encoding="utf-8")
     (folder / "labels.txt").write_text(
-        "0 7\tq1  d1\t 4\n1\t7 q1 d2 0\nbroken line\n2 7 q9 d1 3\n", encoding="utf-8"
+        "0 7\tq1  d1\t 4.0\n1\t7 q1 d2 0\nbroken line\n2 7 q9 d1 3\n", encoding="utf-8"
     )
     (folder / "bodies.txt").write_text(
         "d1\tVienna to Paris\nd7\tunknown\nno tab\n", encoding="utf-8"
@@ -156,7 +156,7 @@ def write_baidu(folder: Path) -> BaiduUltr:
         with gzip.open(folder / "parts" / name, "wt", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
     (folder / "annotations.txt").write_text(
-        "11\t100\t1\x012\t7\x018\t3\t0\n11\t100\t5\t-\t0\t0\nshort\tline\n", encoding="utf-8"
+        "11\t100\t1\x012\t7\x018\t3.0\t0\n11\t100\t5\t-\t0\t0\nshort\tline\n", encoding="utf-8"
     )
     return BaiduUltr(folder / "parts", folder / "annotations.txt")
 
