@@ -1,6 +1,6 @@
 """Candidate lists: what the first-stage ranker hands to the reranker."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import bm25s
 import numpy as np
@@ -24,41 +24,39 @@ def bm25_scores(texts: pa.ChunkedArray, documents: pa.Table) -> NDArray[np.float
 
 
 def bm25_candidates(collection: Collection, depth: int) -> pa.Table:
-    """The `depth` best documents by BM25 for each query, its judged documents among them.
+    """The `depth` best documents by BM25 for each query, as a search engine would find them.
 
-    Judged documents that BM25 does not find come after those it does, so that every list can be
-    evaluated; the list keeps at most `depth` documents, the best-graded of the judged ones first.
-    Documents that share no word with the query are left out unless they are judged; a query with
-    no candidate at all gets no row.
+    Judged documents that BM25 does not find are not in the list: what a ranker is measured on is
+    what it would get. Documents that share no word with the query are left out; a query that finds
+    nothing gets no row. Documents of equal score are in the order of the table.
 
     Returns:
         The table `candidates`.
     """
     queries, documents = collection.queries, collection.documents
-    doc_ids = documents["doc_id"].to_numpy()
-    row_of = {doc_id: row for row, doc_id in enumerate(doc_ids)}
-    judged = collection.judgments.to_pandas().sort_values("grade", ascending=False, kind="stable")
-    judged_rows = judged.groupby("query_id", sort=False)["doc_id"].agg(list).to_dict()
-    parts = []
-    all_scores = _score_each(queries["text"], documents)
-    for query_id, scores in zip(queries["query_id"].to_pylist(), all_scores, strict=True):
-        kept = [row_of[doc_id] for doc_id in judged_rows.get(query_id, [])][:depth]
-        best = np.argsort(-scores, kind="stable")[:depth]
-        found = [row for row in best[scores[best] > 0] if row not in set(kept)]
-        rows = np.array(kept + found[: depth - len(kept)], dtype=np.int64)
-        rows = rows[np.argsort(-scores[rows], kind="stable")]
-        parts.append(
-            pd.DataFrame(
-                {
-                    "query_id": query_id,
-                    "doc_id": doc_ids[rows],
-                    "rank": np.arange(1, len(rows) + 1),
-                    "score": scores[rows],
-                }
-            )
-        )
-    table = pa.Table.from_pandas(pd.concat(parts), preserve_index=False)
+    found, scores = [], []
+    for all_scores in _score_each(queries["text"], documents):
+        found.append(_best(all_scores, depth))
+        scores.append(all_scores[found[-1]])
+    query = np.repeat(np.arange(len(found)), [len(rows) for rows in found])
+    table = pa.table(
+        {
+            "query_id": queries["query_id"].take(pa.array(query)),
+            "doc_id": documents["doc_id"].take(pa.array(np.concatenate(found))),
+            "rank": np.concatenate([np.arange(len(rows)) + 1 for rows in found]),
+            "score": np.concatenate(scores),
+        }
+    )
     return check_table(table, "candidates", "BM25 candidates")
+
+
+def _best(scores: NDArray[np.float64], depth: int) -> NDArray[np.int64]:
+    """Rows of the highest scores above 0, best first; only what may be among them is sorted."""
+    rows = np.flatnonzero(scores > 0)
+    if len(rows) > depth:
+        last = np.partition(scores[rows], len(rows) - depth)[len(rows) - depth]
+        rows = rows[scores[rows] >= last]
+    return rows[np.argsort(-scores[rows], kind="stable")][:depth]
 
 
 def shown_candidates(sessions: pa.Table) -> pa.Table:
@@ -70,26 +68,33 @@ def shown_candidates(sessions: pa.Table) -> pa.Table:
     return rank_shown(sum_positions(sessions))
 
 
-def sum_positions(sessions: pa.Table, earlier: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Adds up where sessions show documents, so that a log can be read in parts.
+def sum_positions(sessions: pa.Table) -> pd.DataFrame:
+    """Adds up where sessions show documents; a column `sessions` counts each row so many times.
 
     Returns:
-        query_id, doc_id, positions (sum, each from 1) and impressions, of `sessions` and of the
-        `earlier` sessions that this was made of.
+        query_id, doc_id, positions (sum, each from 1) and impressions.
     """
     doc_ids = sessions["doc_ids"].combine_chunks()
     session = pc.list_parent_indices(doc_ids)
     starts = np.append(0, np.cumsum(pc.list_value_length(doc_ids).to_numpy()))
+    times: int | NDArray[np.int64] = 1
+    if "sessions" in sessions.column_names:
+        times = sessions["sessions"].take(session).to_numpy()
     shown = pd.DataFrame(
         {
             "query_id": sessions["query_id"].take(session).to_pandas(),
             "doc_id": doc_ids.flatten().to_pandas(),
-            "positions": np.arange(len(session)) - starts[session.to_numpy()] + 1.0,
-            "impressions": 1,
+            "positions": times * (np.arange(len(session)) - starts[session.to_numpy()] + 1.0),
+            "impressions": times,
         }
     )
-    both = shown if earlier is None else pd.concat([earlier, shown], ignore_index=True)
-    return both.groupby(["query_id", "doc_id"], as_index=False, sort=False).sum()
+    return add_positions([shown])
+
+
+def add_positions(sums: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Adds up what `sum_positions` returns for parts of a log."""
+    together = pd.concat(sums, ignore_index=True)
+    return together.groupby(["query_id", "doc_id"], as_index=False, sort=False).sum()
 
 
 def rank_shown(shown: pd.DataFrame) -> pa.Table:

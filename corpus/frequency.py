@@ -10,10 +10,17 @@ BUCKETS = ("high", "medium", "low")
 
 
 def count_frequency(query_ids: pa.ChunkedArray, sessions: pa.Table) -> pa.Array:
-    """Counts the sessions of each query: int64, aligned with `query_ids`, 0 where none."""
-    counts = pc.value_counts(sessions["query_id"])
-    position = pc.index_in(query_ids, value_set=counts.field("values"))
-    return pc.fill_null(pc.take(counts.field("counts"), position), 0)
+    """Counts the sessions of each query: int64, aligned with `query_ids`, 0 where none.
+
+    Where there is a column `sessions`, each row stands for so many.
+    """
+    if "sessions" in sessions.column_names:
+        counts = sessions.group_by("query_id").aggregate([("sessions", "sum")])
+    else:
+        counts = sessions.group_by("query_id").aggregate([([], "count_all")])
+    queries, counted = (column.combine_chunks() for column in counts.columns)
+    position = pc.index_in(query_ids, value_set=queries)
+    return pc.fill_null(pc.take(counted, position), 0)
 
 
 def frequency_buckets(

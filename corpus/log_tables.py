@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import pandas as pd
 import pyarrow as pa
 from rich.console import Console
 
-from corpus.candidates import rank_shown, sum_positions
+from corpus.candidates import add_positions, rank_shown, sum_positions
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS
+from corpus.session_parts import settle_sessions
 from corpus.table_checks import check_table
 from corpus.tables import table_path, write_parquet
 
@@ -34,11 +35,12 @@ class Search:
     """One result page: what was searched, what was shown, what was clicked.
 
     Attributes:
-        session_id: of the page, once in a log.
+        session_id: of the page; pages that share one are told apart in the table.
         query_id: equal for equal queries.
         text: of the query.
         documents: as shown, by position.
         clicks: whether each of them was clicked.
+        context: further columns of the log.
     """
 
     session_id: str
@@ -46,6 +48,7 @@ class Search:
     text: str
     documents: list[Document]
     clicks: list[bool]
+    context: dict[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,14 @@ class Judgment:
 
 class LogFormat(ABC):
     """A format of published or own logs; its iterators put aside, and count, what is junk."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Looks at every file that is named, before any is read at length.
+
+        Raises:
+            InputError: a file is not there, or cannot be what it is given for.
+        """
 
     @abstractmethod
     def searches(self, aside: Counter[str]) -> Iterator[Search]:
@@ -87,10 +98,11 @@ def write_log_tables(log: LogFormat, folder: Path) -> None:
     aside: Counter[str] = Counter()
     documents = _Documents(folder)
     for document in log.documents(aside):
-        documents.add(document)
+        if not documents.add(document):
+            aside["documents whose id an earlier one has, which is kept"] += 1
     texts: dict[str, str] = {}
     frequency: Counter[str] = Counter()
-    shown: pd.DataFrame | None = None
+    shown: list[pd.DataFrame] = []
     for number, part in enumerate(_in_parts(log.searches(aside))):
         for search in part:
             texts.setdefault(search.query_id, search.text)
@@ -99,30 +111,44 @@ def write_log_tables(log: LogFormat, folder: Path) -> None:
                 documents.add(document)
         sessions = _sessions_table(part)
         _write_part(sessions, folder, "sessions", number)
-        shown = sum_positions(sessions, shown)
-    if shown is None:
+        shown.append(sum_positions(sessions))
+        # Long sums are added to rarely, so that a log of many parts takes no time by the square.
+        while len(shown) > 1 and 2 * len(shown[-1]) >= len(shown[-2]):
+            shown[-2:] = [add_positions(shown[-2:])]
+    if not shown:
         raise InputError(f"the log holds no usable search; set aside: {dict(aside) or 'nothing'}")
+    settle_sessions(folder)
+    grades = _read_judgments(log, texts, documents, aside)
+    documents.close()
+    if documents.textless:
+        aside["documents kept without any text"] = documents.textless
+    _write_queries(texts, frequency, folder)
+    _write_candidates(add_positions(shown), grades, folder)
+    rows = [(*pair, grade) for pair, grade in grades.items()]
+    _write(rows, "judgments", folder)
+    for reason, count in sorted(aside.items()):
+        Console(highlight=False).print(f"set aside: {count:,} {reason}", soft_wrap=True)
+
+
+def _read_judgments(
+    log: LogFormat, texts: dict[str, str], documents: "_Documents", aside: Counter[str]
+) -> dict[tuple[str, str], int]:
+    """The grade of each pair; texts that come with a judgment are added to those of the log."""
     grades: dict[tuple[str, str], int] = {}
-    judged: list[tuple[str, str]] = []
     for judgment in log.judgments(aside):
         pair = (judgment.query_id, judgment.document.doc_id)
         if judgment.text is not None:
             texts.setdefault(judgment.query_id, judgment.text)
             documents.add(judgment.document)
-            judged.append(pair)
         if judgment.query_id not in texts or judgment.document.doc_id not in documents.known:
             aside["judgments of unknown queries or documents"] += 1
+        elif pair not in grades:
+            grades[pair] = judgment.grade
+        elif grades[pair] == judgment.grade:
+            aside["judgments that repeat an earlier one"] += 1
         else:
-            grades.setdefault(pair, judgment.grade)
-    documents.close()
-    if documents.textless:
-        aside["documents kept without any text"] = documents.textless
-    _write_queries(texts, frequency, folder)
-    _write_candidates(shown, judged, folder)
-    rows = [(*pair, grade) for pair, grade in grades.items()]
-    _write(rows, "judgments", folder)
-    for reason, count in sorted(aside.items()):
-        Console(highlight=False).print(f"set aside: {count:,} {reason}", soft_wrap=True)
+            aside["judgments that contradict an earlier one, which is kept"] += 1
+    return grades
 
 
 class _Documents:
@@ -135,13 +161,16 @@ class _Documents:
         self.parts = 0
         self.textless = 0
 
-    def add(self, document: Document) -> None:
-        if document.doc_id not in self.known:
-            self.known.add(document.doc_id)
-            self.waiting.append(document)
-            self.textless += not (document.title or document.body)
-            if len(self.waiting) == ROWS_PER_PART:
-                self.close()
+    def add(self, document: Document) -> bool:
+        """Whether its id is new."""
+        if document.doc_id in self.known:
+            return False
+        self.known.add(document.doc_id)
+        self.waiting.append(document)
+        self.textless += not (document.title or document.body)
+        if len(self.waiting) == ROWS_PER_PART:
+            self.close()
+        return True
 
     def close(self) -> None:
         if self.waiting:
@@ -169,7 +198,11 @@ def _sessions_table(part: list[Search]) -> pa.Table:
         "doc_ids": [[document.doc_id for document in search.documents] for search in part],
         "clicks": [search.clicks for search in part],
     }
-    return check_table(pa.table(columns), "sessions", "the log")
+    table = pa.table(columns)
+    for name in dict.fromkeys(name for search in part for name in search.context):
+        values = pa.array([search.context.get(name) for search in part], pa.string())
+        table = table.append_column(name, values)
+    return check_table(table, "sessions", "the log", check_keys=False)
 
 
 def _write_part(table: pa.Table, folder: Path, name: str, number: int) -> None:
@@ -180,11 +213,11 @@ def _write_queries(texts: dict[str, str], frequency: Counter[str], folder: Path)
     _write([(name, text, frequency[name]) for name, text in texts.items()], "queries", folder)
 
 
-def _write_candidates(shown: pd.DataFrame, judged: list[tuple[str, str]], folder: Path) -> None:
+def _write_candidates(shown: pd.DataFrame, judged: Iterable[tuple[str, str]], folder: Path) -> None:
     """What was shown, by mean position; of queries that were only judged, what was judged."""
     known = set(shown["query_id"])
     more = pd.DataFrame(
-        [(*pair, 1.0, 1) for pair in dict.fromkeys(judged) if pair[0] not in known],
+        [(*pair, 1.0, 1) for pair in judged if pair[0] not in known],
         columns=shown.columns,
     )
     table = rank_shown(pd.concat([shown, more], ignore_index=True) if len(more) else shown)

@@ -1,27 +1,35 @@
 """The job `prepare`: from raw data, or from nothing, to a checked collection."""
 
 import shutil
+import sys
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
 from corpus.baidu_ultr import BaiduUltrLog
-from corpus.beir import read_beir
+from corpus.beir import check_beir, read_beir, read_published_split
 from corpus.candidates import bm25_candidates, shown_candidates
+from corpus.errors import InputError
 from corpus.frequency import count_frequency
 from corpus.log_tables import LogFormat, write_log_tables
-from corpus.output_folder import begin_output, finish_output
+from corpus.output_folder import RECORD, begin_output, finish_output
 from corpus.own_log import OwnLog
+from corpus.schemas import SCHEMAS, SPLITS
 from corpus.simulator import simulate_sessions
-from corpus.splits import split_queries
+from corpus.splits import complete_split, split_queries
 from corpus.tables import (
     Collection,
     check_collection,
+    check_folder,
     read_collection,
     read_table,
+    read_without_repeated,
     table_path,
     write_collection,
     write_table,
@@ -32,6 +40,14 @@ from corpus.world import simulate_world
 
 class Source(ABC):
     """Where a collection comes from."""
+
+    def check(self) -> None:
+        """Refuses what is wrong with the source and can be seen at once.
+
+        Raises:
+            InputError: a file that the source names is not there, or cannot be what it is for.
+        """
+        return
 
     @abstractmethod
     def write(self, folder: Path, seed: int) -> None:
@@ -58,6 +74,9 @@ class LogSource(Source):
     @abstractmethod
     def log(self) -> LogFormat:
         """What reads the log."""
+
+    def check(self) -> None:
+        self.log().check()
 
     def write(self, folder: Path, seed: int) -> None:
         for name in ("documents", "sessions"):  # parts of a run that was cut short
@@ -92,15 +111,22 @@ class SimulatedWorld(TableSource):
 class BeirFolder(TableSource):
     """A folder in the layout of BEIR, with clicks simulated from its human grades.
 
+    Queries of `qrels/train.tsv`, `dev.tsv` and `test.tsv` stay in the split that is published so;
+    others train. Without a `dev.tsv` a quarter of the training queries is for validation. Where
+    no file is called so, as with `all.tsv`, all queries are dealt out.
+
     Attributes:
         path: the folder, with corpus.jsonl, queries.jsonl and qrels/*.tsv.
         sessions: number of searches to simulate; 0 for none.
-        candidates_per_query: length of the BM25 candidate lists, judged documents included.
+        candidates_per_query: length of the BM25 candidate lists.
     """
 
     path: Path
     sessions: int = 15_000
     candidates_per_query: int = 16
+
+    def check(self) -> None:
+        check_beir(self.path)
 
     def read(self, seed: int) -> Collection:
         collection, set_aside = read_beir(self.path)
@@ -110,7 +136,13 @@ class BeirFolder(TableSource):
         check_collection(collection, self.path)
         candidates = bm25_candidates(collection, self.candidates_per_query)
         collection = replace(collection, candidates=candidates)
-        return simulate_sessions(collection, self.sessions, seed) if self.sessions else collection
+        if self.sessions:
+            collection = simulate_sessions(collection, self.sessions, seed)
+        if published := read_published_split(self.path):
+            splits = complete_split(published, collection.queries, seed)
+            _warn_of_empty_splits(self.path, splits)
+            collection = replace(collection, splits=splits)
+        return collection
 
 
 @dataclass
@@ -129,8 +161,14 @@ class TablesFolder(TableSource):
     path: Path
     candidates_per_query: int = 16
 
+    def check(self) -> None:
+        check_folder(self.path)
+
     def read(self, seed: int) -> Collection:
-        collection = read_collection(self.path)
+        repeated: Counter[str] = Counter()
+        collection = read_collection(self.path, partial(read_without_repeated, repeated=repeated))
+        for name, count in repeated.items():
+            print(f"set aside: {count:,} rows of {name} that repeat an earlier one")
         queries, sessions = collection.queries, collection.sessions
         if not pc.any(pc.greater(queries["frequency"], 0)).as_py():
             counted = count_frequency(queries["query_id"], sessions)
@@ -186,7 +224,7 @@ class OwnLogFiles(LogSource):
     """A log of one's own: JSON lines or parquet, a row a search and a row a document.
 
     Attributes:
-        sessions: a .jsonl or .parquet file, or a folder of them.
+        sessions: a .jsonl, .jsonl.gz or .parquet file, or a folder of them.
         documents: likewise.
         columns: what the files call session_id, query_id, text, doc_ids, clicks, doc_id, title and
             body, where it is not that (and "query" for text).
@@ -219,10 +257,18 @@ def prepare(
         InputError: the source is missing, empty or broken, or `output` is in use.
     """
     settings = {"source": type(source).__name__, **vars(source), "seed": seed}
+    new = not (output / RECORD).exists()
+    if new:
+        source.check()
     if not begin_output(output, "prepare", settings, resume):
         print(f"{output}: already prepared")
         return
-    source.write(output, seed)
+    try:
+        source.write(output, seed)
+    except InputError:
+        if new:
+            _give_back(output)
+        raise
     finish_output(output)
     queries, candidates = (read_table(output, name) for name in ("queries", "candidates"))
     without = queries.num_rows - len(pc.unique(candidates["query_id"]))
@@ -233,6 +279,28 @@ def prepare(
         f"{counts['judgments']:,} judgments"
         + (f"; {without:,} queries have no candidate and are set aside" if without else "")
     )
+
+
+def _warn_of_empty_splits(path: Path, splits: pa.Table) -> None:
+    for split in SPLITS:
+        if split not in splits["split"].to_pylist():
+            print(
+                f"{path}: no query is left for {split}, as qrels/ is split already; to have all "
+                "queries dealt out, put the judgments into one file, all.tsv",
+                file=sys.stderr,
+            )
+
+
+def _give_back(folder: Path) -> None:
+    """Empties a folder that was new, or empty, before this job began there."""
+    for name in SCHEMAS:
+        path = table_path(folder, name)
+        for left in (path, path.with_name(f".{path.name}.partial")):
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink(missing_ok=True)
+    (folder / RECORD).unlink()
 
 
 def _count_rows(folder: Path, name: str) -> int:

@@ -1,7 +1,10 @@
 """Splits queries into train, validation and test, with the same mix of frequencies in each."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from corpus.schemas import SPLITS
 from corpus.table_checks import check_table
@@ -20,13 +23,44 @@ def split_queries(queries: pa.Table, seed: int) -> pa.Table:
     Returns:
         The table `splits`, in the order of `queries`.
     """
-    rng = np.random.default_rng(seed)
-    frequency = queries["frequency"].to_numpy()
-    order = np.lexsort((rng.random(len(frequency)), -frequency))
     hand = np.array([SPLITS[0]] * 6 + [SPLITS[1]] * 2 + [SPLITS[2]] * 2)
+    return _table(queries, _deal(queries["frequency"].to_numpy(), hand, seed))
+
+
+def complete_split(published: Mapping[str, str], queries: pa.Table, seed: int) -> pa.Table:
+    """Keeps a published split, and decides what it leaves open.
+
+    Queries that it does not name train, since nobody judged them. Where it has no validation, one
+    of four of its training queries is put there, dealt out as by `split_queries`.
+
+    Args:
+        published: train, validation or test, by query id.
+        queries: the table `queries`.
+        seed: the same seed gives the same split.
+
+    Returns:
+        The table `splits`, in the order of `queries`.
+    """
+    named = [published.get(query_id) for query_id in queries["query_id"].to_pylist()]
+    split = np.array([name or SPLITS[0] for name in named], dtype=object)
+    if SPLITS[1] not in named:
+        train = np.flatnonzero([name == SPLITS[0] for name in named])
+        hand = np.array([SPLITS[0]] * 3 + [SPLITS[1]])
+        split[train] = _deal(queries["frequency"].to_numpy()[train], hand, seed)
+    return _table(queries, split)
+
+
+def _deal(frequency: NDArray[np.int64], hand: NDArray[np.str_], seed: int) -> NDArray[np.str_]:
+    rng = np.random.default_rng(seed)
+    order = np.lexsort((rng.random(len(frequency)), -frequency))
     hands = -(-len(order) // len(hand))
-    dealt = np.concatenate([rng.permutation(hand) for _ in range(hands)])[: len(order)]
     split = np.empty(len(order), dtype=hand.dtype)
-    split[order] = dealt
+    if hands:
+        dealt = np.concatenate([rng.permutation(hand) for _ in range(hands)])
+        split[order] = dealt[: len(order)]
+    return split
+
+
+def _table(queries: pa.Table, split: NDArray[np.str_]) -> pa.Table:
     table = pa.table({"query_id": queries["query_id"], "split": split.astype(object)})
     return check_table(table, "splits", "split of the queries")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,23 @@ from corpus.schemas import KEYS, NULLABLE, OPTIONAL, SCHEMAS, SPLITS, columns_of
 
 FIRST_ROWS = 3
 MOST_CODES = 2**62
+# Of human judgments. TREC has grades below 0, for junk; what is below 1 is irrelevant.
+LOWEST_GRADE, HIGHEST_GRADE = -10, 10
+UNREADABLE = "?"
+TWICE = "is a key that stands there more than once"
+ROUNDING = 1e-6  # by which sums of probabilities may pass their bounds
+RANGES: dict[str, dict[str, tuple[float | None, float | None]]] = {
+    "queries": {"frequency": (0, None)},
+    "candidates": {"rank": (1, None), "score": (None, None)},
+    "judgments": {"grade": (LOWEST_GRADE, HIGHEST_GRADE)},
+    "annotations": {
+        "grade": (0, 3),
+        "expected_grade": (0, 3),
+        "confidence": (None, 1),
+        "answered_mass": (0, 1),
+    },
+    "click_labels": {"relevance": (None, None), "impressions": (0, None), "clicks": (0, None)},
+}
 
 
 class TableError(InputError):
@@ -28,7 +46,8 @@ def check_table(
 
     Integers may be narrower or wider than the schema's, strings large or dictionary-coded, and
     clicks the numbers 0 and 1; anything that a safe cast cannot bring to the schema's type is
-    refused.
+    refused. In the table `sessions`, a further column `sessions` says how many sessions each row
+    stands for.
 
     Args:
         table: to check.
@@ -38,7 +57,8 @@ def check_table(
 
     Raises:
         TableError: a missing column, a wrong type, a null in a column that must be filled, a
-            duplicate key, or a value outside its range.
+            duplicate key, text that is not UTF-8, a number that is not finite, or a value outside
+            its range.
     """
     schema = SCHEMAS[name]
     for column in OPTIONAL.get(name, set()).difference(table.column_names):
@@ -53,12 +73,13 @@ def check_table(
     for field in schema:
         column = table[field.name]
         try:
-            checked[field.name] = column.cast(field.type)
+            checked[field.name] = _cast(column, field.type)
         except pa.ArrowException as error:
             raise TableError(
                 f"{source}: column {field.name!r} is {column.type}, which cannot be read as "
                 f"{field.type} ({error}); {_show_rows(table, _uncastable(column, field.type))}"
             ) from error
+        _check_text(table, field.name, source)
         if field.name not in NULLABLE.get(name, set()):
             refuse_where(table, pc.is_null(checked[field.name]), source, field.name, "is null")
     if name == "sessions":
@@ -69,7 +90,9 @@ def check_table(
     _check_values(result, name, source)
     for column in table.column_names:
         if column not in schema.names:
-            result = result.append_column(column, table[column])
+            counts = name == "sessions" and column == "sessions"
+            values = _check_counts(table, source) if counts else table[column]
+            result = result.append_column(column, values)
     return result
 
 
@@ -87,14 +110,59 @@ def check_unique(table: pa.Table, name: str, source: str | Path) -> None:
     ordered.sort()
     if np.any(ordered[1:] == ordered[:-1]):
         rows = np.flatnonzero(pd.Index(_key_codes(table, key)).duplicated()).tolist()
-        reason = "is a key that stands there more than once"
-        refuse_rows(table, rows, source, ", ".join(key), reason)
+        refuse_rows(table, rows, source, ", ".join(key), TWICE)
+
+
+def without_repeated(table: pa.Table, name: str, source: str | Path) -> pa.Table:
+    """The first of rows that are the same in all columns, and all other rows.
+
+    Raises:
+        TableError: rows have one key, by schema `name`, and differ in another column.
+    """
+    codes = _key_codes(table, KEYS[name])
+    first_of: dict[int, int] = {}
+    repeated: list[int] = []
+    others: list[int] = []
+    for row in np.flatnonzero(pd.Index(codes).duplicated(keep=False)).tolist():
+        first = first_of.setdefault(codes[row], row)
+        if first != row:
+            same = table.slice(row, 1).equals(table.slice(first, 1))
+            (repeated if same else others).append(row)
+    refuse_rows(table, others, source, ", ".join(KEYS[name]), TWICE)
+    if not repeated:
+        return table
+    return table.take(np.setdiff1d(np.arange(table.num_rows), repeated))
+
+
+def _cast(values: pa.ChunkedArray | pa.Scalar, wanted: pa.DataType) -> Any:
+    if pa.types.is_boolean(values.type) and pa.types.is_string(wanted):
+        raise pa.ArrowInvalid("true and false are no ids or texts")
+    try:
+        return values.cast(wanted)
+    except pa.ArrowInvalid:
+        text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+        if not (text and pa.types.is_integer(wanted)):
+            raise
+        return values.cast(pa.float64()).cast(wanted)  # "1.0" is a whole number
+
+
+def _check_text(table: pa.Table, name: str, source: str | Path) -> None:
+    """Refuses bytes that are no UTF-8, which files may hold as text, and NaN for an id."""
+    column = table[name]
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        rows = [row for row, cell in enumerate(column) if _shown(cell) == UNREADABLE]
+        refuse_rows(table, rows, source, name, "holds text that is not UTF-8")
+    if pa.types.is_floating(column.type):
+        no_number = pc.and_(pc.is_valid(column), pc.is_nan(column))
+        refuse_where(table, no_number, source, name, "is not finite")
 
 
 def _uncastable(column: pa.ChunkedArray, wanted: pa.DataType) -> Iterator[int]:
     for row, value in enumerate(column):
         try:
-            value.cast(wanted)
+            _cast(value, wanted)
         except pa.ArrowException:
             yield row
 
@@ -139,9 +207,37 @@ def _check_values(table: pa.Table, name: str, source: str | Path) -> None:
     if name == "splits":
         unknown = pc.invert(pc.is_in(table["split"], value_set=pa.array(SPLITS)))
         refuse_where(table, unknown, source, "split", f"is none of {', '.join(SPLITS)}")
-    for column, least in (("frequency", 0), ("rank", 1), ("impressions", 0), ("clicks", 0)):
-        if column in SCHEMAS[name].names and pa.types.is_integer(table[column].type):
-            refuse_where(table, pc.less(table[column], least), source, column, f"is below {least}")
+    for column, (least, most) in RANGES.get(name, {}).items():
+        values, slack = table[column], 0.0
+        if pa.types.is_floating(values.type):
+            refuse_where(table, pc.invert(pc.is_finite(values)), source, column, "is not finite")
+            slack = ROUNDING
+        if least is not None:
+            below = pc.less(values, least - slack)
+            refuse_where(table, below, source, column, f"is below {least}")
+        if most is not None:
+            above = pc.greater(values, most + slack)
+            refuse_where(table, above, source, column, f"is above {most}")
+    if name == "annotations":
+        none = pc.less_equal(table["confidence"], 0)
+        refuse_where(table, none, source, "confidence", "is not above 0")
+
+
+def _check_counts(table: pa.Table, source: str | Path) -> pa.ChunkedArray:
+    """The column `sessions` of the table `sessions`, whole numbers from 1."""
+    column = table["sessions"]
+    try:
+        counts = column.cast(pa.int64())
+    except pa.ArrowException as error:
+        raise TableError(
+            f"{source}: column 'sessions' is {column.type}, and not the whole number of sessions "
+            f"that each row stands for; give it another name; "
+            f"{_show_rows(table, _uncastable(column, pa.int64()))}"
+        ) from error
+    bad = pc.fill_null(pc.less(counts, 1), True)
+    reason = "is no count of sessions, from 1 (what means something else needs another name)"
+    refuse_where(table, bad, source, "sessions", reason)
+    return counts
 
 
 def refuse_where(
@@ -171,9 +267,16 @@ def _show_rows(table: pa.Table, rows: Iterable[int]) -> str:
     shown = []
     for row in islice(rows, FIRST_ROWS):
         cells = {
-            name: str(table[name][row].as_py())[:60]
+            name: _shown(table[name][row])
             for name in table.column_names
             if name not in ("text", "title", "body")
         }
         shown.append(f"row {row}: {cells}")
     return "; ".join(shown) or "the table has no rows"
+
+
+def _shown(cell: pa.Scalar) -> str:
+    try:
+        return str(cell.as_py())[:60]
+    except (ValueError, OverflowError):  # bytes that are no UTF-8, dates beyond Python's
+        return UNREADABLE

@@ -6,16 +6,27 @@ schema are kept, so a team's own columns travel along.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.schemas import columns_of, empty_table
-from corpus.table_checks import TableError, check_table, refuse_rows, refuse_where
+from corpus.table_checks import (
+    TableError,
+    check_table,
+    refuse_rows,
+    refuse_where,
+    without_repeated,
+)
+
+REQUIRED = ("queries", "documents")
+PAGES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -51,14 +62,52 @@ def read_table(folder: str | Path, name: str) -> pa.Table:
     Raises:
         TableError: the file is missing or unreadable, or breaks the schema.
     """
+    return check_table(_read_unchecked(folder, name), name, table_path(folder, name))
+
+
+def read_without_repeated(folder: str | Path, name: str, repeated: Counter[str]) -> pa.Table:
+    """Reads as `read_table` does, but takes rows that are the same in all columns for one.
+
+    Args:
+        folder: with the table.
+        name: of the table.
+        repeated: counts the rows left out, by table.
+
+    Raises:
+        TableError: the file is missing or unreadable, or breaks the schema otherwise.
+    """
     path = table_path(folder, name)
-    if not path.exists():
-        raise TableError(f"{path}: there is no such table; expected columns {columns_of(name)}")
+    table = check_table(_read_unchecked(folder, name), name, path, check_keys=False)
+    kept = without_repeated(table, name, path)
+    if kept.num_rows < table.num_rows:
+        repeated[name] += table.num_rows - kept.num_rows
+    return kept
+
+
+def _read_unchecked(folder: str | Path, name: str) -> pa.Table:
+    path = table_path(folder, name)
+    _refuse_missing(path, name)
     try:
-        table = pq.read_table(path)
+        return pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise TableError(f"{path}: cannot be read as parquet: {error}") from error
-    return check_table(table, name, path)
+
+
+def _refuse_missing(path: Path, name: str) -> None:
+    if not path.exists():
+        raise TableError(f"{path}: there is no such table; expected columns {columns_of(name)}")
+
+
+def check_folder(folder: str | Path) -> None:
+    """Refuses a folder that is not there, or lacks what every collection has.
+
+    Raises:
+        TableError: naming the folder or the table.
+    """
+    if not Path(folder).is_dir():
+        raise TableError(f"{folder}: there is no such folder; a collection is a folder of parquet")
+    for name in REQUIRED:
+        _refuse_missing(table_path(folder, name), name)
 
 
 def write_table(table: pa.Table, folder: str | Path, name: str) -> Path:
@@ -94,13 +143,11 @@ def read_collection(
     Raises:
         TableError: see `check_table` and `check_collection`.
     """
-    if not Path(folder).is_dir():
-        raise TableError(f"{folder}: there is no such folder; a collection is a folder of parquet")
+    check_folder(folder)
     tables = {}
     for name in (field.name for field in fields(Collection)):
-        required = name in ("queries", "documents")
         exists = table_path(folder, name).exists()
-        tables[name] = read(folder, name) if required or exists else empty_table(name)
+        tables[name] = read(folder, name) if exists else empty_table(name)
     collection = Collection(**tables)
     check_collection(collection, folder)
     return collection
@@ -122,12 +169,15 @@ def write_collection(collection: Collection, folder: str | Path) -> None:
 
 
 def check_collection(collection: Collection, folder: str | Path) -> None:
-    """Refuses an empty collection and references to queries or documents that are not there.
+    """Refuses an empty collection, and what no single table shows.
+
+    That is references to queries or documents that are not there, and pages that show a document
+    twice: for a click on it nobody could say at which position.
 
     Raises:
         TableError: naming the table's file, the column and the first offending rows.
     """
-    for name in ("queries", "documents"):
+    for name in REQUIRED:
         if getattr(collection, name).num_rows == 0:
             raise TableError(f"{table_path(folder, name)}: has no rows; the collection is empty")
     for name in ("candidates", "sessions", "judgments", "splits"):
@@ -139,16 +189,29 @@ def check_collection(collection: Collection, folder: str | Path) -> None:
         table, path = getattr(collection, name), table_path(folder, name)
         unknown = _not_in(table["doc_id"], collection.documents["doc_id"])
         refuse_where(table, unknown, path, "doc_id", lacking)
-    shown = collection.sessions["doc_ids"]
+    shown, path = collection.sessions["doc_ids"], table_path(folder, "sessions")
     unknown = _not_in(pc.list_flatten(shown), collection.documents["doc_id"])
     if pc.any(unknown).as_py():
-        refuse_rows(
-            collection.sessions,
-            pc.unique(pc.list_parent_indices(shown).filter(unknown)).to_pylist(),
-            table_path(folder, "sessions"),
-            "doc_ids",
-            lacking,
-        )
+        rows = pc.unique(pc.list_parent_indices(shown).filter(unknown)).to_pylist()
+        refuse_rows(collection.sessions, rows, path, "doc_ids", lacking)
+    twice = _pages_with_repeats(shown)
+    refuse_rows(collection.sessions, twice, path, "doc_ids", "shows a document twice")
+
+
+def _pages_with_repeats(shown: pa.ChunkedArray) -> list[int]:
+    """The rows whose list holds a document more than once; few lists at a time are in memory."""
+    rows: list[int] = []
+    for first_row in range(0, len(shown), PAGES_AT_ONCE):
+        lists = shown.slice(first_row, PAGES_AT_ONCE).combine_chunks()
+        number = lists.flatten().dictionary_encode().indices.to_numpy()
+        lengths = lists.value_lengths().to_numpy()
+        starts = np.cumsum(lengths) - lengths
+        for length in np.unique(lengths[lengths > 1]):
+            of_length = np.flatnonzero(lengths == length)
+            pages = np.sort(number[starts[of_length, None] + np.arange(length)], axis=1)
+            repeats = np.any(pages[:, 1:] == pages[:, :-1], axis=1)
+            rows.extend((first_row + of_length[repeats]).tolist())
+    return sorted(rows)
 
 
 def _not_in(values: pa.ChunkedArray, known: pa.ChunkedArray) -> pa.ChunkedArray:

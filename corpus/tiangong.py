@@ -4,14 +4,17 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError, iterparse
-
-from rich.progress import open as open_with_progress
+from typing import Any, cast
+from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
 from corpus.errors import InputError
 from corpus.log_tables import Document, Judgment, LogFormat, Search
+from corpus.text_lines import TOO_LONG, decode_line, open_bytes, read_lines
 
+LABEL = re.compile(r"[0-4](\.0*)?")
 PAGE_LENGTH = 10  # results and clicks beyond it are junk
+MOST_ELEMENT_BYTES = 2**22  # without the end of a session, of which the published are far shorter
+BYTES_AT_ONCE = 2**12  # more would keep more elements alive, which takes longer
 
 
 class TianGongLog(LogFormat):
@@ -25,6 +28,13 @@ class TianGongLog(LogFormat):
 
     def __init__(self, sessions: Path, human_labels: Path | None, bodies: Path | None) -> None:
         self.sessions, self.human_labels, self.bodies = sessions, human_labels, bodies
+
+    def check(self) -> None:
+        with open_bytes(self.sessions):
+            pass
+        for path in (self.human_labels, self.bodies):
+            if path is not None:
+                next(read_lines(path), None)
 
     def searches(self, aside: Counter[str]) -> Iterator[Search]:
         for session in _elements(self.sessions, "session"):
@@ -42,38 +52,50 @@ class TianGongLog(LogFormat):
         for session in _elements(self.sessions, "session"):
             for result in session.iter("result"):
                 titles.setdefault(_text(result, "docid"), _text(result, "title"))
-        with open_with_progress(self.bodies, "rt", encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                doc_id, tab, body = line.rstrip("\n").partition("\t")
-                if not tab or not doc_id:
-                    aside["lines of bodies without an id and a text"] += 1
-                elif doc_id in titles:
-                    yield Document(doc_id, titles[doc_id], body)
+        for _, line in read_lines(self.bodies):
+            if line is None:
+                aside[TOO_LONG] += 1
+                continue
+            # Pages of the web have bytes that are none of UTF-8, and are text all the same.
+            doc_id, tab, body = line.decode(errors="replace").partition("\t")
+            if not tab or not doc_id:
+                aside["lines of bodies without an id and a text"] += 1
+            elif doc_id in titles:
+                yield Document(doc_id, titles[doc_id], body)
 
     def judgments(self, aside: Counter[str]) -> Iterator[Judgment]:
         if self.human_labels is None:
             return
-        with self.human_labels.open(encoding="utf-8") as lines:
-            for line in lines:
-                columns = line.split()
-                if len(columns) != 5 or not re.fullmatch(r"[0-4]", columns[4]):
-                    aside["lines of human labels without five columns and a grade of 0-4"] += 1
-                else:
-                    yield Judgment(columns[2], Document(columns[3]), int(columns[4]))
+        for number, line in read_lines(self.human_labels):
+            columns = decode_line(line, self.human_labels, number).split()
+            if len(columns) != 5 or not LABEL.fullmatch(columns[4]):
+                aside["lines of human labels without five columns and a grade of 0-4"] += 1
+            else:
+                yield Judgment(columns[2], Document(columns[3]), int(columns[4][0]))
 
 
 def _elements(path: Path, tag: str) -> Iterator[Element]:
     """The elements of a tag, each forgotten once the next is asked for."""
+    parser: XMLPullParser[Any] = XMLPullParser(("start", "end"))
+    root: Element | None = None
+    unused = 0
     try:
-        with open_with_progress(path, "rb", description=path.name) as file:
-            events = iterparse(file, events=("start", "end"))
-            _, root = next(events)
-            for event, element in events:
-                if event == "end" and element.tag == tag:
-                    yield element
-                    root.clear()
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file") from error
+        with open_bytes(path) as file:
+            while read := file.read(BYTES_AT_ONCE):
+                parser.feed(read)
+                unused += len(read)
+                for event, element in cast(Iterator[tuple[str, Element]], parser.read_events()):
+                    root = element if root is None else root
+                    if event == "end" and element.tag == tag:
+                        yield element
+                        root.clear()
+                        unused = 0
+                if unused > MOST_ELEMENT_BYTES:
+                    raise InputError(
+                        f"{path}: has {MOST_ELEMENT_BYTES // 2**20} MiB without the end of a "
+                        f"<{tag}>; give the XML as published"
+                    )
+            parser.close()
     except ParseError as error:
         raise InputError(f"{path}: is not well-formed XML: {error}") from error
 
@@ -115,7 +137,7 @@ def _read_interaction(interaction: Element, name: str, aside: Counter[str]) -> S
 
 
 def _rank(text: str | None) -> int | None:
-    rank = int(text) if text and text.strip().isdecimal() else 0
+    rank = int(text) if text and re.fullmatch(r"\s*\d{1,9}\s*", text) else 0
     return rank if 1 <= rank <= PAGE_LENGTH else None
 
 

@@ -14,11 +14,11 @@ from urllib.parse import quote, unquote
 
 import pandas as pd
 import pyarrow as pa
-from rich.progress import open as open_with_progress
 
 from corpus.errors import InputError
 from corpus.table_checks import check_table
 from corpus.tables import Collection
+from corpus.text_lines import decode_line, read_lines
 
 FIELDS = ("query", "Q0", "document", "rank", "score", "tag")
 EMPTY_ID = "%"
@@ -104,55 +104,55 @@ def read_trec_run(path: Path, collection: Collection) -> tuple[pa.Table, Counter
 
     Documents are ranked by score, equal ones in the order of the file; as trec_eval has it, the
     rank that the file tells is not looked at. Lines of queries and documents that the collection
-    does not hold are set aside and counted, since runs are often made on more than it holds.
+    does not hold are set aside and counted, since runs are often made on more than it holds; so are
+    lines that have the pair and score of an earlier one.
 
     Args:
-        path: of a text file in UTF-8, a line a document, its six `FIELDS` with blanks between;
-            ids as `write_trec_run` has them, or as they are.
+        path: of a text file in UTF-8, gzipped or not, a line a document, its six `FIELDS` with
+            blanks between; ids as `write_trec_run` has them, or as they are.
         collection: with queries and documents.
 
     Returns:
         The table `candidates`, and the count of lines set aside, by reason.
 
     Raises:
-        InputError: there is no such file; a line has other than six fields, a score that is no
-            finite number, or a pair that an earlier line has; or no line is left. The message
-            names file and line.
+        InputError: there is no such file; a line is not in UTF-8, or has other than six fields, a
+            score that is no finite number, or a pair that an earlier line has with another score;
+            or no line is left. The message names file and line.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; a TREC run is expected")
     # Ids of the collection stand for those of the file, so that each is in memory once.
     queries, documents = (
         {value: value for value in ids.to_pylist()}
         for ids in (collection.queries["query_id"], collection.documents["doc_id"])
     )
-    line_of: dict[tuple[str, str], int] = {}
-    scores, aside = [], Counter[str]()
-    with open_with_progress(path, "rb", description=f"reading {path.name}") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            query_id, doc_id, score = _read_line(line, f"{path}: line {number}")
-            query, document = _known(query_id, queries), _known(doc_id, documents)
-            if query is None:
-                aside["lines of unknown queries"] += 1
-            elif document is None:
-                aside["lines of unknown documents"] += 1
-            else:
-                pair = (query, document)
-                if (earlier := line_of.setdefault(pair, number)) != number:
-                    raise InputError(
-                        f"{path}: line {number} has query {query_id!r} and document {doc_id!r}, as "
-                        f"line {earlier} has; keep one of them"
-                    )
-                scores.append(score)
-    if not scores:
+    found: dict[tuple[str, str], tuple[int, float]] = {}
+    aside = Counter[str]()
+    for number, line in read_lines(path):
+        if line is not None and not line.strip():
+            continue
+        query_id, doc_id, score = _read_line(line, path, number)
+        query, document = _known(query_id, queries), _known(doc_id, documents)
+        if query is None:
+            aside["lines of unknown queries"] += 1
+        elif document is None:
+            aside["lines of unknown documents"] += 1
+        elif (query, document) not in found:
+            found[query, document] = number, score
+        elif found[query, document][1] == score:
+            aside["lines that repeat an earlier one"] += 1
+        else:
+            raise InputError(
+                f"{path}: line {number} has query {query_id!r} and document {doc_id!r}, as "
+                f"line {found[query, document][0]} has; keep one of them"
+            )
+    if not found:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in aside.items())
         raise InputError(
             f"{path}: holds no pair of the collection ({counts or 'it is empty'}); give the "
             "collection that the run was made on"
         )
-    run = pd.DataFrame(line_of.keys(), columns=["query_id", "doc_id"]).assign(score=scores)
+    run = pd.DataFrame(found.keys(), columns=["query_id", "doc_id"])
+    run["score"] = [score for _, score in found.values()]
     run = run.sort_values(["query_id", "score"], ascending=[True, False], kind="stable")
     run["rank"] = run.groupby("query_id").cumcount() + 1
     table = pa.Table.from_pandas(run, preserve_index=False)
@@ -167,19 +167,20 @@ def _known(written: str, ids: Mapping[str, str]) -> str | None:
     return ids.get(decoded, ids.get(written))
 
 
-def _read_line(line: bytes, place: str) -> tuple[str, str, float]:
+def _read_line(line: bytes | None, path: Path, number: int) -> tuple[str, str, float]:
     """Returns query, document and score."""
-    try:
-        # Only blanks of ASCII part fields, as trec_eval has it; ids may hold others.
-        query_id, _, doc_id, _, score, _ = (field.decode() for field in line.split())
-    except ValueError as error:
-        shown = line.decode(errors="replace").strip()
+    text = decode_line(line, path, number, f"{len(FIELDS)} fields")
+    # Only blanks of ASCII part fields, as trec_eval has it; ids may hold others.
+    fields = re.split(r"[ \t\v\f\r]+", text.strip(" \t\v\f\r"))
+    if len(fields) != len(FIELDS):
         raise InputError(
-            f"{place} is {shown!r:.80}, not {len(FIELDS)} fields ({' '.join(FIELDS)}) in UTF-8"
-        ) from error
+            f"{path}: line {number} is {text.strip()!r:.80}, not {len(FIELDS)} fields "
+            f"({' '.join(FIELDS)})"
+        )
+    query_id, _, doc_id, _, score, _ = fields
     try:
         if math.isfinite(value := float(score)):
             return query_id, doc_id, value
     except ValueError:
         pass
-    raise InputError(f"{place} has the score {score!r}, which is no finite number")
+    raise InputError(f"{path}: line {number} has the score {score!r}, which is no finite number")

@@ -1,5 +1,6 @@
 """A BEIR folder is read whole; junk in it is named by file and line, or counted."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corpus.beir import read_beir
+from corpus.beir import read_beir, read_published_split
 from corpus.errors import InputError
 from corpus.schemas import empty_table
 
@@ -131,11 +132,63 @@ def test_text_that_is_no_text_is_refused(text: str, shown: str, tmp_path: Path) 
     assert shown in message
 
 
-def test_an_id_that_stands_there_twice_is_named(tmp_path: Path) -> None:
-    folder = write_beir(tmp_path, corpus=CORPUS + CORPUS)
+def test_an_id_with_two_texts_is_named(tmp_path: Path) -> None:
+    folder = write_beir(tmp_path, corpus=CORPUS + CORPUS.replace(".", "!").replace("🦊", "?"))
     message = refusal(folder)
     assert message.startswith(f"{folder / 'corpus.jsonl'}: column 'doc_id' is a key")
     assert "row 2: {'doc_id': 'd1'}; row 3: {'doc_id': 'd2'}" in message
+
+
+def test_what_stands_there_twice_word_for_word_is_read_once_and_counted(tmp_path: Path) -> None:
+    folder = write_beir(
+        tmp_path,
+        corpus=CORPUS + CORPUS,
+        queries=QUERIES + QUERIES.splitlines()[1],
+        test=QRELS + "q1\td1\t2\n",
+        train=f"{HEADER}q1\td1\t2.0\n",
+    )
+    collection, set_aside = read_beir(folder)
+    assert collection.documents.num_rows == collection.queries.num_rows == 2
+    assert collection.judgments["grade"].to_pylist() == [2, 1]
+    assert set_aside == {
+        "judgments of unknown queries": 0,
+        "judgments of unknown documents": 0,
+        "documents that repeat an earlier one": 2,
+        "queries that repeat an earlier one": 1,
+        "judgments that repeat an earlier one": 2,
+    }
+
+
+@pytest.mark.parametrize(("written", "grade"), [("1.0", 1), ("2.", 2), ("+3", 3), ("-1.0", -1)])
+def test_whole_grades_may_be_written_as_fractions(written: str, grade: int, tmp_path: Path) -> None:
+    folder = write_beir(tmp_path, test=f"{HEADER}q1\td1\t{written}\n")
+    assert read_beir(folder)[0].judgments["grade"].to_pylist() == [grade]
+
+
+def test_marks_of_utf_8_and_gzip_and_numbers_as_ids_are_read(tmp_path: Path) -> None:
+    corpus = '\ufeff{"_id": 1.0, "text": "a"}\n{"_id": 2, "text": "b"}\n'
+    rows = f"\ufeff{HEADER}q1\t1\t2\nq1\t2\t1\n"
+    folder = write_beir(tmp_path, corpus=gzip.compress(corpus.encode()), test=rows)
+    collection, _ = read_beir(folder)
+    assert collection.documents["doc_id"].to_pylist() == ["1", "2"]
+    assert collection.judgments["doc_id"].to_pylist() == ["1", "2"]
+
+
+@pytest.mark.parametrize("value", ["true", "[1]", "NaN", '""', r'"\ud800"'])
+def test_an_id_that_is_none_is_named_by_its_line(value: str, tmp_path: Path) -> None:
+    folder = write_beir(tmp_path, queries=QUERIES + f'{{"_id": {value}, "text": "x"}}\n')
+    assert refusal(folder).startswith(f"{folder / 'queries.jsonl'}: line 3 has the '_id' ")
+
+
+def test_the_published_split_is_read(tmp_path: Path) -> None:
+    rows = {name: f"{HEADER}{name}\td1\t1\nboth\td1\t1\n" for name in ("train", "dev", "test")}
+    folder = write_beir(tmp_path, **rows, all=f"{HEADER}other\td1\t1\n")
+    assert read_published_split(folder) == {
+        "train": "train",
+        "dev": "validation",
+        "test": "test",
+        "both": "test",
+    }
 
 
 @pytest.mark.parametrize(
@@ -148,6 +201,10 @@ def test_an_id_that_stands_there_twice_is_named(tmp_path: Path) -> None:
         "q1 d2 1",
         "q1\t0\td2\t1",
         "q1\td2\t99999999999999999999",
+        "q1\td2\t99",
+        "q1\td2\tnan",
+        "q1\td2\tinf",
+        "q1\td2\t1_0",
     ],
 )
 def test_a_bad_judgment_is_named_by_its_line(row: str, tmp_path: Path) -> None:

@@ -70,25 +70,32 @@ def test_candidates_are_the_best_documents_in_order() -> None:
     assert bm25_candidates(collection, depth=1)["doc_id"].to_pylist() == ["twice", "long"]
 
 
-def test_judged_documents_are_in_the_list_that_bm25_orders() -> None:
+def test_judged_documents_are_in_the_list_only_where_bm25_finds_them() -> None:
     collection = make_collection({"q1": "fox"}, TEXTS)
-    deep = bm25_candidates(judge(collection, ("q1", "long", 0), ("q1", "short", 1)), depth=10)
-    assert deep["doc_id"].to_pylist() == ["twice", "short", "long"]
-    assert deep["score"].to_pylist()[2] == 0
-    # Room for two: the judged one that BM25 does not find takes the place of the second best.
-    shallow = bm25_candidates(judge(collection, ("q1", "long", 1)), depth=2)
-    assert shallow["doc_id"].to_pylist() == ["twice", "long"]
-    # Room for one, two judged: the better grade.
-    one = bm25_candidates(judge(collection, ("q1", "short", 1), ("q1", "long", 2)), depth=1)
-    assert one["doc_id"].to_pylist() == ["long"]
+    found = bm25_candidates(collection, depth=10)
+    assert found["doc_id"].to_pylist() == ["twice", "short"]
+    # "long" has no word of the query: a search engine would not show it, whatever its grade.
+    judged = judge(collection, ("q1", "long", 2), ("q1", "short", 1))
+    assert bm25_candidates(judged, depth=10) == found
+    assert bm25_candidates(judged, depth=1)["doc_id"].to_pylist() == ["twice"]
+
+
+def test_equal_scores_are_in_the_order_of_the_table_at_any_depth() -> None:
+    rng = np.random.default_rng(0)
+    texts = {f"d{row}": ("fox " * rng.integers(0, 4), "den") for row in range(60)}
+    collection = make_collection({"q1": "fox"}, texts)
+    scores = bm25_scores(collection.queries["text"], collection.documents)[0]
+    in_order = [f"d{row}" for row in np.argsort(-scores, kind="stable") if scores[row] > 0]
+    for depth in (1, 5, 20, 100):
+        found = bm25_candidates(collection, depth)
+        assert found["doc_id"].to_pylist() == in_order[:depth]
+        assert found["rank"].to_pylist() == [*range(1, len(in_order[:depth]) + 1)]
 
 
 @pytest.mark.parametrize("text", ["zebra", "", "🦊", "the of and", "?!"])
 def test_a_query_that_finds_nothing_gets_no_row(text: str) -> None:
     collection = make_collection({"q1": text, "q2": "fox"}, TEXTS)
     assert set(bm25_candidates(collection, depth=3)["query_id"].to_pylist()) == {"q2"}
-    judged = judge(collection, ("q1", "long", 1))
-    assert bm25_candidates(judged, depth=3)["doc_id"].to_pylist() == ["long", "twice", "short"]
     alone = make_collection({"q1": text}, TEXTS)
     assert bm25_candidates(alone, depth=3) == empty_table("candidates")
 
@@ -98,8 +105,6 @@ def test_documents_without_words_are_not_found() -> None:
     collection = make_collection({"q1": "fox"}, wordless)
     assert bm25_candidates(collection, depth=3) == empty_table("candidates")
     assert bm25_scores(collection.queries["text"], collection.documents).tolist() == [[0, 0]]
-    judged = bm25_candidates(judge(collection, ("q1", "d2", 1)), depth=3)
-    assert judged["doc_id"].to_pylist() == ["d2"]
 
 
 def test_words_of_other_scripts_are_found() -> None:
@@ -128,6 +133,22 @@ def test_shown_documents_are_ordered_by_mean_position(tiny_collection: Collectio
     ]
     empty_pages = sessions.slice(3)
     assert shown_candidates(empty_pages) == empty_table("candidates")
+
+
+def test_rows_that_stand_for_many_sessions_count_as_many() -> None:
+    sessions = pa.table(
+        {
+            "session_id": ["s1", "s2"],
+            "query_id": ["q1", "q1"],
+            "doc_ids": [["d1", "d2"], ["d2", "d1"]],
+            "clicks": [[False, False], [False, False]],
+            "sessions": [1, 3],
+        }
+    )
+    # d2 at 2 once and at 1 three times.
+    candidates = shown_candidates(sessions)
+    assert candidates["doc_id"].to_pylist() == ["d2", "d1"]
+    assert candidates["score"].to_pylist() == [-1.25, -1.75]
 
 
 def test_a_document_is_searched_by_title_and_body(tiny_collection: Collection) -> None:

@@ -125,3 +125,17 @@ def test_a_collection_without_its_ids_is_refused_clearly(
     nameless = replace(tiny_collection, queries=tiny_collection.queries.drop_columns("query_id"))
     message = refusal(lambda: write_collection(nameless, tmp_path))
     assert "queries.parquet: column 'query_id' is missing" in message
+
+
+def test_a_page_that_shows_a_document_twice_is_named(
+    tiny_collection: Collection, tmp_path: Path
+) -> None:
+    sessions = tiny_collection.sessions.to_pydict()
+    sessions["doc_ids"] = [["d1", "d2"], ["d2", "d2"], ["d4", "d4"]]
+    table = pa.table(sessions, tiny_collection.sessions.schema)
+    in_parts = pa.concat_tables([table.slice(0, 2), table.slice(2)])
+    collection = replace(tiny_collection, sessions=in_parts)
+    assert refusal(lambda: check_collection(collection, tmp_path)).startswith(
+        f"{tmp_path / 'sessions.parquet'}: column 'doc_ids' shows a document twice in 2 of 3 rows; "
+        "row 1: {'session_id': 's2'"
+    )

@@ -83,3 +83,11 @@ def test_a_more_frequent_query_is_never_in_a_lower_bucket(frequency: list[int]) 
     from_head = buckets[np.argsort(-np.array(frequency, dtype=np.int64))]
     heights = [BUCKETS.index(bucket) for bucket in from_head]
     assert heights == sorted(heights)
+
+
+def test_rows_that_stand_for_many_sessions_are_counted_so() -> None:
+    sessions = pa.table({"query_id": ["b", "a", "b"], "sessions": [3, 1, 4]})
+    queries = pa.chunked_array([["a", "b", "c"]])
+    assert count_frequency(queries, sessions).to_pylist() == [1, 7, 0]
+    assert count_frequency(queries, sessions.select(["query_id"])).to_pylist() == [1, 2, 0]
+    assert count_frequency(queries, sessions.slice(0, 0)).to_pylist() == [0, 0, 0]

@@ -12,6 +12,7 @@ import pytest
 
 from corpus import log_tables
 from corpus.errors import InputError
+from corpus.ids import id_of_text
 from corpus.preparation import BaiduUltr, OwnLogFiles, Source, TianGong, prepare
 from corpus.tables import Collection, read_collection
 
@@ -55,7 +56,7 @@ def write_tiangong(folder: Path) -> TianGong:
     )
     (folder / "log.xml").write_text(f"<sogou>{xml}</sogou>", encoding="utf-8")
     (folder / "labels.txt").write_text(
-        "0 7\tq1  d1\t 4\n1\t7 q1 d2 0\nbroken line\n2 7 q9 d1 3\n", encoding="utf-8"
+        "0 7\tq1  d1\t 4.0\n1\t7 q1 d2 0\nbroken line\n2 7 q9 d1 3\n", encoding="utf-8"
     )
     (folder / "bodies.txt").write_text(
         "d1\tVienna to Paris\nd7\tunknown\nno tab\n", encoding="utf-8"
@@ -112,6 +113,21 @@ def test_a_broken_xml_is_named(tmp_path: Path, content: str | None, message: str
         prepare(tmp_path / "collection", TianGong(tmp_path / "log.xml"))
 
 
+def test_tiangong_files_of_other_kinds_are_named(tmp_path: Path) -> None:
+    source = write_tiangong(tmp_path)
+    labels, xml = tmp_path / "labels.txt", tmp_path / "log.xml"
+    labels.write_bytes(b"0 7 q1 d1 4\n1 7 q1 caf\xe9 0\n")
+    with pytest.raises(InputError, match=r"labels.txt: line 2 is not text in UTF-8: byte 11 .0xe9"):
+        prepare(tmp_path / "collection", source)
+    labels.write_text("0 7 q1 d1 4\n")
+    xml.write_text(xml.read_text().replace('rank="11"', f'rank="{"9" * 5000}"'))
+    collection = prepared(source, tmp_path)
+    assert collection.sessions.num_rows == 2
+    xml.write_bytes(gzip.compress(b"<sogou><session>" + b"x" * 5 * 2**20))
+    with pytest.raises(InputError, match=r"log.xml: has 4 MiB without the end of a <session>"):
+        prepare(tmp_path / "other", source)
+
+
 def baidu_result(position: int | str, url: str, title: str, click: str, columns: int = 32) -> str:
     cells = ["-"] * 32
     cells[:6] = [str(position), url, title, "7\x018", "media", click]
@@ -140,7 +156,7 @@ def write_baidu(folder: Path) -> BaiduUltr:
         with gzip.open(folder / "parts" / name, "wt", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
     (folder / "annotations.txt").write_text(
-        "11\t100\t1\x012\t7\x018\t3\t0\n11\t100\t5\t-\t0\t0\nshort\tline\n", encoding="utf-8"
+        "11\t100\t1\x012\t7\x018\t3.0\t0\n11\t100\t5\t-\t0\t0\nshort\tline\n", encoding="utf-8"
     )
     return BaiduUltr(folder / "parts", folder / "annotations.txt")
 
@@ -177,6 +193,74 @@ def test_baidu_ultr_as_published_with_its_junk(
         "1 lines of annotations without six columns",
     ):
         assert f"set aside: {line}" in printed
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "2\tbb\t3",  # a result cut to three columns
+        "2\tbb",
+        "2",
+        "2\t55\t3",  # a result whose document is called like a query's token
+        "caf\xe9\t100\t-",
+        "12\t100",  # a search cut to two columns
+    ],
+)
+def test_a_page_with_a_cut_line_is_set_aside_whole(
+    broken: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        "11\t100\t-",
+        baidu_result(1, "aa", "1", "1"),
+        broken,
+        baidu_result(3, "cc", "1", "0"),
+        "12\t100\t-",
+        baidu_result(1, "dd", "1", "0"),
+    ]
+    (tmp_path / "part.gz").write_bytes(gzip.compress("\n".join(lines).encode("latin1")))
+    collection = prepared(BaiduUltr(tmp_path / "part.gz"), tmp_path)
+    assert collection.sessions["doc_ids"].to_pylist() == [["dd"]]
+    printed = capsys.readouterr().out
+    assert "set aside: 1 lines that are neither a search nor a result" in printed
+    assert "set aside: 1 searches with a broken line in or after them" in printed
+
+
+def test_a_search_may_have_the_number_of_the_next_position_for_its_id(tmp_path: Path) -> None:
+    results = [baidu_result(1, "aa", "1", "1"), baidu_result(2, "bb", "1", "1")]
+    lines = ["1\t100\t-", *results, "3\t55\t-", *results[:1]]
+    (tmp_path / "part.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    collection = prepared(BaiduUltr(tmp_path / "part.gz"), tmp_path)
+    assert collection.sessions["query_id"].to_pylist() == ["1", "3"]
+
+
+def test_queries_that_share_an_id_are_told_apart_by_their_texts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = []
+    for tokens in ("100", "200", "100"):
+        lines += [f"7\t{tokens}\t-", baidu_result(1, f"of{tokens}", "1", "0")]
+    (tmp_path / "part.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    judged = [("7\t100\t1\t2", 3), ("7\t300\t1\t2", 0), ("7\t300\t5\t2", 1), ("7\t300\t5\t2", 1)]
+    (tmp_path / "annotations.txt").write_text(
+        "".join(f"{columns}\t{grade}\t0\n" for columns, grade in [*judged, ("7\t100\t1\t2", 4)])
+    )
+    source = BaiduUltr(tmp_path / "part.gz", tmp_path / "annotations.txt")
+    collection = prepared(source, tmp_path)
+    text_of = {row["query_id"]: row["text"] for row in collection.queries.to_pylist()}
+    assert sorted(text_of.values()) == ["100", "100", "200", "300"]
+    assert [text_of[row["query_id"]] for row in collection.sessions.to_pylist()] == [
+        "100",
+        "200",
+        "100",
+    ]
+    for row in collection.sessions.to_pylist():
+        assert row["doc_ids"] == [f"of{text_of[row['query_id']]}"]
+    assert [
+        (text_of[row["query_id"]], row["grade"]) for row in collection.judgments.to_pylist()
+    ] == [("100", 3), ("300", 0), ("300", 1)]
+    printed = capsys.readouterr().out
+    assert "set aside: 1 judgments that repeat an earlier one" in printed
+    assert "set aside: 1 judgments that contradict an earlier one, which is kept" in printed
 
 
 def test_a_cut_gzip_part_is_named(tmp_path: Path) -> None:
@@ -217,12 +301,18 @@ def test_logs_of_ones_own_by_their_own_names(
     assert collection.sessions.to_pylist() == [
         {
             "session_id": "1",
-            "query_id": "night train",
+            "query_id": id_of_text("night train"),
             "doc_ids": ["a", "b"],
             "clicks": [False, True],
         },
-        {"session_id": "4", "query_id": "ticket", "doc_ids": ["b", "c"], "clicks": [True, False]},
+        {
+            "session_id": "4",
+            "query_id": id_of_text("ticket"),
+            "doc_ids": ["b", "c"],
+            "clicks": [True, False],
+        },
     ]
+    assert collection.queries["text"].to_pylist() == ["night train", "ticket"]
     assert {row["doc_id"] for row in collection.documents.to_pylist()} == {"a", "b", "c"}
     printed = " ".join(capsys.readouterr().out.split())
     for line in (
@@ -261,5 +351,159 @@ def test_a_log_longer_than_a_part_is_written_in_parts(
     assert len(list((tmp_path / "collection" / "sessions.parquet").iterdir())) == 4
     assert collection.sessions["session_id"].to_pylist() == [str(n) for n in range(10)]
     assert collection.queries["frequency"].to_pylist() == [5, 5]
-    first = [row for row in collection.candidates.to_pylist() if row["query_id"] == "q0"]
+    q0 = id_of_text("q0")
+    first = [row for row in collection.candidates.to_pylist() if row["query_id"] == q0]
     assert [row["score"] for row in first] == [-1.0] * 5 + [-2.0]
+
+
+def write_log(folder: Path, rows: list[dict[str, Any]]) -> OwnLogFiles:
+    """A log in JSON lines, with documents d1 to d3; each row changes a search of d1 and d2."""
+    search = {"session_id": "s", "query_id": "q1", "query": "fox", "doc_ids": ["d1", "d2"]}
+    lines = [json.dumps(search | {"clicks": [1, 0]} | row) + "\n" for row in rows]
+    (folder / "log.jsonl").write_text("".join(lines))
+    documents = [json.dumps({"doc_id": f"d{n}", "title": "t"}) + "\n" for n in (1, 2, 3)]
+    (folder / "documents.jsonl").write_text("".join(documents))
+    return OwnLogFiles(folder / "log.jsonl", folder / "documents.jsonl")
+
+
+NO_ID: list[Any] = [None, float("nan"), True, "", ["q1"], {"a": 1}, "\ud800", 1e300]
+
+
+def test_a_missing_query_id_is_made_of_the_text(tmp_path: Path) -> None:
+    rows = [{"query_id": value, "query": f"text {n % 2}"} for n, value in enumerate(NO_ID)]
+    collection = prepared(write_log(tmp_path, rows), tmp_path)
+    assert collection.queries["text"].to_pylist() == ["text 0", "text 1"]
+    assert collection.queries["frequency"].to_pylist() == [4, 4]
+    ids = collection.queries["query_id"].to_pylist()
+    assert ids == [id_of_text("text 0"), id_of_text("text 1")]
+    assert not any(char.isspace() for name in ids for char in name)
+
+
+def test_searches_of_documents_without_an_id_are_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"doc_ids": [value, "d2"]} for value in NO_ID] + [{}]
+    collection = prepared(write_log(tmp_path, rows), tmp_path)
+    assert collection.sessions.num_rows == 1
+    assert collection.documents["doc_id"].to_pylist() == ["d1", "d2", "d3"]
+    printed = capsys.readouterr().out
+    assert f"set aside: {len(NO_ID)} searches that show a document without an id" in printed
+
+
+def test_numbers_are_the_same_ids_in_every_type(tmp_path: Path) -> None:
+    rows = [{"query_id": value, "doc_ids": [value, "d2"]} for value in (1, "1", 1.0)]
+    rows += [{"doc_ids": [1, 1.0]}]
+    collection = prepared(write_log(tmp_path, rows), tmp_path)
+    assert collection.queries["query_id"].to_pylist() == ["1"]
+    assert collection.sessions["doc_ids"].to_pylist() == [["1", "d2"]] * 3
+
+
+def test_searches_of_one_session_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_tables, "ROWS_PER_PART", 2)
+    # "u-2" is a session of its own, which the second search of "u" must not be taken for.
+    names = ["u", "u", "u-2", "v", "u", None, "5"]
+    rows = [{"session_id": name} for name in names]
+    collection = prepared(write_log(tmp_path, rows), tmp_path)
+    ids = collection.sessions["session_id"].to_pylist()
+    assert ids == ["u", "u-2*", "u-2", "v", "u-3", "5", "5-2"]
+    again = write_log(tmp_path, rows)
+    prepare(tmp_path / "again", again)
+    assert read_collection(tmp_path / "again").sessions == collection.sessions
+
+
+def test_columns_that_may_be_a_context_go_along_as_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_tables, "ROWS_PER_PART", 2)
+    rows: list[dict[str, Any]] = [
+        {"nested": [1], "sessions": -5},
+        {"device": None},
+        {"device": "phone", "version": 2, "new": True},
+        {"device": "", "version": 2.0, "new": False},
+        {"device": "tv"},
+    ]
+    sessions = prepared(write_log(tmp_path, rows), tmp_path).sessions
+    assert sessions.column_names[4:] == ["device", "version", "new"]
+    assert sessions["device"].to_pylist() == [None, None, "phone", None, "tv"]
+    assert sessions["version"].to_pylist() == [None, None, "2", "2", None]
+    assert sessions["new"].to_pylist() == [None, None, "true", "false", None]
+    schemas = {
+        str(pq.read_schema(part))
+        for part in (tmp_path / "collection" / "sessions.parquet").iterdir()
+    }
+    assert len(schemas) == 1
+
+
+def test_columns_of_parquet_that_are_not_used_are_not_converted(tmp_path: Path) -> None:
+    source = write_log(tmp_path, [])
+    table = pa.table(
+        {
+            "query": pa.array(["fox"] * 2).dictionary_encode(),
+            "query_id": pa.array([b"q1", None]),
+            "doc_ids": pa.array([["d1"], ["d2"]], pa.large_list(pa.large_string())),
+            "clicks": pa.array([[1], [0]], pa.list_(pa.uint8())),
+            "device": pa.array(["phone", None]).dictionary_encode(),
+            # Dates that Python has none for.
+            "at": pa.array([2**50, 2**53], pa.timestamp("ms", tz="America/New_York")),
+            "parts": pa.array([{"at": 2**53}] * 2, pa.struct([("at", pa.timestamp("ms"))])),
+        }
+    )
+    pq.write_table(table, tmp_path / "log.parquet")
+    source.sessions = tmp_path / "log.parquet"
+    collection = prepared(source, tmp_path)
+    assert collection.queries["query_id"].to_pylist() == ["q1", id_of_text("fox")]
+    assert collection.sessions.column_names[4:] == ["device"]
+    assert collection.sessions["device"].to_pylist() == ["phone", None]
+    assert collection.sessions["clicks"].to_pylist() == [[True], [False]]
+
+
+def test_half_characters_and_lists_for_texts_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_log(tmp_path, [{"query": "half \ud83e"}, {"query": ["fox"]}])
+    with source.documents.open("a") as file:
+        file.write('{"doc_id": "d4", "title": ["t"]}\n{"doc_id": "d1", "title": "other"}\n')
+    collection = prepared(source, tmp_path)
+    assert collection.queries["text"].to_pylist() == ["half \ufffd"]
+    assert collection.documents["title"].to_pylist() == ["t", "t", "t", ""]
+    printed = capsys.readouterr().out
+    for line in (
+        "1 halves of characters, which became U+FFFD",
+        "1 searches without a query",
+        "1 titles and bodies of documents that are no text",
+        "1 documents whose id an earlier one has, which is kept",
+    ):
+        assert f"set aside: {line}" in printed
+
+
+def test_a_folder_of_files_of_several_kinds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_log(tmp_path, [{}, {}])
+    content = source.sessions.read_bytes()
+    log = tmp_path / "log"
+    log.mkdir()
+    (log / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + content)
+    (log / "b.jsonl.gz").write_bytes(gzip.compress(content))
+    pq.write_table(
+        pa.Table.from_pylist([*map(json.loads, content.splitlines())]), log / "c.parquet"
+    )
+    for name in ("d.csv", "_SUCCESS", ".a.crc"):
+        (log / name).touch()
+    source.sessions = log
+    assert prepared(source, tmp_path).sessions.num_rows == 6
+    assert "set aside: 1 files that are no .jsonl, .jsonl.gz, .parquet" in capsys.readouterr().out
+
+
+def test_broken_parquet_is_named(tmp_path: Path) -> None:
+    source = write_log(tmp_path, [])
+    source.sessions = tmp_path / "log.parquet"
+    source.sessions.write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"log.parquet: is no parquet file"):
+        prepare(tmp_path / "collection", source)
+    bad = pa.Array.from_buffers(pa.string(), 1, pa.array([b"caf\xe9"]).buffers())
+    pq.write_table(pa.table({"query": bad, "doc_ids": [["d1"]], "clicks": [[1]]}), source.sessions)
+    with pytest.raises(InputError, match=r"log.parquet: rows 0 to 0 hold text that is not in UTF"):
+        prepare(tmp_path / "collection", source)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.schemas import SCHEMAS
-from corpus.splits import split_queries
+from corpus.splits import complete_split, split_queries
 
 SHARE = {"train": 6, "validation": 2, "test": 2}
 
@@ -51,3 +51,22 @@ def test_the_seed_decides_the_split() -> None:
     queries = make_queries([*range(50)])
     assert split_queries(queries, seed=1) == split_queries(queries, seed=1)
     assert split_queries(queries, seed=1) != split_queries(queries, seed=2)
+
+
+def test_a_published_split_is_kept() -> None:
+    queries = make_queries([5] * 30)
+    published = {f"q{row}": "test" for row in range(20)}
+    splits = complete_split(published, queries, seed=0)["split"].to_pylist()
+    assert splits == ["test"] * 20 + ["train"] * 10
+    published |= {"q20": "validation", "q21": "train"}
+    splits = complete_split(published, queries, seed=0)["split"].to_pylist()
+    assert splits == ["test"] * 20 + ["validation"] + ["train"] * 9
+
+
+def test_validation_that_nobody_published_is_a_quarter_of_training() -> None:
+    queries = make_queries([5] * 30)
+    published = {f"q{row}": "test" if row < 10 else "train" for row in range(26)}
+    splits = complete_split(published, queries, seed=0)["split"].to_pylist()
+    assert splits[:10] == ["test"] * 10
+    assert splits[10:26].count("validation") == 4
+    assert set(splits[26:]) == {"train"}

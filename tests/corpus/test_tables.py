@@ -1,5 +1,6 @@
 """Tables are what their schemas say, or are refused by file, column and row."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corpus import table_checks
-from corpus.schemas import KEYS, SCHEMAS, empty_table
+from corpus.schemas import KEYS, OPTIONAL, SCHEMAS, empty_table
 from corpus.table_checks import TableError, check_table
-from corpus.tables import read_table, table_path, write_table
+from corpus.tables import read_table, read_without_repeated, table_path, write_table
 from tests.conftest import make_table
 
 Columns = dict[str, Any]
@@ -46,6 +47,8 @@ ROWS: dict[str, Columns] = {
         "expected_grade": [2.7, None],
         "confidence": [0.9, None],
         "error": [None, "too long"],
+        "answered_mass": [0.98, None],
+        "reasoning": ["both are of foxes", None],
     },
     "click_labels": {
         "query_id": ["q1", "q1"],
@@ -91,13 +94,26 @@ def test_no_rows_are_read_back_too(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "column"), [(name, column) for name in SCHEMAS for column in SCHEMAS[name].names]
+    ("name", "column"),
+    [
+        (name, column)
+        for name in SCHEMAS
+        for column in SCHEMAS[name].names
+        if column not in OPTIONAL.get(name, set())
+    ],
 )
 def test_a_missing_column_is_named(name: str, column: str, tmp_path: Path) -> None:
     pq.write_table(pa.table(ROWS[name]).drop_columns(column), table_path(tmp_path, name))
     message = refusal(lambda: read_table(tmp_path, name))
     assert message.startswith(f"{tmp_path / name}.parquet: column '{column}' is missing")
     assert all(other in message for other in SCHEMAS[name].names)
+
+
+def test_optional_columns_that_are_missing_are_null() -> None:
+    good = pa.table(ROWS["annotations"], SCHEMAS["annotations"])
+    checked = check_table(good.drop_columns(["answered_mass", "reasoning"]), "annotations", "x")
+    assert checked.schema == good.schema
+    assert checked["answered_mass"].null_count == checked["reasoning"].null_count == 2
 
 
 @pytest.mark.parametrize(
@@ -146,6 +162,24 @@ def test_a_repeated_key_is_named(name: str) -> None:
         ("splits", "split", ["train", "dev"], "is none of train, validation, test", 1),
         ("click_labels", "impressions", [10, -4], "is below 0", 1),
         ("click_labels", "clicks", [-5, 1], "is below 0", 0),
+        ("click_labels", "relevance", [float("inf"), 0.5], "is not finite", 0),
+        ("click_labels", "relevance", [0.5, float("nan")], "is not finite", 1),
+        ("candidates", "score", [float("nan"), 1.0], "is not finite", 0),
+        ("candidates", "score", [1.0, float("-inf")], "is not finite", 1),
+        ("judgments", "grade", [99, 0], "is above 10", 0),
+        ("judgments", "grade", [0, -99], "is below -10", 1),
+        ("annotations", "grade", [4, None], "is above 3", 0),
+        ("annotations", "grade", [-1, None], "is below 0", 0),
+        ("annotations", "expected_grade", [3.5, None], "is above 3", 0),
+        ("annotations", "expected_grade", [None, -0.5], "is below 0", 1),
+        ("annotations", "expected_grade", [float("nan"), None], "is not finite", 0),
+        ("annotations", "confidence", [7.0, None], "is above 1", 0),
+        ("annotations", "confidence", [0.0, None], "is not above 0", 0),
+        ("annotations", "answered_mass", [1.5, None], "is above 1", 0),
+        ("annotations", "answered_mass", [None, -0.5], "is below 0", 1),
+        ("sessions", "sessions", [-5, 1], "is no count of sessions", 0),
+        ("sessions", "sessions", [1, None], "is no count of sessions", 1),
+        ("sessions", "sessions", [1.0, 0.0], "is no count of sessions", 1),
     ],
 )
 def test_a_wrong_value_is_named(
@@ -154,6 +188,59 @@ def test_a_wrong_value_is_named(
     message = refusal(lambda: check(name, **{column: values}))
     assert message.startswith(f"my.parquet: column '{column}' {reason}")
     assert f"in 1 of 2 rows; row {row}: {{" in message
+
+
+@pytest.mark.parametrize("values", [["many", "3"], [1.5, 2.0], [[1], [2]]])
+def test_a_column_sessions_that_counts_none_is_refused(values: list[Any]) -> None:
+    message = refusal(lambda: check("sessions", sessions=values))
+    assert message.startswith("my.parquet: column 'sessions' is ")
+    assert "give it another name; row 0: {'session_id': 's1'" in message
+
+
+def test_a_column_sessions_counts_whole_numbers() -> None:
+    assert check("sessions", sessions=[3.0, 1.0])["sessions"].to_pylist() == [3, 1]
+
+
+def test_sums_of_probabilities_may_be_rounded() -> None:
+    rounded = check("annotations", expected_grade=[3 + 1e-9, None], confidence=[1 + 1e-9, None])
+    assert rounded.num_rows == 2
+
+
+@pytest.mark.parametrize("column", ["query_id", "text"])
+def test_text_that_is_not_utf_8_is_refused(column: str) -> None:
+    raw = pa.array([b"fox", b"caf\xe9"])
+    text = pa.Array.from_buffers(pa.string(), 2, raw.buffers())
+    message = refusal(lambda: check("queries", **{column: text}))
+    assert message.startswith(
+        f"my.parquet: column '{column}' holds text that is not UTF-8 in 1 of 2 rows; row 1: {{"
+    )
+
+
+def test_ids_are_no_truth_values_and_no_nan() -> None:
+    message = refusal(lambda: check("queries", query_id=[True, False]))
+    assert message.startswith("my.parquet: column 'query_id' is bool, which cannot be read as str")
+    message = refusal(lambda: check("queries", query_id=[1.0, float("nan")]))
+    assert message.startswith("my.parquet: column 'query_id' is not finite in 1 of 2 rows; row 1")
+    assert check("queries", query_id=[1.0, 2.0])["query_id"].to_pylist() == ["1", "2"]
+
+
+@pytest.mark.parametrize("grades", [["3.0", "0"], [3.0, 0.0], ["3", "0."]])
+def test_whole_numbers_may_be_written_as_fractions(grades: list[Any]) -> None:
+    assert check("judgments", grade=grades)["grade"].to_pylist() == [3, 0]
+    assert "cannot be read as int64" in refusal(lambda: check("judgments", grade=["1.5", "0"]))
+
+
+def test_rows_that_are_the_same_are_taken_for_one(tmp_path: Path) -> None:
+    good = pa.table(ROWS["judgments"] | {"by": ["ann", "bo"]})
+    pq.write_table(pa.concat_tables([good, good.slice(1), good]), table_path(tmp_path, "judgments"))
+    repeated: Counter[str] = Counter()
+    read = read_without_repeated(tmp_path, "judgments", repeated)
+    assert read.to_pylist() == good.to_pylist()
+    assert repeated == {"judgments": 3}
+    other = good.set_column(2, "grade", pa.array([1, 0]))
+    pq.write_table(pa.concat_tables([good, other]), table_path(tmp_path, "judgments"))
+    message = refusal(lambda: read_without_repeated(tmp_path, "judgments", repeated))
+    assert "is a key that stands there more than once in 1 of 4 rows; row 2: {'query_id'" in message
 
 
 def test_only_the_first_three_offending_rows_are_shown() -> None:

@@ -1,5 +1,7 @@
 """TREC runs are read as trec_eval reads them, and what is written is read back."""
 
+import gzip
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from corpus.errors import InputError
 from corpus.tables import Collection
 from corpus.trec_run import read_trec_run, write_trec_run
+from rankers.evaluation import measure_run
 
 RUN = """\
 q3 Q0 d4 1 0.5 bm25
@@ -42,6 +45,28 @@ def test_documents_are_ranked_by_score_and_unknown_ids_are_counted(
         ("q3", "d1", 2, 0.5),
     ]
     assert set_aside == {"lines of unknown queries": 2, "lines of unknown documents": 1}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_marks_and_packing_make_no_difference(
+    packed: bool, tiny_collection: Collection, tmp_path: Path
+) -> None:
+    content = b"\xef\xbb\xbf" + RUN.replace("\n", "\r\n").encode()
+    path = _write(tmp_path, gzip.compress(content) if packed else content)
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    assert read_trec_run(path, tiny_collection) == read_trec_run(
+        _write(plain, RUN), tiny_collection
+    )
+
+
+def test_a_line_that_stands_there_twice_is_read_once_and_counted(
+    tiny_collection: Collection, tmp_path: Path
+) -> None:
+    path = _write(tmp_path, "q1 Q0 d1 1 2.5 a\nq1 Q0 d2 2 1 a\nq1 Q0 d1 3 2.50 a\n")
+    candidates, set_aside = read_trec_run(path, tiny_collection)
+    assert candidates["doc_id"].to_pylist() == ["d1", "d2"]
+    assert set_aside == {"lines that repeat an earlier one": 1}
 
 
 @pytest.mark.parametrize(
@@ -156,3 +181,29 @@ def test_ids_of_other_systems_may_hold_any_sign_but_blanks(
     candidates, set_aside = read_trec_run(_write(tmp_path, text), collection)
     assert candidates["doc_id"].to_pylist() == ids
     assert not set_aside
+
+
+def test_a_run_as_trec_eval_takes_it_has_the_measures_by_hand(
+    tiny_collection: Collection, tmp_path: Path
+) -> None:
+    # As in trec_eval's own test: lines in any order, parted by tabs, with ranks that say nothing.
+    text = (
+        "q1\tQ0\td2\t104\t  2.129133\tSTANDARD\n"
+        "q1\tQ0\td3\t414\t  1.724760\tSTANDARD\n"
+        "q1\tQ0\td1\t124\t  2.104024\tSTANDARD\n"
+        "q2\tQ0\td3\t1\t  1.000000\tSTANDARD\n"
+        "q2\tQ0\td4\t2\t -1.000000\tSTANDARD\n"
+    )
+    candidates, _ = read_trec_run(_write(tmp_path, text), tiny_collection)
+    grades = [("q1", "d1", 1), ("q1", "d2", 0), ("q1", "d3", 2), ("q1", "d4", 1), ("q2", "d3", 1)]
+    judgments = pa.table(
+        dict(zip(("query_id", "doc_id", "grade"), zip(*grades, strict=True), strict=True))
+    )
+    measured = measure_run(candidates.to_pandas(), judgments)
+    value = {(row.query_id, row.measure): row.value for row in measured.itertuples()}
+    # q1: d2 (0), d1 (1), d3 (2), and d4 (1) not found.
+    assert value["q1", "RR"] == pytest.approx(1 / 2)
+    assert value["q1", "AP"] == pytest.approx((1 / 2 + 2 / 3) / 3)
+    ideal = 2 + 1 / math.log2(3) + 1 / math.log2(4)
+    assert value["q1", "nDCG@3"] == pytest.approx((1 / math.log2(3) + 2 / math.log2(4)) / ideal)
+    assert [value["q2", name] for name in ("RR", "AP", "nDCG@10")] == [1, 1, 1]

@@ -1,0 +1,134 @@
+"""Lines of text files, plain or gzipped, none of them so long that it fills the memory."""
+
+import gzip
+import io
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from rich.console import Console
+from rich.progress import open as open_with_progress
+
+from corpus.errors import InputError
+
+MOST_BYTES = 2**24  # of a line; a few kilobytes of gzip unpack to gigabytes without an end of line
+TOO_LONG = f"lines longer than {MOST_BYTES // 2**20} MiB"
+UTF_8_MARK = b"\xef\xbb\xbf"
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+GZIP_MARK = b"\x1f\x8b"
+
+
+def no_terminal() -> bool:
+    """Whether nobody would see a bar of progress; elsewhere it would leave blank lines."""
+    return not Console().is_terminal
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file to read, unpacked where it is gzipped, and shows how far reading is.
+
+    Raises:
+        InputError: there is no such file, or it cannot be read or unpacked.
+    """
+    try:
+        with (
+            open_with_progress(
+                path, "rb", description=path.name, transient=True, disable=no_terminal()
+            ) as packed,
+            io.BufferedReader(cast(io.RawIOBase, packed)) as plain,
+        ):
+            if path.suffix == ".gz" or plain.peek(2)[:2] == GZIP_MARK:
+                with gzip.open(plain, "rb") as unpacked:
+                    yield cast(BinaryIO, unpacked)
+            else:
+                yield cast(BinaryIO, plain)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: is no whole gzip file: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
+    """Lines with their numbers, from 1, without their ends; None in place of one of `TOO_LONG`.
+
+    A mark of UTF-8 (BOM) at the beginning is no part of the first line.
+
+    Raises:
+        InputError: as of `open_bytes`; or the file is in UTF-16.
+    """
+    with open_bytes(path) as file:
+        number = 0
+        while line := file.readline(MOST_BYTES + 1):
+            number += 1
+            if number == 1:
+                if line.startswith(UTF_16_MARKS):
+                    raise InputError(
+                        f"{path}: is in UTF-16, not UTF-8; convert it with iconv -f UTF-16 -t UTF-8"
+                    )
+                line = line.removeprefix(UTF_8_MARK)
+            if len(line) <= MOST_BYTES:
+                yield number, line.rstrip(b"\r\n")
+                continue
+            while line and not line.endswith(b"\n"):
+                line = file.readline(MOST_BYTES)
+            yield number, None
+
+
+def decode_line(line: bytes | None, path: Path, number: int, kind: str = "text") -> str:
+    """The text of a line from `read_lines`.
+
+    Raises:
+        InputError: the line is too long, or not in UTF-8; naming it and its first wrong byte.
+    """
+    if line is None:
+        raise InputError(
+            f"{path}: line {number} is longer than {MOST_BYTES // 2**20} MiB; "
+            "shorten it, or take it out"
+        )
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: line {number} is not {kind} in UTF-8: byte {error.start + 1} "
+            f"(0x{line[error.start]:02x}) is not UTF-8; convert the file, for instance with "
+            "iconv -f LATIN1 -t UTF-8"
+        ) from error
+
+
+def read_json_lines(
+    path: Path, aside: Counter[str] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The number, from 1, and JSON object of each line that is not blank.
+
+    Args:
+        path: of JSON lines, gzipped or not.
+        aside: counts lines that are no JSON object or too long; without it they are refused.
+
+    Raises:
+        InputError: as of `read_lines`; a line is not in UTF-8; or, without `aside`, it is no JSON
+            object or too long. The message names file and line.
+    """
+    for number, line in read_lines(path):
+        if line is None and aside is not None:
+            aside[TOO_LONG] += 1
+            continue
+        text = decode_line(line, path, number, "JSON")
+        if not text.strip():
+            continue
+        fault = "a JSON object"
+        try:
+            row = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            row, fault = None, f"JSON in UTF-8: {error}"
+        if isinstance(row, dict):
+            yield number, row
+        elif aside is None:
+            raise InputError(f"{path}: line {number} is not {fault}")
+        else:
+            aside["lines that are no JSON object"] += 1
