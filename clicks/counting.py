@@ -9,6 +9,7 @@ import ray
 import ray.data
 
 from clicks.compaction import distinct_sessions
+from clicks.contexts import check_context
 from cluster import connect
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS
@@ -36,6 +37,8 @@ def count_sessions(folder: Path, by: str | None = None) -> pa.Table:
     files = sorted(str(path) for path in folder.glob("*.parquet"))
     if not files:
         raise InputError(f"{folder}: there is no parquet file in it")
+    if by is not None:
+        check_context(folder, by)
     connect()
     columns = [*SCHEMAS["sessions"].names, *([by] if by else [])]
     compact = partial(distinct_sessions, by=by)
