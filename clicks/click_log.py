@@ -135,7 +135,7 @@ class ClickLog:
         weight = self.of_results(self.sessions)
         if of_results is not None:
             weight *= of_results
-        return np.bincount(self.position, weight, self.positions)
+        return np.asarray(np.bincount(self.position, weight, self.positions), dtype=np.float64)
 
     def blocks(self) -> Iterator[PageBlock]:
         """All pages in blocks, in which few places are beyond the end of a page.

@@ -240,4 +240,6 @@ def _log_likelihood(chance: Array, log: ClickLog) -> Array:
 
 def _as_json(numbers: Array) -> Any:
     """Nested lists, with null for what is NaN."""
-    return np.where(np.isnan(numbers), None, numbers.astype(object)).tolist()
+    values = numbers.astype(object)
+    values[np.isnan(numbers)] = None
+    return values.tolist()

@@ -30,10 +30,7 @@ def check_context(path: Path, context: str) -> None:
         )
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.exists() else []
     for file in files:
-        try:
-            schema = pq.read_schema(file)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{file}: cannot be read as parquet: {error}") from error
+        schema = read_schema(file)
         if context not in schema.names:
             raise InputError(
                 f"{file}: there is no column {context!r} to tell contexts by; there are "
@@ -44,6 +41,14 @@ def check_context(path: Path, context: str) -> None:
                 f"{file}: column {context!r} is {schema.field(context).type}; a context is one "
                 "text or number"
             )
+
+
+def read_schema(file: Path) -> pa.Schema:
+    """The schema of a parquet file; an InputError says that it is none."""
+    try:
+        return pq.read_schema(file)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{file}: cannot be read as parquet: {error}") from error
 
 
 def split_by_context(sessions: pa.Table, context: str, path: Path) -> dict[str, pa.Table]:

@@ -9,7 +9,7 @@ import ray
 import ray.data
 
 from clicks.compaction import distinct_sessions
-from clicks.contexts import check_context
+from clicks.contexts import check_context, read_schema
 from cluster import connect
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS
@@ -24,7 +24,8 @@ def count_sessions(folder: Path, by: str | None = None) -> pa.Table:
     compacted again. Only distinct sessions travel, and only they come to the caller.
 
     Args:
-        folder: parquet files with the columns of the table `sessions`, which every node reads.
+        folder: parquet files with the columns of the table `sessions`, which every node reads;
+            with a column `sessions`, each row stands for so many.
         by: a further column that sessions must share to be alike.
 
     Returns:
@@ -41,6 +42,8 @@ def count_sessions(folder: Path, by: str | None = None) -> pa.Table:
         check_context(folder, by)
     connect()
     columns = [*SCHEMAS["sessions"].names, *([by] if by else [])]
+    if "sessions" in read_schema(Path(files[0])).names:
+        columns.append("sessions")
     compact = partial(distinct_sessions, by=by)
     try:
         counted = (

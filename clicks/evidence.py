@@ -120,7 +120,7 @@ def _choose(
     linked = np.where(identified.pairs, np.uint8(LINKED), np.uint8(0))
     chosen = _most(impressions)
     while True:
-        kind = linked | chosen.view(np.uint8)
+        kind = np.asarray(linked | chosen, dtype=np.uint8)
         clicks, shown = count_places(log, place, len(told), kind, CHOSEN + LINKED + 1)
         of_linked = shown[LINKED | CHOSEN]
         enough = np.minimum((of_linked + shown[LINKED]) / 2, ENOUGH_IMPRESSIONS)

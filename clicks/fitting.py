@@ -199,7 +199,7 @@ def _print_propensities(context: str, found: Estimate) -> None:
             f"  the log does not tell that of position {name_positions(found.unknown)}: no pairs "
             "that were clicked there link it to the first one, or too few; its "
             f"{found.impressions[at].sum():,} impressions and {found.clicks[at].sum():,} clicks "
-            "say nothing of relevance by inverse propensity"
+            "cannot be weighted by inverse propensity"
         )
     known = ~np.isnan(found.propensity)
     few = np.flatnonzero(known & (found.linked_pairs < LEAST_OVERLAP)) + 1

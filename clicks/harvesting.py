@@ -37,22 +37,25 @@ class Links:
     sums: Array
 
 
-def link_positions(log: ClickLog, group: NDArray[np.int64], groups: int) -> Links:
+def link_positions(log: ClickLog, groups: int, numbers: int) -> Links:
     """Finds the links between positions.
 
     Args:
         log: the sessions.
-        group: of each query, below `groups`.
-        groups: to sum over, one by one.
+        groups: to put queries into and to sum over, one by one; fewer, but at least 50, where
+            there are many links.
+        numbers: the most to keep of all groups, unless they are 50.
     """
     counts = count_by_position(log)
     several = np.flatnonzero(np.diff(counts.indptr) > 1)
-    group, counts = group[log.pairs.query[several]], counts[several]
+    counts = counts[several]
     rate = counts.data.imag / (counts.data.real + counts.data.imag)
     shown = csr_array((np.ones(counts.nnz), counts.indices, counts.indptr), counts.shape)
     overlap = triu(shown.T @ shown, 1).tocoo()
     usable = overlap.data >= LEAST_OVERLAP
     key = np.sort(overlap.row[usable].astype(np.int64) * log.positions + overlap.col[usable])
+    groups = min(groups, max(numbers // max(3 * len(key), 1), 50))
+    group = log.pairs.query[several] % groups
     sums = np.zeros((groups, 3, len(key)))
     _sum_links(shown.indptr, shown.indices, rate, group, key, log.positions, sums)
     return Links(log.positions, key // log.positions, key % log.positions, sums)
@@ -130,7 +133,7 @@ def all_pairs(links: Links) -> Estimator:
             """Of the logarithms of propensities, and its slopes."""
             value, slope = _link_loss(np.exp(logs[lower] - logs[upper]), overlap, *clicked)
             slopes = np.bincount(lower, slope, positions) - np.bincount(upper, slope, positions)
-            return value, slopes
+            return value, np.asarray(slopes, dtype=np.float64)
 
         nonlocal start
         bounds = [(0.0, 0.0)] + [(-15.0, 15.0)] * (positions - 1)

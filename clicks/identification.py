@@ -56,7 +56,7 @@ def identify_places(
     ends = root[:, joined].ravel(), np.tile(joined, parts)
     links = coo_array((np.ones(len(ends[0]), dtype=np.bool_), ends), shape=(places, places))
     _, component = connected_components(links, directed=False)
-    known = of_linked.any(axis=0)
+    known: NDArray[np.bool_] = np.logical_or.reduce(of_linked)
     known &= known[0] & (component == component[0])
     known[0] = True
     return Identified(known, linked)

@@ -26,7 +26,7 @@ from clicks.shrinkage import Array
 PropensityMethod = Literal["em", "all_pairs", "adjacent_chain", "pivot_one"]
 INTERVAL = (2.5, 97.5)
 GROUPS = 1_000  # of queries, that are drawn together
-NUMBERS = 20_000_000  # that are kept of all groups
+NUMBERS = 20_000_000  # that are kept of all groups together
 # Ten times as near to the maximum as the position-based model, so that resamples, which start from
 # the estimate, do not lie to one side of it.
 MAX_ITERATIONS, TOLERANCE = 200, 1e-7
@@ -98,14 +98,12 @@ def estimate_propensities(
 
 def estimate(log: ClickLog, method: PropensityMethod) -> Estimate:
     """Estimates propensities without an interval; see `estimate_propensities`."""
-    queries = len(log.pairs.queries)
-    groups = min(queries, GROUPS, max(NUMBERS // log.positions, 1))
-    group = np.arange(queries) % groups
+    groups = min(len(log.pairs.queries), GROUPS)
     with BLAS.limit(limits=1):
         if method == "em":
-            propensity, resample = _em(log, group, groups)
+            propensity, groups, resample = _em(log, groups)
         else:
-            propensity, resample = _harvest(log, HARVESTS[method], group, groups)
+            propensity, groups, resample = _harvest(log, HARVESTS[method], groups)
     by_position = count_by_position(log)
     several = by_position[np.flatnonzero(np.diff(by_position.indptr) > 1)]
     return Estimate(
@@ -175,14 +173,13 @@ def name_positions(positions: NDArray[np.int64]) -> str:
     return ", ".join(named)
 
 
-def _em(
-    log: ClickLog, group: NDArray[np.int64], groups: int
-) -> tuple[Array, Callable[[Array], Array]]:
+def _em(log: ClickLog, groups: int) -> tuple[Array, int, Callable[[Array], Array]]:
     found = learn_places(log, log.position, log.positions, MAX_ITERATIONS, TOLERANCE)
     evidence, told = found.evidence, found.identified.places
     chosen = np.zeros(len(log.pairs.query), dtype=np.bool_)
     chosen[evidence.chosen] = True
-    of_pair = group[log.pairs.query]
+    groups = min(groups, max(NUMBERS // int(told.sum()), 50))
+    of_pair = log.pairs.query % groups
     position = log.position
     counted = log.clicks & chosen[log.pair] & told[position]
     number = np.cumsum(told) - 1
@@ -194,9 +191,10 @@ def _em(
     of_chosen = of_pair[evidence.chosen]
 
     def resample(weight: Array) -> Array:
+        pairs = np.bincount(evidence.number, weight[of_chosen], len(evidence.pairs))
         drawn = replace(
             evidence,
-            pairs=np.bincount(evidence.number, weight[of_chosen], len(evidence.pairs)),
+            pairs=np.asarray(pairs, dtype=np.float64),
             place_clicks=weight @ clicks,
         )
         spread, _, _ = learn_examination(drawn, MAX_ITERATIONS, TOLERANCE, found.spread)
@@ -204,7 +202,7 @@ def _em(
         propensity[told] = spread.places
         return propensity
 
-    return found.places, resample
+    return found.places, groups, resample
 
 
 HARVESTS = {"all_pairs": all_pairs, "adjacent_chain": adjacent_chain, "pivot_one": pivot_one}
@@ -213,10 +211,9 @@ HARVESTS = {"all_pairs": all_pairs, "adjacent_chain": adjacent_chain, "pivot_one
 def _harvest(
     log: ClickLog,
     method: Callable[[Links], Callable[[Array], Array]],
-    group: NDArray[np.int64],
     groups: int,
-) -> tuple[Array, Callable[[Array], Array]]:
-    links = link_positions(log, group, groups)
+) -> tuple[Array, int, Callable[[Array], Array]]:
+    links = link_positions(log, groups, NUMBERS)
     estimator = method(links)
     propensity = estimator(links.sums.sum(axis=0))
     # Without a click there is no telling how rare they are.
@@ -225,9 +222,9 @@ def _harvest(
     known = ~np.isnan(propensity)
 
     def resample(weight: Array) -> Array:
-        return np.where(known, estimator(np.tensordot(weight, links.sums, 1)), np.nan)
+        return np.where(known, estimator(np.einsum("g,gsl->sl", weight, links.sums)), np.nan)
 
-    return propensity, resample
+    return propensity, len(links.sums), resample
 
 
 def _interval(propensity: Array, drawn: Array) -> tuple[Array, Array]:

@@ -48,7 +48,7 @@ class UserBrowsingModel(ExaminationModel):
         # P(last click at r) before each position, r = 0 for none.
         last = np.zeros((len(attractiveness), deepest + 1))
         last[:, 0] = 1.0
-        click = np.zeros(attractiveness.shape)
+        click = np.zeros_like(attractiveness)
         for position in range(click.shape[1]):
             before = np.arange(min(position, deepest) + 1)
             chance = attractiveness[:, [position]] * self._examined(position, before)
