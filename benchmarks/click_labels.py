@@ -8,6 +8,7 @@ the log does not show come last. "ipw, oracle" weights clicks by the examination
 """
 
 import sys
+from typing import get_args
 
 sys.path.pop(0)  # this folder, where a file has the name of a package
 
@@ -20,7 +21,7 @@ from rich.table import Table
 
 from clicks.click_labels import inverse_propensity_labels, relevance_labels
 from clicks.fitting import CLICK_MODELS
-from clicks.propensities import METHODS, estimate_propensities
+from clicks.propensities import PropensityMethod, estimate_propensities
 from corpus.frequency import BUCKETS
 from corpus.simulator import examination_probability
 from corpus.tables import Collection
@@ -59,7 +60,7 @@ def all_labels(collection: Collection) -> dict[str, pa.Table]:
     sessions = collection.sessions
     positions = len(sessions["doc_ids"][0])
     labels = {}
-    for method in METHODS:
+    for method in get_args(PropensityMethod):
         known = estimate_propensities(sessions, method, resamples=0)["propensity"]
         if known.null_count == 0:
             parts = [(sessions, known.to_numpy().clip(max=1.0))]

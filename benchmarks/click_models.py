@@ -169,8 +169,9 @@ def fit_clax(
     start = 0
     for name_of_part, part in (("train", train), ("valid", valid), ("test", test)):
         rows = np.s_[start : start + part.num_rows]
-        arrays[f"{name_of_part}_query_doc_ids"] = (encoded.pair[rows] + 1).astype(np.int32)
-        arrays[f"{name_of_part}_clicks"] = encoded.clicks[rows]
+        pair, clicks = (of.reshape(-1, POSITIONS)[rows] for of in (encoded.pair, encoded.clicks))
+        arrays[f"{name_of_part}_query_doc_ids"] = (pair + 1).astype(np.int32)
+        arrays[f"{name_of_part}_clicks"] = clicks
         start += part.num_rows
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.npz"

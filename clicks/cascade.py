@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from clicks.chain import ChainModel
 from clicks.click_log import ClickLog
 from clicks.composite_likelihood import fit_marginals
-from clicks.expected_reads import Reads
+from clicks.expected_reads import Reads, find_known_reads
 from clicks.shrinkage import Array, PairRates, learn_prior
 
 
@@ -35,9 +35,9 @@ class CascadeModel(ChainModel):
         return 1.0, np.zeros(1)
 
     def _fit(self, log: ClickLog) -> None:
-        last = log.clicks.shape[1] - 1 - np.argmax(log.clicks[:, ::-1], axis=1)
-        last[~log.clicks.any(axis=1)] = log.clicks.shape[1]
-        known = log.trials(log.shown & (np.arange(log.clicks.shape[1]) <= last[:, None]))
+        last = find_known_reads(log).last
+        read = np.where(last < 0, log.lengths, last + 1)
+        known = log.trials(log.position < np.repeat(read, log.lengths))
         prior = learn_prior(known)
         (self.attractiveness_,) = fit_marginals(log, [prior.rates(known)], [prior]).rates
 
@@ -52,8 +52,9 @@ class DependentClickModel(ChainModel):
 
     Attributes:
         attractiveness_: of each pair.
-        continuation_: after a click, by position, float64 in (0, 1), shape (positions,). A
-            position beyond those of the log has that of the last one.
+        continuation_: after a click, by position, float64 in (0, 1), shape (positions,); NaN
+            where the log has no click with a document below it. Predictions take that of the
+            next position above, or else below, that has one.
         iterations_: of EM.
         converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
     """
@@ -66,8 +67,17 @@ class DependentClickModel(ChainModel):
     def _start(self, pairs: int, documents: int, positions: int) -> None:
         self.continuation_ = np.full(positions, 0.5)
 
+    def _fit(self, log: ClickLog) -> None:
+        super()._fit(log)
+        clicks = find_known_reads(log).reads.position_clicks
+        self.continuation_ = np.where(clicks > 0, self.continuation_, np.nan)
+
     def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
-        return 1.0, self.continuation_[np.minimum(position, len(self.continuation_) - 1)]
+        known = np.flatnonzero(~np.isnan(self.continuation_))
+        if len(known) == 0:
+            return 1.0, np.full(len(position), 0.5)
+        above = np.maximum(np.searchsorted(known, position, side="right") - 1, 0)
+        return 1.0, self.continuation_[known[above]]
 
     def _improve(self, reads: Reads, learning: int) -> tuple[Array | float, Array | float]:
         self.continuation_ = (reads.position_went_on + 1) / (reads.position_clicks + 2)

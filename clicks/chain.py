@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from clicks.click_log import ClickLog
+from clicks.click_log import ClickLog, PageBlock
 from clicks.click_model import ClickModel
 from clicks.examination import check_fitting
 from clicks.expected_reads import KnownReads, Reads, expect_reads, find_known_reads
@@ -82,14 +82,14 @@ class ChainModel(ClickModel):
         return 0.0, 0.0
 
     def _fit(self, log: ClickLog) -> None:
-        clicked, known = log.trials(log.shown), find_known_reads(log)
+        clicked, known = log.trials(), find_known_reads(log)
         pairs, documents = len(log.pairs.query), len(log.pairs.documents)
         overall = float((clicked.successes.sum() + 1) / (clicked.trials.sum() + 2))
         self.attractiveness_ = PairRates(
             np.full(pairs, overall), np.full(documents, overall), overall
         )
         self._prior = None
-        self._start(pairs, documents, log.pair.shape[1])
+        self._start(pairs, documents, log.positions)
         start = self._state()
         numbers = len(start) - pairs * len(self.rates)
         weights = np.ones_like(start)
@@ -114,7 +114,7 @@ class ChainModel(ClickModel):
         """One iteration of EM; learns the priors of rates anew from so many pairs, if any."""
         rates = [getattr(self, name).pair for name in self.rates]
         after_skip, after_click = self._going_on(
-            np.arange(log.pair.shape[1]), *(rate[:, None] for rate in rates)
+            np.arange(log.positions), *(rate[:, None] for rate in rates)
         )
         reads = expect_reads(log, known, rates[0], after_skip, np.atleast_2d(after_click))
         more_clicks, more_reads = self._improve(reads, learning)
@@ -150,31 +150,30 @@ class ChainModel(ClickModel):
     def _relevance(self) -> Array:
         return self.attractiveness_.pair
 
-    def _click(self, log: ClickLog) -> Array:
-        rates, after_skip, after_click = self._predicted(log)
-        click = np.zeros_like(rates)
+    def _click(self, pages: PageBlock, *rates: Array) -> Array:
+        after_skip, after_click = self._predicted(pages, *rates)
+        click = np.zeros_like(rates[0])
         read: Array = np.ones(len(click))
         for position in range(click.shape[1]):
-            attractive = rates[:, position]
+            attractive = rates[0][:, position]
             click[:, position] = read * attractive
             read = read * ((1 - attractive) * after_skip + attractive * after_click[:, position])
         return click
 
-    def _click_given_earlier(self, log: ClickLog) -> Array:
-        rates, after_skip, after_click = self._predicted(log)
-        click = np.zeros_like(rates)
+    def _click_given_earlier(self, pages: PageBlock, *rates: Array) -> Array:
+        after_skip, after_click = self._predicted(pages, *rates)
+        click = np.zeros_like(rates[0])
         read: Array = np.ones(len(click))
         for position in range(click.shape[1]):
-            chance = read * rates[:, position]
+            chance = read * rates[0][:, position]
             click[:, position] = chance
             skipped = (read - chance) / (1 - chance) * after_skip
-            read = np.where(log.clicks[:, position], after_click[:, position], skipped)
+            read = np.where(pages.clicks[:, position], after_click[:, position], skipped)
         return click
 
-    def _predicted(self, log: ClickLog) -> tuple[Array, float, Array]:
-        rates = [self._rate(getattr(self, name), log) for name in self.rates]
-        after_skip, after_click = self._going_on(np.arange(log.pair.shape[1]), *rates)
-        return rates[0], after_skip, np.broadcast_to(after_click, log.pair.shape)
+    def _predicted(self, pages: PageBlock, *rates: Array) -> tuple[float, Array]:
+        after_skip, after_click = self._going_on(np.arange(pages.pair.shape[1]), *rates)
+        return after_skip, np.broadcast_to(after_click, pages.pair.shape)
 
 
 def _learn_from(iteration: int) -> int:

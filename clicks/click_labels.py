@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clicks.click_model import ClickModel
@@ -28,15 +29,17 @@ def inverse_propensity_labels(
     the clicks are; `impressions` says which.
 
     Args:
-        parts: sessions, and P(examined) by position in them, in (0, 1], shape (positions,); one
-            part, or one for each context.
+        parts: sessions, and P(examined) by position in them, in (0, 1], NaN where unknown, shape
+            (positions,); one part, or one for each context. Results at a position of which it is
+            unknown are left out, if anything was clicked there; without clicks there is nothing
+            to weigh.
         max_weight: the most that a click can weigh, at least 1.
         method: what estimated the propensities; named in the column `model`.
 
     Returns:
         The table click_labels: query_id, doc_id, relevance (float64, from 0 to max_weight),
         impressions, clicks (int64), model ("ipw-" and the method); one row for each pair that was
-        shown, sorted by both ids.
+        shown where propensities are known, sorted by both ids.
 
     Raises:
         InputError: a propensity or max_weight is out of range, a page is longer than there are
@@ -58,7 +61,8 @@ def inverse_propensity_labels(
         raise InputError(f"max_weight must be at least 1, not {max_weight}")
     weighted = []
     for sessions, propensities in parts:
-        if not np.all((propensities > 0) & (propensities <= 1)):
+        unknown = np.isnan(propensities)
+        if not np.all(unknown | (propensities > 0) & (propensities <= 1)):
             raise InputError(f"propensities must be above 0 and at most 1, not {propensities}")
         results = list_results(compact_sessions(sessions))
         position = results["position"].to_numpy()
@@ -67,7 +71,10 @@ def inverse_propensity_labels(
                 f"a page shows {position.max()} documents, but there are propensities of "
                 f"{len(propensities)} positions"
             )
-        weight = np.minimum(1 / propensities, max_weight)[position - 1]
+        clicked = np.bincount(position - 1, results["clicks"].to_numpy(), len(propensities)) > 0
+        results = results.filter(pa.array(~(unknown & clicked)[position - 1]))
+        propensity = np.where(unknown, 1.0, propensities)[results["position"].to_numpy() - 1]
+        weight = np.minimum(1 / propensity, max_weight)
         clicks = pa.array(results["clicks"].to_numpy() * weight)
         weighted.append(results.append_column("weighted", clicks))
     counts = _count_pairs(pa.concat_tables(weighted), "weighted")
@@ -87,6 +94,21 @@ def relevance_labels(model: ClickModel, sessions: pa.Table) -> pa.Table:
     """
     counts = _count_pairs(list_results(compact_sessions(sessions)))
     return _as_labels(counts, model.relevance()["relevance"].to_numpy(), type(model).__name__)
+
+
+def average_labels(labels: Sequence[pa.Table]) -> pa.Table:
+    """The mean of the labels that several contexts give a pair, weighted by impressions.
+
+    Args:
+        labels: tables click_labels of one model, at least one.
+    """
+    if len(labels) == 1:
+        return labels[0]
+    together = pa.concat_tables(labels)
+    weighted = pc.multiply(together["relevance"], together["impressions"])
+    counts = _count_pairs(together.append_column("weighted", weighted), "weighted")
+    relevance = counts["weighted_sum"].to_numpy() / counts["impressions_sum"].to_numpy()
+    return _as_labels(counts, relevance, together["model"][0].as_py())
 
 
 def _count_pairs(results: pa.Table, *further: str) -> pa.Table:

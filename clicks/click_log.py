@@ -1,6 +1,8 @@
 """A click log as numbers: its queries, documents and pairs numbered, its sessions sorted."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,9 @@ from clicks.compaction import check_sessions, sessions_of
 from clicks.encoding import cut, group_rows, number_within
 from clicks.shrinkage import Trials
 from clicks.string_bytes import one_array
+
+SHORT = 16
+MOST_CELLS = 4_000_000  # of a block of pages
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,35 @@ class Pairs:
 
 
 @dataclass(frozen=True)
+class PageBlock:
+    """Pages of about the same length, padded to the longest of them.
+
+    Attributes:
+        pair: the number of the pair at each position, -1 beyond the end of a page; int32, shape
+            (rows, positions).
+        clicks: bool, same shape.
+        at: where each is among the results of the log, int64, same shape; beyond a page's end, any.
+    """
+
+    pair: NDArray[np.int32]
+    clicks: NDArray[np.bool_]
+    at: NDArray[np.int64]
+
+    @property
+    def shown(self) -> NDArray[np.bool_]:
+        """Which positions show a document, bool, shape (rows, positions)."""
+        return self.pair >= 0
+
+
+@dataclass(frozen=True)
 class ClickLog:
-    """Sessions as numbers.
+    """Sessions as numbers; the results of all rows stand one after the other, row by row.
 
     Attributes:
         pairs: the query-document pairs that are shown.
-        pair: the number of the pair at each position, -1 beyond the end of a page; int32, shape
-            (rows, positions).
+        starts: where the results of each row start, and those of the last row end; int64, shape
+            (rows + 1,).
+        pair: the number of the pair of each result, int32, shape (results,).
         clicks: bool, same shape.
         sessions: how many sessions a row stands for, float64, shape (rows,).
         parts: where parts of the rows start that share no pair, and where the last one ends, so
@@ -60,20 +87,42 @@ class ClickLog:
     """
 
     pairs: Pairs
+    starts: NDArray[np.int64]
     pair: NDArray[np.int32]
     clicks: NDArray[np.bool_]
     sessions: NDArray[np.float64]
     parts: NDArray[np.int64]
 
-    @property
-    def shown(self) -> NDArray[np.bool_]:
-        """Which positions show a document, bool, shape (rows, positions)."""
-        return self.pair >= 0
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """How many results each row has, shape (rows,)."""
+        return np.diff(self.starts)
 
-    def trials(self, where: NDArray[np.bool_]) -> Trials:
-        """Clicks and impressions of each pair at some of the positions, shape of `pair`."""
+    @property
+    def positions(self) -> int:
+        """How many results the longest page has."""
+        return int(self.lengths.max())
+
+    @property
+    def position(self) -> NDArray[np.int32]:
+        """The position of each result, from 0, shape of `pair`."""
+        position = np.empty(len(self.pair), dtype=np.int32)
+        _number_positions(self.starts, position)
+        return position
+
+    def of_results(self, of_rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What holds of rows, for each of their results; shape of `pair`."""
+        return np.repeat(of_rows, self.lengths)
+
+    def trials(self, where: NDArray[np.bool_] | None = None) -> Trials:
+        """Clicks and impressions of each pair, in all results or where a mask of them is true."""
+        if where is None:
+            where = np.ones(len(self.pair), dtype=np.bool_)
         successes, trials = np.zeros((2, len(self.pairs.query)))
-        _count(self.parts, self.pair, self.clicks, self.sessions, where, successes, trials)
+        _count(
+            *(self.parts, self.starts, self.pair, self.clicks, self.sessions),
+            *(where, successes, trials),
+        )
         return Trials(
             successes=successes,
             trials=trials,
@@ -81,10 +130,47 @@ class ClickLog:
             documents=len(self.pairs.documents),
         )
 
+    def by_position(self, of_results: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """Sums over the sessions by position: of a number of each result, or of results."""
+        weight = self.of_results(self.sessions)
+        if of_results is not None:
+            weight *= of_results
+        return np.asarray(np.bincount(self.position, weight, self.positions), dtype=np.float64)
+
+    def blocks(self) -> Iterator[PageBlock]:
+        """All pages in blocks, in which few places are beyond the end of a page.
+
+        Pages are put together by length: up to 16, and up to each further power of two; so one
+        long page costs what it shows, and not a column for each of its results in every row.
+        """
+        length_class = np.frexp(np.maximum(self.lengths, SHORT) - 1)[1]
+        for number in np.unique(length_class):
+            of_class = np.flatnonzero((length_class == number) & (self.lengths > 0))
+            width = int(self.lengths[of_class].max(initial=1))
+            size = max(MOST_CELLS // width, 1)
+            for start in range(0, len(of_class), size):
+                rows = of_class[start : start + size]
+                at = self.starts[rows, None] + np.arange(width)
+                shown = at < self.starts[rows + 1, None]
+                at[~shown] = 0
+                yield PageBlock(
+                    pair=np.where(shown, self.pair[at], np.int32(-1)),
+                    clicks=self.clicks[at] & shown,
+                    at=at,
+                )
+
+
+@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+def _number_positions(starts: NDArray[np.int64], position: NDArray[np.int32]) -> None:
+    for row in prange(len(starts) - 1):
+        for at in range(starts[row], starts[row + 1]):
+            position[at] = at - starts[row]
+
 
 @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
 def _count(
     parts: NDArray[np.int64],
+    starts: NDArray[np.int64],
     pair: NDArray[np.int32],
     clicks: NDArray[np.bool_],
     sessions: NDArray[np.float64],
@@ -94,11 +180,11 @@ def _count(
 ) -> None:
     for part in prange(len(parts) - 1):
         for row in range(parts[part], parts[part + 1]):
-            for position in range(pair.shape[1]):
-                if where[row, position]:
-                    number = pair[row, position]
+            for at in range(starts[row], starts[row + 1]):
+                if where[at]:
+                    number = pair[at]
                     trials[number] += sessions[row]
-                    if clicks[row, position]:
+                    if clicks[at]:
                         successes[number] += sessions[row]
 
 
@@ -139,6 +225,7 @@ def encode_sessions(sessions: pa.Table, by_query: bool = False) -> ClickLog:
             np.repeat(np.arange(len(queries.dictionary)), shown.distinct),
             document,
         ),
+        starts=shown.starts,
         pair=shown.number,
         clicks=shown.marked,
         sessions=counted[order] if by_query else counted,
@@ -150,7 +237,7 @@ def _distinct(ids: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
     """The distinct ids, and the number of each id among them."""
     one_row = (np.array([0]), np.array([0, 1]), np.array([0, len(ids)]))
     found = number_within(*one_row, ids, np.zeros(len(ids), dtype=np.bool_))
-    return found.texts, found.number[0].astype(np.int64)
+    return found.texts, found.number.astype(np.int64)
 
 
 def _position_in(known: pa.Array, wanted: pa.Array) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from threadpoolctl import ThreadpoolController
 
-from clicks.click_log import ClickLog, Pairs, encode_sessions, read_click_log
+from clicks.click_log import ClickLog, PageBlock, Pairs, encode_sessions, read_click_log
 from clicks.shrinkage import Array, PairRates
 from corpus.errors import InputError
 from corpus.table_checks import check_table
@@ -19,7 +20,7 @@ from corpus.tables import write_parquet
 
 # A fit has linear algebra of a few numbers only. Threads of BLAS that wait for more of it, and spin
 # while they do, would take the processors from the threads that count clicks.
-_BLAS = ThreadpoolController().select(user_api="blas")
+BLAS = ThreadpoolController().select(user_api="blas")
 
 
 class ClickModel(ABC):
@@ -65,7 +66,7 @@ class ClickModel(ABC):
             log: from `clicks.click_log.read_click_log`.
         """
         self.pairs_ = log.pairs
-        with _BLAS.limit(limits=1):
+        with BLAS.limit(limits=1):
             self._fit(log)
         return self
 
@@ -90,8 +91,11 @@ class ClickModel(ABC):
             InputError: there are no sessions, they show no documents, or they break the schema.
         """
         log = read_click_log(sessions)
-        surprise = _log_likelihood(self._click_given_earlier(log), log)
-        return float(log.sessions @ surprise.sum(axis=1) / log.sessions.sum())
+        chance = np.zeros(len(log.pair))
+        for block, rates in self._blocks(log):
+            chance[block.at[block.shown]] = self._click_given_earlier(block, *rates)[block.shown]
+        weight = log.of_results(log.sessions)
+        return float(weight @ _log_likelihood(chance, log) / log.sessions.sum())
 
     def perplexity(self, sessions: pa.Table, by_position: bool = False) -> float | Array:
         """How surprising the clicks at a position are: 2^(-mean log2-likelihood); 1 is perfect.
@@ -108,8 +112,11 @@ class ClickModel(ABC):
             InputError: there are no sessions, they show no documents, or they break the schema.
         """
         log = read_click_log(sessions)
-        total = log.sessions @ _log_likelihood(self._click(log), log)
-        perplexity: Array = np.exp(-total / (log.sessions @ log.shown))
+        chance = np.zeros(len(log.pair))
+        for block, rates in self._blocks(log):
+            chance[block.at[block.shown]] = self._click(block, *rates)[block.shown]
+        total = log.by_position(_log_likelihood(chance, log))
+        perplexity: Array = np.exp(-total / log.by_position())
         return perplexity if by_position else float(perplexity.mean())
 
     def sample(self, pages: pa.Table, seed: int = 0) -> pa.Table:
@@ -136,17 +143,20 @@ class ClickModel(ABC):
         }
         table = check_table(pa.table(columns), "sessions", "pages")
         log = encode_sessions(table.append_column("sessions", pa.repeat(1, table.num_rows)))
-        draws = np.random.default_rng(seed).random(log.clicks.shape)
-        for position in range(log.clicks.shape[1]):
-            chance = self._click_given_earlier(log)[:, position]
-            log.clicks[:, position] = draws[:, position] < chance
-        starts = np.append(0, np.cumsum(lengths)).astype(np.int32)
-        clicks = pa.ListArray.from_arrays(pa.array(starts), pa.array(log.clicks[log.shown]))
+        draws = np.random.default_rng(seed).random(len(log.pair))
+        for block, rates in self._blocks(log):
+            for position in range(block.pair.shape[1]):
+                chance = self._click_given_earlier(block, *rates)[:, position]
+                block.clicks[:, position] = draws[block.at[:, position]] < chance
+            log.clicks[block.at[block.shown]] = block.clicks[block.shown]
+        clicks = pa.ListArray.from_arrays(
+            pa.array(log.starts.astype(np.int32)), pa.array(log.clicks)
+        )
         return table.set_column(table.column_names.index("clicks"), "clicks", clicks)
 
     def save(self, folder: Path) -> None:
         """Writes the fitted model into a folder: model.json, pairs.parquet, documents.parquet."""
-        numbers = {name: np.asarray(getattr(self, name)).tolist() for name in self.numbers}
+        numbers = {name: _as_json(np.asarray(getattr(self, name))) for name in self.numbers}
         rates: dict[str, PairRates] = {name: getattr(self, name) for name in self.rates}
         means = {name: rate.mean for name, rate in rates.items()}
         document = self.pairs_.documents
@@ -186,7 +196,7 @@ class ClickModel(ABC):
             document.astype(np.int64),
         )
         for name, value in saved["numbers"].items():
-            setattr(model, name, np.array(value) if isinstance(value, list) else value)
+            setattr(model, name, np.array(value, float) if isinstance(value, list) else value)
         for name, mean in saved["means"].items():
             of_pairs, of_documents = pairs[name].to_numpy(), documents[name].to_numpy()
             setattr(model, name, PairRates(of_pairs, of_documents, mean))
@@ -201,20 +211,35 @@ class ClickModel(ABC):
         """The relevance of each of `pairs_`, shape (pairs,)."""
 
     @abstractmethod
-    def _click(self, log: ClickLog) -> Array:
-        """P(click) at each position, not knowing other clicks; shape of `log.pair`."""
+    def _click(self, pages: PageBlock, *rates: Array) -> Array:
+        """P(click) at each position, not knowing other clicks; shape of `pages.pair`.
+
+        Args:
+            pages: of any log.
+            rates: those that `self.rates` names, of the document at each position; 0 beyond the
+                end of a page.
+        """
 
     @abstractmethod
-    def _click_given_earlier(self, log: ClickLog) -> Array:
+    def _click_given_earlier(self, pages: PageBlock, *rates: Array) -> Array:
         """P(click) at each position given the session's clicks at the positions before it."""
 
-    def _rate(self, rates: PairRates, log: ClickLog) -> Array:
-        """The rate at each position of another log; shape of `log.pair`, 0 beyond a page's end."""
-        known = rates.of(*self.pairs_.find(log.pairs))
-        return np.where(log.shown, known[log.pair], 0.0)
+    def _blocks(self, log: ClickLog) -> Iterator[tuple[PageBlock, list[Array]]]:
+        """The pages of another log, with the rates at each position."""
+        found = self.pairs_.find(log.pairs)
+        known = [getattr(self, name).of(*found) for name in self.rates]
+        for block in log.blocks():
+            yield block, [np.where(block.shown, rate[block.pair], 0.0) for rate in known]
 
 
 def _log_likelihood(chance: Array, log: ClickLog) -> Array:
-    """Natural log-likelihood of each click and non-click, 0 beyond a page's end."""
+    """Natural log-likelihood of each click and non-click."""
     with np.errstate(divide="ignore"):
-        return np.where(log.shown, np.log(np.where(log.clicks, chance, 1 - chance)), 0.0)
+        return np.log(np.where(log.clicks, chance, 1 - chance))
+
+
+def _as_json(numbers: Array) -> Any:
+    """Nested lists, with null for what is NaN."""
+    values = numbers.astype(object)
+    values[np.isnan(numbers)] = None
+    return values.tolist()

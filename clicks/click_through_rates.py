@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clicks.click_log import ClickLog
+from clicks.click_log import ClickLog, PageBlock
 from clicks.click_model import Array, ClickModel
 from clicks.shrinkage import PairRates, learn_prior
 
@@ -20,17 +20,17 @@ class GlobalCTR(ClickModel):
     rate_: float
 
     def _fit(self, log: ClickLog) -> None:
-        clicks, impressions = log.sessions @ log.clicks, log.sessions @ log.shown
-        self.rate_ = float((clicks.sum() + 1) / (impressions.sum() + 2))
+        known = log.trials()
+        self.rate_ = float((known.successes.sum() + 1) / (known.trials.sum() + 2))
 
     def _relevance(self) -> Array:
         return np.full(len(self.pairs_.query), self.rate_)
 
-    def _click(self, log: ClickLog) -> Array:
-        return np.where(log.shown, self.rate_, 0.0)
+    def _click(self, pages: PageBlock, *rates: Array) -> Array:
+        return np.where(pages.shown, self.rate_, 0.0)
 
-    def _click_given_earlier(self, log: ClickLog) -> Array:
-        return self._click(log)
+    def _click_given_earlier(self, pages: PageBlock, *rates: Array) -> Array:
+        return self._click(pages, *rates)
 
 
 class RankCTR(ClickModel):
@@ -49,18 +49,18 @@ class RankCTR(ClickModel):
     position_rates_: Array
 
     def _fit(self, log: ClickLog) -> None:
-        clicks, impressions = log.sessions @ log.clicks, log.sessions @ log.shown
-        self.position_rates_ = (clicks + 1) / (impressions + 2)
+        clicks = log.by_position(log.clicks.astype(np.float64))
+        self.position_rates_ = (clicks + 1) / (log.by_position() + 2)
 
     def _relevance(self) -> Array:
         return np.full(len(self.pairs_.query), self.position_rates_.mean())
 
-    def _click(self, log: ClickLog) -> Array:
-        position = np.minimum(np.arange(log.pair.shape[1]), len(self.position_rates_) - 1)
-        return np.where(log.shown, self.position_rates_[position], 0.0)
+    def _click(self, pages: PageBlock, *rates: Array) -> Array:
+        position = np.minimum(np.arange(pages.pair.shape[1]), len(self.position_rates_) - 1)
+        return np.where(pages.shown, self.position_rates_[position], 0.0)
 
-    def _click_given_earlier(self, log: ClickLog) -> Array:
-        return self._click(log)
+    def _click_given_earlier(self, pages: PageBlock, *rates: Array) -> Array:
+        return self._click(pages, *rates)
 
 
 class DocumentCTR(ClickModel):
@@ -76,14 +76,14 @@ class DocumentCTR(ClickModel):
     pair_rates_: PairRates
 
     def _fit(self, log: ClickLog) -> None:
-        known = log.trials(log.shown)
+        known = log.trials()
         self.pair_rates_ = learn_prior(known).rates(known)
 
     def _relevance(self) -> Array:
         return self.pair_rates_.pair
 
-    def _click(self, log: ClickLog) -> Array:
-        return self._rate(self.pair_rates_, log)
+    def _click(self, pages: PageBlock, *rates: Array) -> Array:
+        return rates[0]
 
-    def _click_given_earlier(self, log: ClickLog) -> Array:
-        return self._click(log)
+    def _click_given_earlier(self, pages: PageBlock, *rates: Array) -> Array:
+        return self._click(pages, *rates)

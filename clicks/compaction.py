@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clicks.string_bytes import one_array, surely_distinct
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS
-from corpus.table_checks import check_table
+from corpus.table_checks import check_table, refuse_where
 
 SEPARATOR = "\x1f"
 EXACT_BITS = 52  # as many clicks as one float64 tells apart
@@ -134,9 +134,27 @@ def check_sessions(sessions: pa.Table) -> pa.Table:
     sessions = check_table(sessions, "sessions", "sessions", check_keys=not distinct)
     if sessions.num_rows == 0:
         raise InputError("sessions: the table has no rows; clicks need at least one session")
+    if "sessions" in sessions.column_names:
+        sessions = _check_counts(sessions)
     if pc.sum(pc.list_value_length(sessions["doc_ids"])).as_py() == 0:
         raise InputError("sessions: doc_ids is empty in every row; no document was shown")
     return sessions
+
+
+def _check_counts(sessions: pa.Table) -> pa.Table:
+    """The table with its column `sessions`, how many each row stands for, as whole numbers."""
+    counts = sessions["sessions"]
+    try:
+        counts = counts.cast(pa.int64())
+    except pa.ArrowException as error:
+        raise InputError(
+            "sessions: column 'sessions' says how many sessions a row stands for; it is "
+            f"{counts.type} and cannot be read as int64 ({error}); give it another name if it is "
+            "something else"
+        ) from error
+    refuse_where(sessions, pc.is_null(counts), "sessions", "sessions", "is null")
+    refuse_where(sessions, pc.less(counts, 1), "sessions", "sessions", "is below 1")
+    return sessions.set_column(sessions.column_names.index("sessions"), "sessions", counts)
 
 
 def _has_distinct_ids(sessions: pa.Table) -> bool:
@@ -180,8 +198,10 @@ def _number_patterns(sessions: pa.Table) -> NDArray[np.int64]:
     for first in range(0, int(position.max(initial=0)) + 1, EXACT_BITS):
         inside = (position >= first) & (position < first + EXACT_BITS)
         bits = np.exp2(position[inside] - first)
-        part = np.bincount(session[inside], weights=bits, minlength=sessions.num_rows)
-        numbers = _number(numbers, part)
+        # Few pages are so long that there is more than one turn, and the others keep their number.
+        rows, row = np.unique(session[inside], return_inverse=True)
+        part = np.bincount(row, weights=bits, minlength=len(rows))
+        numbers[rows] = numbers.max() + 1 + _number(numbers[rows], part)
     return numbers
 
 
@@ -189,7 +209,8 @@ def _number(*columns: NDArray[Any]) -> NDArray[np.int64]:
     """Numbers the distinct rows of columns from 0, in order of first appearance."""
     numbers = np.zeros(len(columns[0]), dtype=np.int64)
     for column in columns:
-        codes, distinct = pd.factorize(column)
+        # A null is a value of its own, not -1, which would make the row that of another number.
+        codes, distinct = pd.factorize(column, use_na_sentinel=False)
         numbers, _ = pd.factorize(numbers * len(distinct) + codes)
     return np.asarray(numbers, dtype=np.int64)
 

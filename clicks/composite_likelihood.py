@@ -80,7 +80,10 @@ def fit_marginals(
 def _step(log: ClickLog, rates: Array, priors: list[RatePrior]) -> list[PairRates]:
     satisfaction = rates[1] if len(rates) > 1 else np.ones(1)
     counts = np.zeros((rates.shape[1], len(rates), 3))
-    _expect(*(log.parts, log.pair, log.clicks, log.sessions), rates[0], satisfaction, counts)
+    _expect(
+        *(log.parts, log.starts, log.pair, log.clicks, log.sessions, rates[0], satisfaction),
+        *(log.positions, counts),
+    )
     return [
         _improve(log, rate, prior, *np.ascontiguousarray(counts[:, number].T))
         for number, (rate, prior) in enumerate(zip(rates, priors, strict=True))
@@ -106,11 +109,13 @@ def _state(rates: list[PairRates]) -> Array:
 @njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _expect(
     parts: NDArray[np.int64],
+    starts: NDArray[np.int64],
     pair: NDArray[np.int32],
     clicks: NDArray[np.bool_],
     sessions: Array,
     attractiveness: Array,
     satisfaction: Array,
+    positions: int,
     counts: Array,
 ) -> None:
     """Adds up hits, tries and tries seen of each rate of each pair: shape (pairs, rates, 3).
@@ -124,18 +129,17 @@ def _expect(
     """
     satisfaction_step = np.int64(len(satisfaction) > 1)
     for part in prange(len(parts) - 1):
-        read = np.empty(pair.shape[1])
+        read = np.empty(positions)
         for row in range(parts[part], parts[part + 1]):
-            weight = sessions[row]
-            length, now = 0, 1.0
-            while length < pair.shape[1] and pair[row, length] >= 0:
-                number = pair[row, length]
-                read[length] = now
+            weight, first, now = sessions[row], starts[row], 1.0
+            length = starts[row + 1] - first
+            for position in range(length):
+                number = pair[first + position]
+                read[position] = now
                 now *= 1 - attractiveness[number] * satisfaction[number * satisfaction_step]
-                length += 1
             silent = reached = odds = 0.0
             for position in range(length - 1, -1, -1):
-                number = pair[row, position]
+                number = pair[first + position]
                 attractive = attractiveness[number]
                 satisfying = satisfaction[number * satisfaction_step]
                 click = read[position] * attractive
@@ -155,7 +159,7 @@ def _expect(
                 of_pair[0, 2] += (
                     weight * attractive * (1 - attractive) * odds * ((satisfying * stay) ** 2)
                 )
-                if clicks[row, position]:
+                if clicks[first + position]:
                     of_pair[0, 0] += weight * (hits + 1)
                     of_pair[0, 1] += weight * (tries + 1)
                     reached += 1

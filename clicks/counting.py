@@ -9,6 +9,7 @@ import ray
 import ray.data
 
 from clicks.compaction import distinct_sessions
+from clicks.contexts import check_context, read_schema
 from cluster import connect
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS
@@ -23,7 +24,8 @@ def count_sessions(folder: Path, by: str | None = None) -> pa.Table:
     compacted again. Only distinct sessions travel, and only they come to the caller.
 
     Args:
-        folder: parquet files with the columns of the table `sessions`, which every node reads.
+        folder: parquet files with the columns of the table `sessions`, which every node reads;
+            with a column `sessions`, each row stands for so many.
         by: a further column that sessions must share to be alike.
 
     Returns:
@@ -36,8 +38,12 @@ def count_sessions(folder: Path, by: str | None = None) -> pa.Table:
     files = sorted(str(path) for path in folder.glob("*.parquet"))
     if not files:
         raise InputError(f"{folder}: there is no parquet file in it")
+    if by is not None:
+        check_context(folder, by)
     connect()
     columns = [*SCHEMAS["sessions"].names, *([by] if by else [])]
+    if "sessions" in read_schema(Path(files[0])).names:
+        columns.append("sessions")
     compact = partial(distinct_sessions, by=by)
     try:
         counted = (

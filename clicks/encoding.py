@@ -1,4 +1,4 @@
-"""Numbers the documents of each query, and lays them out by session and position."""
+"""Numbers the documents of each query, and lays them out session by session."""
 
 from dataclasses import dataclass
 
@@ -48,13 +48,14 @@ class Numbered:
     Numbers are in the order of groups, and in a group in the order of first appearance.
 
     Attributes:
-        number: of the item at each position of each row, -1 beyond the row's end; int32, shape
-            (rows, positions).
+        starts: where the items of each row start, and those of the last row end.
+        number: of each item, row after row; int32, shape (items,).
         marked: whether it is marked, bool, same shape.
         texts: of each number.
         distinct: how many numbers each group has.
     """
 
+    starts: Places
     number: Numbers
     marked: NDArray[np.bool_]
     texts: pa.Array
@@ -90,9 +91,9 @@ def number_within(
     hashes = np.empty(before[-1], dtype=np.uint64)
     first = np.empty(before[-1], dtype=np.int64)
     distinct = np.zeros(len(starts) - 1, dtype=np.int64)
-    number = np.full((len(order), lengths.max()), np.int32(-1))
-    laid_out = np.zeros(number.shape, dtype=np.bool_)
-    target = np.arange(len(order)) if sort else order
+    number = np.empty(before[-1], dtype=np.int32)
+    laid_out = np.empty(before[-1], dtype=np.bool_)
+    target = before[place] if sort else items[:-1]
     text, parts, seed = string_bytes(texts), cut(starts), 0
     while True:
         _hash(place, before, items, *text, np.uint64(seed), hashes)
@@ -104,10 +105,10 @@ def number_within(
         base_of_place = np.repeat(base[:-1], np.diff(starts[parts]))
         unlike = _lay_out(
             *(place, items, *text, *string_bytes(found), base_of_place, marked),
-            *(place if sort else np.arange(len(order)), number, laid_out),
+            *(target, number, laid_out),
         )
         if unlike == 0:
-            return Numbered(number, laid_out, found, distinct)
+            return Numbered(before if sort else items, number, laid_out, found, distinct)
         seed += 1
 
 
@@ -164,7 +165,7 @@ def _number(
             while slots < 2 * (before[starts[group + 1]] - before[starts[group]]):
                 slots *= 2
             for place in range(starts[group], starts[group + 1]):
-                row = target[place]
+                to = target[order[place]] - before[place]
                 for at in range(before[place], before[place + 1]):
                     key = hashes[at]
                     slot = np.int64(key & np.uint64(slots - 1))
@@ -176,7 +177,7 @@ def _number(
                         holds[slot], keys[slot] = count, key
                         first[room + count] = items[order[place]] + at - before[place]
                         count += 1
-                    number[row, at - before[place]] = holds[slot]
+                    number[to + at] = holds[slot]
             distinct[group] = count - base
 
 
@@ -200,11 +201,11 @@ def _lay_out(
     unlike = 0
     for row in prange(len(place)):
         to, base, first = target[row], base_of_place[place[row]], items[row]
-        for position in range(items[row + 1] - first):
-            found = base + np.int64(number[to, position])
-            number[to, position] = found
-            laid_out[to, position] = marked[first + position]
-            start, end = text_starts[first + position], text_starts[first + position + 1]
+        for item in range(items[row + 1] - first):
+            found = base + np.int64(number[to + item])
+            number[to + item] = found
+            laid_out[to + item] = marked[first + item]
+            start, end = text_starts[first + item], text_starts[first + item + 1]
             known, known_end = known_starts[found], known_starts[found + 1]
             alike = end - start == known_end - known and same_bytes(
                 text, words, start, end, known_text, known_words, known

@@ -7,13 +7,17 @@ from numba import njit
 from numpy.typing import NDArray
 
 from clicks.click_log import ClickLog
+from clicks.identification import Identified
 from clicks.pair_counts import PairCounts, count_places
 from clicks.shrinkage import Array
 
-# Examination is learned from the pairs with the most impressions, at least so many. Which pairs
-# they are does not depend on clicks, so that this loses precision, but does not bias; the pairs
-# that are left out have few impressions each, which say little of examination.
+# Examination is learned from the pairs with the most impressions, so many and all with as many;
+# and from further ones, as many at a time, until every place has half of its impressions, or so
+# many, of pairs that link it to others. Which pairs they are does not depend on how much they are
+# clicked, so that this loses precision, but does not bias.
 MOST_PAIRS = 25_000
+ENOUGH_IMPRESSIONS = 50_000
+CHOSEN, LINKED = 1, 2  # bits of the kind of a pair
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,13 @@ class Evidence:
         clicks: of a pair, shape (evidence,).
         impressions: likewise.
         pairs: how many have these counts.
-        place: of each row, int32; places that occur are numbered from 1, and 0 is the first place.
+        place: of each row, int32; the places that the log tells of are numbered from 1, and 0 is
+            the first place.
         non_clicks: of each row.
-        place_clicks: of all pairs, by place that occurs.
+        place_clicks: of all chosen pairs, by place that the log tells of.
         place_impressions: likewise.
-        occurring: which places these are.
+        chosen: the pairs that were chosen.
+        number: which evidence each of them is.
     """
 
     first: NDArray[np.int64]
@@ -44,56 +50,95 @@ class Evidence:
     non_clicks: Array
     place_clicks: Array
     place_impressions: Array
-    occurring: NDArray[np.int64]
+    chosen: NDArray[np.int64]
+    number: NDArray[np.int64]
 
 
 def gather_evidence(
-    log: ClickLog, counts: PairCounts, place: NDArray[np.int32], places: int
+    log: ClickLog, counts: PairCounts, place: NDArray[np.int32], identified: Identified
 ) -> Evidence:
-    """The evidence of the pairs that are shown most.
+    """The evidence of the pairs that tell most of the places that the log tells of.
 
     Args:
         log: the sessions.
         counts: of it.
-        place: of each position, from 0, shape of `log.pair`.
-        places: how many there are.
+        place: of each result, from 0, shape of `log.pair`.
+        identified: what the log tells.
     """
-    impressions = counts.pair_impressions
-    if len(impressions) > MOST_PAIRS:
-        least = np.partition(impressions, -MOST_PAIRS)[-MOST_PAIRS]
-    else:
-        least = 0.0
-    chosen = impressions >= least
-    place_clicks, place_impressions = count_places(log, place, places, chosen)
-    # Only places that occur are worked on: few of the many that long pages could have.
-    occurring = np.union1d(0, np.flatnonzero(place_impressions))
-    number = np.zeros(places, dtype=np.int32)
-    number[occurring] = np.arange(len(occurring))
+    told, places = identified.places, len(identified.places)
+    clicks, impressions = counts.pair_clicks, counts.pair_impressions
+    if not told.all():
+        of_told = log.trials(told[place])
+        clicks, impressions = of_told.successes, of_told.trials
+    chosen, place_clicks, place_impressions = _choose(log, place, identified, impressions)
     pairs = np.flatnonzero(chosen)
     # Evidence is told apart by a random 64-bit number for each click, and each place's non-click.
     random = np.random.default_rng(0).integers(1, 2**63, places + 1, np.uint64)
+    random[:-1][~told] = 0
     key = _keys(
-        *(pairs, counts.first, counts.last, counts.pair_clicks),
-        *(counts.place, counts.non_clicks, random),
+        *(pairs, counts.first, counts.last, clicks, counts.place, counts.non_clicks, random)
     )
-    _, example, multiplicity = np.unique(key, return_index=True, return_counts=True)
+    _, example, kind, multiplicity = np.unique(
+        key, return_index=True, return_inverse=True, return_counts=True
+    )
     example = pairs[example]
     first, last = counts.first[example], counts.last[example]
     row = np.repeat(first - np.append(0, np.cumsum(last - first)[:-1]), last - first)
     row += np.arange(len(row))
     ends = np.cumsum(last - first)
+    if not told.all():
+        kept = told[counts.place[row]]
+        ends = np.append(0, np.cumsum(kept))[ends]
+        row = row[kept]
     return Evidence(
-        first=ends - (last - first),
+        first=np.append(0, ends[:-1]),
         last=ends,
-        clicks=counts.pair_clicks[example],
+        clicks=clicks[example],
         impressions=impressions[example],
         pairs=multiplicity.astype(np.float64),
-        place=number[counts.place[row]],
+        place=(np.cumsum(told, dtype=np.int32) - 1)[counts.place[row]],
         non_clicks=counts.non_clicks[row],
-        place_clicks=place_clicks[occurring],
-        place_impressions=place_impressions[occurring],
-        occurring=occurring,
+        place_clicks=place_clicks[told],
+        place_impressions=place_impressions[told],
+        chosen=pairs,
+        number=kind,
     )
+
+
+def _choose(
+    log: ClickLog, place: NDArray[np.int32], identified: Identified, impressions: Array
+) -> tuple[NDArray[np.bool_], Array, Array]:
+    """The pairs to learn from, and their clicks and impressions by place.
+
+    Args:
+        log: the sessions.
+        place: of each result.
+        identified: what the log tells.
+        impressions: of each pair at the places that the log tells of.
+    """
+    told = identified.places
+    linked = np.where(identified.pairs, np.uint8(LINKED), np.uint8(0))
+    chosen = _most(impressions)
+    while True:
+        kind = np.asarray(linked | chosen, dtype=np.uint8)
+        clicks, shown = count_places(log, place, len(told), kind, CHOSEN + LINKED + 1)
+        of_linked = shown[LINKED | CHOSEN]
+        enough = np.minimum((of_linked + shown[LINKED]) / 2, ENOUGH_IMPRESSIONS)
+        short = told & (of_linked < enough)
+        if not short.any():
+            taken = [CHOSEN, CHOSEN | LINKED]
+            return chosen, clicks[taken].sum(axis=0), shown[taken].sum(axis=0)
+        further = log.trials(short[place]).trials
+        further[chosen | ~identified.pairs] = 0
+        chosen |= _most(further)
+
+
+def _most(impressions: Array) -> NDArray[np.bool_]:
+    """The pairs with the most impressions, 25,000 and all with as many."""
+    least = 0.0
+    if len(impressions) > MOST_PAIRS:
+        least = np.partition(impressions, -MOST_PAIRS)[-MOST_PAIRS]
+    return (impressions >= least) & (impressions > 0)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from clicks.click_log import ClickLog
 from clicks.click_model import ClickModel
-from clicks.evidence import gather_evidence
-from clicks.marginal import learn_examination
-from clicks.pair_counts import PairCounts, count_pairs
+from clicks.evidence import Evidence, gather_evidence
+from clicks.identification import Identified, identify_places
+from clicks.marginal import Spread, learn_examination
+from clicks.pair_counts import PairCounts, count_pairs, count_places
 from clicks.shrinkage import FIRST_TO_LEARN_FROM, Array, PairRates, RatePrior, Trials, learn_prior
 from corpus.errors import InputError
 
@@ -23,16 +24,48 @@ class Examination:
     """What the fit of `examine` found.
 
     Attributes:
-        places: P(examined) of each place, float64 in (0, 1], shape (places,).
-        attractiveness: of each pair.
+        places: P(examined) of each place, float64 in (0, 1], shape (places,); NaN where the log
+            does not tell it.
+        assumed: the same, but where the log does not tell it, what it would be if documents there
+            were as attractive as those of all places.
+        attractiveness: of each pair, with what is assumed.
         iterations: of EM.
         converged: whether it ended by the tolerance.
     """
 
     places: Array
+    assumed: Array
     attractiveness: PairRates
     iterations: int
     converged: bool
+
+
+@dataclass(frozen=True)
+class LearnedPlaces:
+    """How much places are examined, and what that was learned from.
+
+    Attributes:
+        counts: of pairs.
+        identified: what the log tells.
+        evidence: the counts that it was learned from.
+        spread: what was found: of the places that the log tells of.
+        iterations: of EM.
+        converged: whether it ended by the tolerance.
+    """
+
+    counts: PairCounts
+    identified: Identified
+    evidence: Evidence
+    spread: Spread
+    iterations: int
+    converged: bool
+
+    @property
+    def places(self) -> Array:
+        """P(examined) of each place, NaN where the log does not tell it."""
+        places = np.full(len(self.identified.places), np.nan)
+        places[self.identified.places] = self.spread.places
+        return places
 
 
 def check_fitting(max_iterations: int, tolerance: float) -> tuple[int, float]:
@@ -67,20 +100,38 @@ def examine(
     impression more than the log, and the distribution of attractiveness one document more,
     spread over the levels evenly (Jeffreys' prior, Beta(1/2, 1/2)).
 
+    Places that no chain of clicked pairs links to the first one, and places that nobody clicks,
+    have no part in that (`clicks.identification`).
+
     Args:
         log: the sessions.
-        place: where each position is, from 0, shape of `log.pair`; beyond a page's end, any.
-        places: how many places there are; those of no observation get examination 1/2.
+        place: where each result is, from 0, shape of `log.pair`.
+        places: how many places there are.
         max_iterations: of EM, at the most.
         tolerance: end when an iteration gains less log-likelihood, an impression's mean.
     """
+    found = learn_places(log, place, places, max_iterations, tolerance)
+    assumed = found.places
+    if (untold := ~found.identified.places).any():
+        every_pair = np.zeros(len(log.pairs.query), dtype=np.uint8)
+        [clicks], [impressions] = count_places(log, place, places, every_pair, 1)
+        rate = (clicks + 1) / (impressions + 2) / found.spread.mean
+        assumed[untold] = np.clip(rate[untold], 0.02, 0.98)
+    attractiveness = _attractiveness(log, found.counts, assumed)
+    return Examination(found.places, assumed, attractiveness, found.iterations, found.converged)
+
+
+def learn_places(
+    log: ClickLog, place: NDArray[np.int32], places: int, max_iterations: int, tolerance: float
+) -> LearnedPlaces:
+    """The part of `examine` that learns how much places are examined."""
     counts = count_pairs(log, place, places)
-    evidence = gather_evidence(log, counts, place, places)
-    found, iterations, converged = learn_examination(evidence, max_iterations, tolerance)
-    examination = np.full(places, 0.5)
-    examination[evidence.occurring] = found
-    attractiveness = _attractiveness(log, counts, examination)
-    return Examination(examination, attractiveness, iterations, converged)
+    identified = identify_places(log, place, places, counts.pair_clicks)
+    evidence = gather_evidence(log, counts, place, identified)
+    return LearnedPlaces(
+        *(counts, identified, evidence),
+        *learn_examination(evidence, max_iterations, tolerance),
+    )
 
 
 def _attractiveness(log: ClickLog, counts: PairCounts, examination: Array) -> PairRates:
@@ -125,9 +176,10 @@ def _examine_non_clicks(
 class ExaminationModel(ClickModel):
     """What models share in which a click is an examined place and an attractive document."""
 
-    numbers = ("examination_",)
+    numbers = ("examination_", "assumed_examination_")
     rates = ("attractiveness_",)
     examination_: Array
+    assumed_examination_: Array
     attractiveness_: PairRates
     iterations_: int
     converged_: bool
@@ -143,15 +195,22 @@ class ExaminationModel(ClickModel):
 
     @abstractmethod
     def _places(self, log: ClickLog) -> tuple[NDArray[np.int32], tuple[int, ...]]:
-        """The place of each position, shape of `log.pair`, and the shape of `examination_`."""
+        """The place of each result, shape of `log.pair`, and the shape of `examination_`."""
 
     def _fit(self, log: ClickLog) -> None:
         place, shape = self._places(log)
         count = int(np.prod(shape))
         found = examine(log, place, count, self.max_iterations, self.tolerance)
         self.examination_ = found.places.reshape(shape)
+        self.assumed_examination_ = found.assumed.reshape(shape)
         self.attractiveness_ = found.attractiveness
         self.iterations_, self.converged_ = found.iterations, found.converged
+
+    @property
+    def untold(self) -> NDArray[np.int64]:
+        """The positions, from 1, of which the log tells no examination."""
+        unknown = np.isnan(self.examination_)
+        return np.flatnonzero(unknown.reshape(len(unknown), -1).all(axis=1)) + 1
 
     def _relevance(self) -> Array:
         return self.attractiveness_.pair

@@ -40,26 +40,24 @@ class KnownReads:
     Attributes:
         reads: of what was read for sure, with all clicks.
         last: position of the last click, or -1, shape (rows,).
-        length: of each page, shape (rows,).
     """
 
     reads: Reads
-    last: NDArray[np.int32]
-    length: NDArray[np.int32]
+    last: NDArray[np.int64]
 
 
 def find_known_reads(log: ClickLog) -> KnownReads:
     """Reads of which nothing is hidden, and where that ends."""
-    parts, pairs, (rows, positions) = len(log.parts) - 1, len(log.pairs.query), log.pair.shape
-    last, length = np.empty(rows, dtype=np.int32), np.empty(rows, dtype=np.int32)
+    parts, pairs, positions = len(log.parts) - 1, len(log.pairs.query), log.positions
+    last = np.empty(len(log.sessions), dtype=np.int64)
     of_pairs = np.zeros((3, pairs))
     of_positions = np.zeros((parts, 2, positions))
     skips = np.zeros((parts, 2))
     _find(
-        *(log.parts, log.pair, log.clicks, log.sessions, last, length),
+        *(log.parts, log.starts, log.pair, log.clicks, log.sessions, last),
         *(*of_pairs, of_positions, skips),
     )
-    return KnownReads(Reads(*of_pairs, *of_positions.sum(axis=0), *skips.sum(axis=0)), last, length)
+    return KnownReads(Reads(*of_pairs, *of_positions.sum(axis=0), *skips.sum(axis=0)), last)
 
 
 def expect_reads(
@@ -79,10 +77,10 @@ def expect_reads(
     """
     sure, parts = known.reads, len(log.parts) - 1
     of_pairs, went_on = sure.of_pairs.copy(), sure.went_on.copy()
-    position_went_on = np.zeros((parts, log.pair.shape[1]))
+    position_went_on = np.zeros((parts, log.positions))
     skips = np.zeros((parts, 2))
     _expect(
-        *(log.parts, log.pair, log.sessions, known.last, known.length),
+        *(log.parts, log.starts, log.pair, log.sessions, known.last),
         *(rate, after_skip, after_click, of_pairs, went_on, position_went_on, skips),
     )
     skips_in_all, skips_went_on = skips.sum(axis=0)
@@ -99,11 +97,11 @@ def expect_reads(
 @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
 def _find(
     parts: NDArray[np.int64],
+    starts: NDArray[np.int64],
     pair: NDArray[np.int32],
     clicks: NDArray[np.bool_],
     sessions: Array,
-    last: NDArray[np.int32],
-    length: NDArray[np.int32],
+    last: NDArray[np.int64],
     reads: Array,
     pair_clicks: Array,
     went_on: Array,
@@ -112,19 +110,18 @@ def _find(
 ) -> None:
     for part in prange(len(parts) - 1):
         for row in range(parts[part], parts[part + 1]):
-            last[row], end = -1, 0
-            while end < pair.shape[1] and pair[row, end] >= 0:
-                if clicks[row, end]:
-                    last[row] = end
-                end += 1
-            length[row] = end
+            first, last[row] = starts[row], -1
+            end = starts[row + 1] - first
+            for position in range(end):
+                if clicks[first + position]:
+                    last[row] = position
             for position in range(last[row] + 1):
-                number = pair[row, position]
+                number = pair[first + position]
                 reads[number] += sessions[row]
                 if position == end - 1:
                     break
                 on = sessions[row] if position < last[row] else 0.0
-                if clicks[row, position]:
+                if clicks[first + position]:
                     pair_clicks[number] += sessions[row]
                     went_on[number] += on
                     of_positions[part, 0, position] += sessions[row]
@@ -137,10 +134,10 @@ def _find(
 @njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _expect(
     parts: NDArray[np.int64],
+    starts: NDArray[np.int64],
     pair: NDArray[np.int32],
     sessions: Array,
-    last: NDArray[np.int32],
-    length: NDArray[np.int32],
+    last: NDArray[np.int64],
     rate: Array,
     after_skip: float,
     after_click: Array,
@@ -153,29 +150,30 @@ def _expect(
     pair_step = np.int64(after_click.shape[0] > 1)
     position_step = np.int64(after_click.shape[1] > 1)
     for part in prange(len(parts) - 1):
-        go_on = np.empty(pair.shape[1])
+        go_on = np.empty(position_went_on.shape[1])
         skipped = skipped_on = 0.0
         for row in range(parts[part], parts[part + 1]):
-            first, end = last[row] + 1, length[row]
+            start, first = starts[row], last[row] + 1
+            end = starts[row + 1] - start
             if first == end:
                 continue
-            silence = 1 - rate[pair[row, end - 1]]  # P(no click from here on | it is read)
+            silence = 1 - rate[pair[start + end - 1]]  # P(no click from here on | it is read)
             for position in range(end - 2, first - 1, -1):
                 reached = after_skip * silence
                 silent = 1 - after_skip + reached
                 go_on[position] = reached / silent
-                silence = (1 - rate[pair[row, position]]) * silent
+                silence = (1 - rate[pair[start + position]]) * silent
             read = sessions[row]
             if first > 0:
-                clicked = pair[row, first - 1]
+                clicked = pair[start + first - 1]
                 on = after_click[clicked * pair_step, (first - 1) * position_step]
                 read *= on * silence / (1 - on + on * silence)
                 went_on[clicked] += read
                 position_went_on[part, first - 1] += read
             for position in range(first, end - 1):
-                of_pairs[pair[row, position]] += read
+                of_pairs[pair[start + position]] += read
                 skipped += read
                 read *= go_on[position]
                 skipped_on += read
-            of_pairs[pair[row, end - 1]] += read
+            of_pairs[pair[start + end - 1]] += read
         skips[part, 0], skips[part, 1] = skipped, skipped_on

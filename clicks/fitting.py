@@ -6,22 +6,27 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from clicks.cascade import CascadeModel, DependentClickModel
 from clicks.click_chain import ClickChainModel
-from clicks.click_labels import inverse_propensity_labels, relevance_labels
+from clicks.click_labels import average_labels, inverse_propensity_labels, relevance_labels
+from clicks.click_log import read_click_log
 from clicks.click_model import ClickModel
 from clicks.click_through_rates import DocumentCTR, GlobalCTR, RankCTR
 from clicks.compaction import distinct_sessions
+from clicks.contexts import check_context, split_by_context
 from clicks.counting import count_sessions
 from clicks.dynamic_bayesian import DynamicBayesianNetwork, SimplifiedDynamicBayesianNetwork
+from clicks.examination import ExaminationModel
+from clicks.harvesting import LEAST_OVERLAP
 from clicks.position_based import PositionBasedModel
 from clicks.propensities import (
-    LEAST_OVERLAP,
+    Estimate,
     PropensityMethod,
-    estimate_propensities,
+    estimate,
+    name_positions,
     plot_propensities,
+    tabulate,
 )
 from clicks.user_browsing import UserBrowsingModel
 from corpus.errors import InputError
@@ -29,6 +34,7 @@ from corpus.output_folder import begin_output, finish_output
 from corpus.schemas import empty_table
 from corpus.tables import read_table, table_path, write_parquet, write_table
 
+MOST_SHOWN = 20  # propensities, in the terminal
 Labels = Literal[
     "ipw",
     "DocumentCTR",
@@ -64,7 +70,7 @@ def fit_clicks(
     propensity: PropensityMethod = "em",
     context: str | None = None,
     max_weight: float = 20.0,
-    resamples: int = 20,
+    resamples: int = 200,
     resume: bool = False,
 ) -> None:
     """Learns how much each position is examined, and writes click labels freed of that bias.
@@ -76,14 +82,16 @@ def fit_clicks(
     Args:
         collection: the folder of the collection; it must hold sessions.
         output: the folder to write: click_labels.parquet (query_id, doc_id, relevance,
-            impressions, clicks, model), propensities.parquet and propensities.svg; of a click
-            model, also the folder click_model.
+            impressions, clicks, model), propensities.parquet (null where the log does not tell a
+            propensity) and propensities.svg; of a click model, also the folder click_model, with
+            a folder 1, 2 and so on for each context.
         labels: "ipw", clicks weighted by inverse propensity, or the name of a click model, whose
             relevance is the label.
         propensity: how propensities are estimated: em (a position-based model), all_pairs,
             adjacent_chain or pivot_one (intervention harvesting).
-        context: a column of the sessions, such as the device, that each has propensities of
-            its own by.
+        context: a column of the sessions, such as the device, by which each context has
+            propensities, or a click model, of its own; a pair's label is the mean of its contexts'
+            by impressions. Sessions in which it is null are set aside and counted.
         max_weight: the most that one click can weigh, at least 1. With 20, positions examined
             less than 1 time in 20 count as examined 1 time in 20.
         resamples: of queries, for the intervals of the propensities; 0 for none.
@@ -98,14 +106,20 @@ def fit_clicks(
     if resamples < 0:
         raise InputError(f"resamples must be at least 0, not {resamples}")
     path = table_path(collection, "sessions")
+    if context is not None:
+        check_context(path, context)
     sessions = _read_sessions(collection, path, context)
     if sessions.num_rows == 0:
         raise InputError(
             f"{path}: there are no sessions to learn from; add the click log to the collection, or "
             "simulate clicks when preparing it"
         )
-    if context is not None and context not in sessions.column_names:
-        raise InputError(f"{path}: there is no column {context!r} to tell contexts by")
+    parts = {"all": sessions} if context is None else split_by_context(sessions, context, path)
+    found = {name: estimate(read_click_log(part), propensity) for name, part in parts.items()}
+    for name, estimated in found.items():
+        _print_propensities(name, estimated)
+    if labels == "ipw":
+        _refuse_unknown(list(found.values()), propensity, path)
     settings = {
         "collection": collection,
         "labels": labels,
@@ -117,37 +131,33 @@ def fit_clicks(
     if not begin_output(output, "fit_clicks", settings, resume):
         print(f"{output}: already finished")
         return
-    parts = _by_context(sessions, context)
-    tables = [estimate_propensities(part, propensity, resamples) for part in parts.values()]
-    propensities = pa.concat_tables(
-        [
-            table
-            if context is None
-            else table.append_column("context", pa.repeat(name, len(table)))
-            for name, table in zip(parts, tables, strict=True)
-        ]
-    )
+    tables = []
+    for name, estimated in found.items():
+        table = tabulate(estimated, resamples)
+        if context is not None:
+            table = table.append_column("context", pa.repeat(name, len(table)))
+        tables.append(table)
+    propensities = pa.concat_tables(tables)
     write_parquet(propensities, output / "propensities.parquet")
     plot_propensities(propensities).savefig(output / "propensities.svg")
-    for name, table in zip(parts, tables, strict=True):
-        _print_propensities(name, table)
     if labels == "ipw":
-        made = inverse_propensity_labels(
-            [
-                (part, _known(table, path))
-                for part, table in zip(parts.values(), tables, strict=True)
-            ],
-            max_weight,
-            propensity,
-        )
+        # Estimates from few pairs can be above that of the first position, which is always seen.
+        known = [np.minimum(estimated.propensity, 1.0) for estimated in found.values()]
+        weighed = list(zip(parts.values(), known, strict=True))
+        made = inverse_propensity_labels(weighed, max_weight, propensity)
     else:
-        model = CLICK_MODELS[labels]().fit(sessions)
-        model.save(output / "click_model")
-        print(f"{labels}: perplexity {model.perplexity(sessions):.4f} on its own log")
-        made = relevance_labels(model, sessions)
+        made = average_labels(
+            [
+                _fit_model(
+                    *(labels, name, part),
+                    output / "click_model" / ("" if context is None else str(number)),
+                )
+                for number, (name, part) in enumerate(parts.items(), 1)
+            ]
+        )
     write_table(made, output, "click_labels")
     finish_output(output)
-    distinct = distinct_sessions(sessions)
+    distinct = distinct_sessions(pa.concat_tables(parts.values()))
     count = pc.sum(distinct["sessions"]).as_py()
     print(
         f"{count:,} sessions, {distinct.num_rows:,} distinct "
@@ -162,36 +172,53 @@ def _read_sessions(collection: Path, path: Path, context: str | None) -> pa.Tabl
     return read_table(collection, "sessions") if path.exists() else empty_table("sessions")
 
 
-def _by_context(sessions: pa.Table, context: str | None) -> dict[str, pa.Table]:
-    """The sessions of each context, by its name; of all, where there is no context."""
-    if context is None:
-        return {"all": sessions}
-    values = pc.unique(sessions[context]).sort()
-    return {str(value): sessions.filter(pc.equal(sessions[context], value)) for value in values}
-
-
-def _known(propensities: pa.Table, path: Path) -> NDArray[np.float64]:
-    unknown = propensities.filter(pc.is_null(propensities["propensity"]))
-    if unknown.num_rows:
-        positions = ", ".join(map(str, unknown["position"].to_pylist()))
+def _refuse_unknown(found: list[Estimate], method: PropensityMethod, path: Path) -> None:
+    """Refuses a log of which no click below the first position could be weighed."""
+    unknown = np.unique(np.concatenate([estimated.unknown for estimated in found]))
+    below = sum(int(estimated.clicks[1:].sum()) for estimated in found)
+    lost = sum(int(estimated.clicks[estimated.unknown - 1].sum()) for estimated in found)
+    if below and lost == below:
+        other = "" if method == "em" else "propensity em, "
         raise InputError(
-            f"{path}: too few pairs are shown both at position {positions} and at others to tell "
-            "its propensity; take propensity em, or a log in which documents change places"
+            f"{path}: too few pairs are shown and clicked both at position "
+            f"{name_positions(unknown)} and at others to tell its propensity; take {other}labels "
+            "DocumentCTR, or a log in which documents change places"
         )
-    # Estimates from few pairs can be above that of the first position, which is always examined.
-    return np.minimum(propensities["propensity"].to_numpy(), 1.0)
 
 
-def _print_propensities(context: str, propensities: pa.Table) -> None:
+def _print_propensities(context: str, found: Estimate) -> None:
     shown = [
-        "unknown" if row["propensity"] is None else f"{row['propensity']:.2f}"
-        for row in propensities.to_pylist()
+        "unknown" if np.isnan(propensity) else f"{propensity:.2f}"
+        for propensity in found.propensity[:MOST_SHOWN]
     ]
-    linked = propensities["linked_pairs"].to_pylist()
-    print(f"propensities of {context} sessions: {' '.join(shown)}")
-    if min(linked) < LEAST_OVERLAP:
-        few = [str(position) for position, pairs in enumerate(linked, 1) if pairs < LEAST_OVERLAP]
+    more = " ..." if len(found.propensity) > MOST_SHOWN else ""
+    print(f"propensities of {context} sessions: {' '.join(shown)}{more}")
+    if len(found.unknown):
+        at = found.unknown - 1
         print(
-            f"  at position {', '.join(few)} fewer than {LEAST_OVERLAP} pairs are also shown "
+            f"  the log does not tell that of position {name_positions(found.unknown)}: no pairs "
+            "that were clicked there link it to the first one, or too few; its "
+            f"{found.impressions[at].sum():,} impressions and {found.clicks[at].sum():,} clicks "
+            "cannot be weighted by inverse propensity"
+        )
+    known = ~np.isnan(found.propensity)
+    few = np.flatnonzero(known & (found.linked_pairs < LEAST_OVERLAP)) + 1
+    if len(few) and known[1:].any():
+        print(
+            f"  at position {name_positions(few)} fewer than {LEAST_OVERLAP} pairs are also shown "
             "elsewhere: what is said of it rests on the model, not on the log"
         )
+
+
+def _fit_model(labels: str, context: str, sessions: pa.Table, folder: Path) -> pa.Table:
+    """Fits a click model, saves it, and makes labels of its relevance."""
+    model = CLICK_MODELS[labels]().fit(sessions)
+    model.save(folder)
+    perplexity = model.perplexity(sessions)
+    print(f"{labels} of {context} sessions: perplexity {perplexity:.4f} on its own log")
+    if isinstance(model, ExaminationModel) and len(model.untold):
+        print(
+            f"  the log does not tell how much position {name_positions(model.untold)} is "
+            "examined: documents there are taken to be as attractive as all others, on average"
+        )
+    return relevance_labels(model, sessions)

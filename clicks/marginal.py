@@ -36,12 +36,17 @@ class Spread:
     """How much each place is examined, and how attractiveness spreads.
 
     Attributes:
-        places: P(examined) of each place that occurs, 1 at the first; shape (places,).
+        places: P(examined) of each place of the evidence, 1 at the first; shape (places,).
         weights: of each of the finest levels, summing to 1.
     """
 
     places: Array
     weights: Array
+
+    @property
+    def mean(self) -> float:
+        """Of attractiveness."""
+        return float(self.weights @ LEVELS[-FINEST:])
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,8 @@ class Expected:
 
 
 def learn_examination(
-    evidence: Evidence, max_iterations: int, tolerance: float
-) -> tuple[Array, int, bool]:
+    evidence: Evidence, max_iterations: int, tolerance: float, start: Spread | None = None
+) -> tuple[Spread, int, bool]:
     """Maximises the marginal likelihood of the counts.
 
     Hidden is the level of each pair; an iteration of EM finds the chances of all levels of all
@@ -73,15 +78,14 @@ def learn_examination(
         evidence: the counts.
         max_iterations: at the most.
         tolerance: end when an iteration gains less log-likelihood, an impression's mean.
+        start: where to start from; without, as if all places showed equally attractive documents.
 
     Returns:
-        P(examined) of each place that occurs, the number of iterations, and whether they ended by
-        the tolerance.
+        The spread, the number of iterations, and whether they ended by the tolerance.
     """
-    # As if all places showed equally attractive documents.
     rates = (evidence.place_clicks + 1) / (evidence.place_impressions + 2)
     places = np.append(1.0, np.clip(rates[1:] / rates[0], 0.02, 0.98))
-    spread = Spread(places, np.full(FINEST, 1 / FINEST))
+    spread = start or Spread(places, np.full(FINEST, 1 / FINEST))
     impressions, grids = evidence.place_impressions.sum(), grids_of(evidence)
     extrapolation = Extrapolation(np.append(np.ones(len(places) - 1), np.full(FINEST, 1 / FINEST)))
     likelihood, kept = -np.inf, spread
@@ -93,11 +97,11 @@ def learn_examination(
             extrapolation.forget()
             continue
         if gain < tolerance:
-            return spread.places, iteration, True
+            return spread, iteration, True
         likelihood = expected.likelihood / impressions
         kept = maximise(expected, spread, evidence)
         spread = _spread(extrapolation.onward(_state(spread), _state(kept)))
-    return spread.places, max_iterations, False
+    return spread, max_iterations, False
 
 
 def grids_of(evidence: Evidence) -> Grids:

@@ -36,18 +36,21 @@ def count_pairs(log: ClickLog, place: NDArray[np.int32], places: int) -> PairCou
 
     Args:
         log: the sessions.
-        place: of each position, from 0, shape of `log.pair`.
+        place: of each result, from 0, shape of `log.pair`.
         places: how many there are.
     """
     pairs = len(log.pairs.query)
     shown = np.zeros(pairs, dtype=np.int64)
     of_pairs = np.zeros((2, pairs))
-    _sum(log.parts, log.pair, log.clicks, log.sessions, shown, of_pairs)
+    _sum(log.parts, log.starts, log.pair, log.clicks, log.sessions, shown, of_pairs)
     first = np.append(0, np.cumsum(shown))
     last = first[:-1].copy()
     rows = np.empty(first[-1], dtype=np.int32)
     non_clicks = np.empty(first[-1])
-    _collect(log.parts, log.pair, log.clicks, log.sessions, place, last, rows, non_clicks)
+    _collect(
+        *(log.parts, log.starts, log.pair, log.clicks, log.sessions),
+        *(place, last, rows, non_clicks),
+    )
     _merge(first, last, places, rows, non_clicks)
     return PairCounts(
         pair_clicks=of_pairs[1],
@@ -60,11 +63,13 @@ def count_pairs(log: ClickLog, place: NDArray[np.int32], places: int) -> PairCou
 
 
 def count_places(
-    log: ClickLog, place: NDArray[np.int32], places: int, chosen: NDArray[np.bool_]
+    log: ClickLog, place: NDArray[np.int32], places: int, kind: NDArray[np.uint8], kinds: int
 ) -> tuple[Array, Array]:
-    """Clicks and impressions of each place, of the pairs that are chosen; shape (places,)."""
-    of_places = np.zeros((len(log.parts) - 1, 2, places))
-    _sum_places(log.parts, log.pair, log.clicks, log.sessions, place, chosen, of_places)
+    """Clicks and impressions of each place, of pairs of each kind; shape (kinds, places)."""
+    of_places = np.zeros((len(log.parts) - 1, 2, kinds, places))
+    _sum_places(
+        *(log.parts, log.starts, log.pair, log.clicks, log.sessions, place, kind, of_places)
+    )
     impressions, clicks = of_places.sum(axis=0)
     return clicks, impressions
 
@@ -72,29 +77,28 @@ def count_places(
 @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
 def _sum_places(
     parts: NDArray[np.int64],
+    starts: NDArray[np.int64],
     pair: NDArray[np.int32],
     clicks: NDArray[np.bool_],
     sessions: Array,
     place: NDArray[np.int32],
-    chosen: NDArray[np.bool_],
+    kind: NDArray[np.uint8],
     of_places: Array,
 ) -> None:
     for part in prange(len(parts) - 1):
         sums = of_places[part]
         for row in range(parts[part], parts[part + 1]):
-            for position in range(pair.shape[1]):
-                number = pair[row, position]
-                if number < 0:
-                    break
-                if chosen[number]:
-                    sums[0, place[row, position]] += sessions[row]
-                    if clicks[row, position]:
-                        sums[1, place[row, position]] += sessions[row]
+            for at in range(starts[row], starts[row + 1]):
+                of_kind = kind[pair[at]]
+                sums[0, of_kind, place[at]] += sessions[row]
+                if clicks[at]:
+                    sums[1, of_kind, place[at]] += sessions[row]
 
 
 @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
 def _sum(
     parts: NDArray[np.int64],
+    starts: NDArray[np.int64],
     pair: NDArray[np.int32],
     clicks: NDArray[np.bool_],
     sessions: Array,
@@ -104,12 +108,10 @@ def _sum(
     """Adds up impressions and clicks, and how often each pair was shown without a click."""
     for part in prange(len(parts) - 1):
         for row in range(parts[part], parts[part + 1]):
-            for position in range(pair.shape[1]):
-                number = pair[row, position]
-                if number < 0:
-                    break
+            for at in range(starts[row], starts[row + 1]):
+                number = pair[at]
                 of_pairs[0, number] += sessions[row]
-                if clicks[row, position]:
+                if clicks[at]:
                     of_pairs[1, number] += sessions[row]
                 else:
                     shown[number] += 1
@@ -118,6 +120,7 @@ def _sum(
 @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
 def _collect(
     parts: NDArray[np.int64],
+    starts: NDArray[np.int64],
     pair: NDArray[np.int32],
     clicks: NDArray[np.bool_],
     sessions: Array,
@@ -129,12 +132,10 @@ def _collect(
     """Puts the places of the non-clicks of each pair side by side."""
     for part in prange(len(parts) - 1):
         for row in range(parts[part], parts[part + 1]):
-            for position in range(pair.shape[1]):
-                number = pair[row, position]
-                if number < 0:
-                    break
-                if not clicks[row, position]:
-                    rows[last[number]] = place[row, position]
+            for at in range(starts[row], starts[row + 1]):
+                number = pair[at]
+                if not clicks[at]:
+                    rows[last[number]] = place[at]
                     non_clicks[last[number]] = sessions[row]
                     last[number] += 1
 

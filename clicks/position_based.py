@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from clicks.click_log import ClickLog
+from clicks.click_log import ClickLog, PageBlock
 from clicks.examination import ExaminationModel
 from clicks.shrinkage import Array
 
@@ -19,8 +19,12 @@ class PositionBasedModel(ExaminationModel):
     each pair at each position by their marginal likelihood (`clicks.examination.examine`).
 
     Attributes:
-        examination_: by position, float64 in (0, 1], shape (positions,). A position beyond
-            those of the log is taken to be examined as the last one.
+        examination_: by position, float64 in (0, 1], shape (positions,); NaN where the log does
+            not tell it (`clicks.identification`).
+        assumed_examination_: what predictions and attractiveness take it for: the same where the
+            log tells it, and elsewhere what it would be if documents there were as attractive as
+            those of all positions. A position beyond those of the log is taken to be examined as
+            the last one.
         attractiveness_: of each pair.
         iterations_: of EM.
         converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
@@ -39,14 +43,11 @@ class PositionBasedModel(ExaminationModel):
     """
 
     def _places(self, log: ClickLog) -> tuple[NDArray[np.int32], tuple[int, ...]]:
-        positions = log.pair.shape[1]
-        place = np.empty(log.pair.shape, dtype=np.int32)
-        place[:] = np.arange(positions)
-        return place, (positions,)
+        return log.position, (log.positions,)
 
-    def _click(self, log: ClickLog) -> Array:
-        position = np.minimum(np.arange(log.pair.shape[1]), len(self.examination_) - 1)
-        return self.examination_[position] * self._rate(self.attractiveness_, log)
+    def _click(self, pages: PageBlock, *rates: Array) -> Array:
+        position = np.minimum(np.arange(pages.pair.shape[1]), len(self.assumed_examination_) - 1)
+        return self.assumed_examination_[position] * rates[0]
 
-    def _click_given_earlier(self, log: ClickLog) -> Array:
-        return self._click(log)
+    def _click_given_earlier(self, pages: PageBlock, *rates: Array) -> Array:
+        return self._click(pages, *rates)

@@ -8,32 +8,76 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from clicks.click_log import ClickLog, read_click_log
-from clicks.examination import examine
+from clicks.click_model import BLAS
+from clicks.examination import learn_places
+from clicks.harvesting import (
+    Links,
+    adjacent_chain,
+    all_pairs,
+    count_by_position,
+    link_positions,
+    pivot_one,
+)
+from clicks.marginal import learn_examination
 from clicks.shrinkage import Array
 
 PropensityMethod = Literal["em", "all_pairs", "adjacent_chain", "pivot_one"]
-# Fewer pairs that link a position to others say nothing that could be relied on.
-LEAST_OVERLAP = 20
 INTERVAL = (2.5, 97.5)
+GROUPS = 1_000  # of queries, that are drawn together
+NUMBERS = 20_000_000  # that are kept of all groups together
+# Ten times as near to the maximum as the position-based model, so that resamples, which start from
+# the estimate, do not lie to one side of it.
+MAX_ITERATIONS, TOLERANCE = 200, 1e-7
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Propensities, and how to estimate them from other draws of the queries.
+
+    Attributes:
+        method: of estimation.
+        propensity: of each position, relative to the first; NaN where the log does not tell it.
+        linked_pairs: pairs that are shown at the position and at another one.
+        impressions: of each position.
+        clicks: likewise.
+        groups: of queries, that are drawn together.
+        resample: the propensities if each group, float64 (groups,), had come so many times.
+    """
+
+    method: PropensityMethod
+    propensity: Array
+    linked_pairs: NDArray[np.int64]
+    impressions: NDArray[np.int64]
+    clicks: NDArray[np.int64]
+    groups: int
+    resample: Callable[[Array], Array]
+
+    @property
+    def unknown(self) -> NDArray[np.int64]:
+        """The positions, from 1, whose propensity the log does not tell."""
+        return np.flatnonzero(np.isnan(self.propensity)) + 1
 
 
 def estimate_propensities(
-    sessions: pa.Table, method: PropensityMethod = "em", resamples: int = 20, seed: int = 0
+    sessions: pa.Table, method: PropensityMethod = "em", resamples: int = 200, seed: int = 0
 ) -> pa.Table:
     """Estimates the propensity of each position, relative to the first, with an interval.
 
     "em" fits the position-based model to all sessions (`clicks.examination.examine`); it believes
     that attractiveness is spread alike over positions where documents are shown at one position
     only. The others are intervention harvesting (Agarwal et al., WSDM 2019): they look only
-    at pairs that the log shows at two positions, which differ in nothing but the position:
+    at pairs that the log shows at two positions, which differ in nothing but the position
+    (`clicks.harvesting`):
 
     - adjacent_chain: product of the ratios of click rates at neighbouring positions;
     - pivot_one: ratio of the click rates at the position and at the first one;
     - all_pairs: the propensities that make all click rates of all two positions most likely.
+
+    Whatever the method, a propensity is null where the log does not tell it: where pairs that
+    change places do not link the position to the first one (by 20 pairs a link in harvesting, by
+    any in em), or where these pairs were never clicked there.
 
     Args:
         sessions: session_id, query_id, doc_ids and clicks, as in a collection.
@@ -42,48 +86,72 @@ def estimate_propensities(
         seed: of the resamples.
 
     Returns:
-        position (from 1), propensity (1 at the first position; null where fewer than 20 pairs
-        link the position to those that the method compares it with), low and high (bounds of
-        the 95 % interval, null where not known), linked_pairs (pairs shown there and at another
-        position), impressions, clicks, method.
+        position (from 1), propensity (1 at the first position; null where not known), low and
+        high (bounds of the 95 % interval, null where not known), linked_pairs (pairs shown there
+        and at another position), impressions, clicks, method.
 
     Raises:
         InputError: there are no sessions, they show no documents, or they break the schema.
     """
-    log = read_click_log(sessions)
-    estimate = METHODS[method]
-    propensity = estimate(log)
+    return tabulate(estimate(read_click_log(sessions), method), resamples, seed)
+
+
+def estimate(log: ClickLog, method: PropensityMethod) -> Estimate:
+    """Estimates propensities without an interval; see `estimate_propensities`."""
+    groups = min(len(log.pairs.queries), GROUPS)
+    with BLAS.limit(limits=1):
+        if method == "em":
+            propensity, groups, resample = _em(log, groups)
+        else:
+            propensity, groups, resample = _harvest(log, HARVESTS[method], groups)
+    by_position = count_by_position(log)
+    several = by_position[np.flatnonzero(np.diff(by_position.indptr) > 1)]
+    return Estimate(
+        method=method,
+        propensity=propensity,
+        linked_pairs=np.bincount(several.indices, minlength=log.positions),
+        impressions=log.by_position().astype(np.int64),
+        clicks=log.by_position(log.clicks.astype(np.float64)).astype(np.int64),
+        groups=groups,
+        resample=resample,
+    )
+
+
+def tabulate(found: Estimate, resamples: int, seed: int = 0) -> pa.Table:
+    """The table that `estimate_propensities` returns."""
     rng = np.random.default_rng(seed)
-    query = log.pairs.query[log.pair[:, 0]]
-    drawn = np.full((resamples, len(propensity)), np.nan)
-    for resample in range(resamples):
-        weight = rng.poisson(1.0, len(log.pairs.queries)).astype(np.float64)[query]
-        if (log.sessions * weight) @ log.shown[:, 0] > 0:
-            drawn[resample] = estimate(replace(log, sessions=log.sessions * weight))
-    low, high = _interval(drawn)
+    weights = rng.poisson(1.0, (resamples, found.groups)).astype(np.float64)
+    with BLAS.limit(limits=1):
+        drawn = [found.resample(weight) for weight in weights if weight.any()]
+    low, high = _interval(found.propensity, np.array(drawn))
     return pa.table(
         {
-            "position": np.arange(1, len(propensity) + 1),
-            "propensity": pa.array(propensity, from_pandas=True),
+            "position": np.arange(1, len(found.propensity) + 1),
+            "propensity": pa.array(found.propensity, from_pandas=True),
             "low": pa.array(low, from_pandas=True),
             "high": pa.array(high, from_pandas=True),
-            "linked_pairs": _Rates.of(log).linked().sum(axis=0),
-            "impressions": (log.sessions @ log.shown).astype(np.int64),
-            "clicks": (log.sessions @ log.clicks).astype(np.int64),
-            "method": pa.repeat(method, len(propensity)),
+            "linked_pairs": found.linked_pairs,
+            "impressions": found.impressions,
+            "clicks": found.clicks,
+            "method": pa.repeat(found.method, len(found.propensity)),
         }
     )
 
 
 def plot_propensities(propensities: pa.Table) -> Figure:
-    """Propensity by position with its interval; a line for each context, where there are some."""
+    """Propensity by position with its interval; a line for each context, where there are some.
+
+    The legend says how many positions of a line are missing, as the log does not tell of them.
+    """
     frame = propensities.to_pandas()
     if "context" not in frame:
         frame["context"] = frame["method"]
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     panel = figure.subplots()
     for name, line in frame.groupby("context", sort=False):
-        [drawn] = panel.plot(line["position"], line["propensity"], marker="o", label=str(name))
+        unknown = int(line["propensity"].isna().sum())
+        label = f"{name} ({unknown} unknown)" if unknown else str(name)
+        [drawn] = panel.plot(line["position"], line["propensity"], marker="o", label=label)
         panel.fill_between(
             line["position"], line["low"], line["high"], color=drawn.get_color(), alpha=0.2
         )
@@ -94,111 +162,81 @@ def plot_propensities(propensities: pa.Table) -> Figure:
     return figure
 
 
-@dataclass(frozen=True)
-class _Rates:
-    """Click rates of pairs at positions, both of shape (pairs, positions)."""
+def name_positions(positions: NDArray[np.int64]) -> str:
+    """Positions in words.
 
-    rate: Array
-    shown: NDArray[np.bool_]
+    >>> name_positions(np.array([2, 4, 5, 6, 9, 10]))
+    '2, 4 to 6, 9, 10'
+    """
+    runs = np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1)
+    named = [f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return ", ".join(named)
 
-    @classmethod
-    def of(cls, log: ClickLog) -> "_Rates":
-        pairs, positions = len(log.pairs.query), log.pair.shape[1]
-        cell = (log.pair.astype(np.int64) * positions + np.arange(positions))[log.shown]
-        sessions = np.broadcast_to(log.sessions[:, None], log.shown.shape)[log.shown]
-        counts = [
-            np.bincount(cell, values, pairs * positions).reshape(pairs, positions)
-            for values in (sessions, sessions * log.clicks[log.shown])
-        ]
-        shown = counts[0] > 0
-        return cls(
-            np.divide(counts[1], counts[0], out=np.zeros_like(counts[1]), where=shown), shown
+
+def _em(log: ClickLog, groups: int) -> tuple[Array, int, Callable[[Array], Array]]:
+    found = learn_places(log, log.position, log.positions, MAX_ITERATIONS, TOLERANCE)
+    evidence, told = found.evidence, found.identified.places
+    chosen = np.zeros(len(log.pairs.query), dtype=np.bool_)
+    chosen[evidence.chosen] = True
+    groups = min(groups, max(NUMBERS // int(told.sum()), 50))
+    of_pair = log.pairs.query % groups
+    position = log.position
+    counted = log.clicks & chosen[log.pair] & told[position]
+    number = np.cumsum(told) - 1
+    clicks = np.bincount(
+        of_pair[log.pair[counted]] * told.sum() + number[position[counted]],
+        log.of_results(log.sessions)[counted],
+        groups * told.sum(),
+    ).reshape(groups, -1)
+    of_chosen = of_pair[evidence.chosen]
+
+    def resample(weight: Array) -> Array:
+        pairs = np.bincount(evidence.number, weight[of_chosen], len(evidence.pairs))
+        drawn = replace(
+            evidence,
+            pairs=np.asarray(pairs, dtype=np.float64),
+            place_clicks=weight @ clicks,
         )
+        spread, _, _ = learn_examination(drawn, MAX_ITERATIONS, TOLERANCE, found.spread)
+        propensity = np.full(len(told), np.nan)
+        propensity[told] = spread.places
+        return propensity
 
-    def linked(self) -> NDArray[np.bool_]:
-        """Which pairs are shown at a position and at another one."""
-        return self.shown & (self.shown.sum(axis=1, keepdims=True) > 1)
-
-    def overlap(self) -> Array:
-        """How many pairs are shown at both of two positions, shape (positions, positions)."""
-        return self.shown.T.astype(np.float64) @ self.shown
-
-    def summed(self) -> Array:
-        """[k, j]: click rates at k, summed over the pairs that are shown at k and j."""
-        return self.rate.T @ self.shown
+    return found.places, groups, resample
 
 
-def _em(log: ClickLog) -> Array:
-    positions = log.pair.shape[1]
-    place = np.empty(log.pair.shape, dtype=np.int32)
-    place[:] = np.arange(positions)
-    return examine(log, place, positions, max_iterations=200, tolerance=1e-6).places
+HARVESTS = {"all_pairs": all_pairs, "adjacent_chain": adjacent_chain, "pivot_one": pivot_one}
 
 
-def _pivot_one(log: ClickLog) -> Array:
-    rates = _Rates.of(log)
-    summed, overlap = rates.summed(), rates.overlap()
-    others = _ratio(summed[1:, 0], summed[0, 1:], overlap[0, 1:])
-    return np.append(1.0, others)
+def _harvest(
+    log: ClickLog,
+    method: Callable[[Links], Callable[[Array], Array]],
+    groups: int,
+) -> tuple[Array, int, Callable[[Array], Array]]:
+    links = link_positions(log, groups, NUMBERS)
+    estimator = method(links)
+    propensity = estimator(links.sums.sum(axis=0))
+    # Without a click there is no telling how rare they are.
+    with np.errstate(invalid="ignore"):
+        propensity[~(propensity > 0)] = np.nan
+    known = ~np.isnan(propensity)
+
+    def resample(weight: Array) -> Array:
+        return np.where(known, estimator(np.einsum("g,gsl->sl", weight, links.sums)), np.nan)
+
+    return propensity, len(links.sums), resample
 
 
-def _adjacent_chain(log: ClickLog) -> Array:
-    rates = _Rates.of(log)
-    summed, overlap = rates.summed(), rates.overlap()
-    ratio = _ratio(np.diag(summed, -1), np.diag(summed, 1), np.diag(overlap, 1))
-    return np.cumprod(np.append(1.0, ratio))
+def _interval(propensity: Array, drawn: Array) -> tuple[Array, Array]:
+    """Bounds from resamples, NaN where fewer than half of them know the position.
 
-
-def _all_pairs(log: ClickLog) -> Array:
-    rates = _Rates.of(log)
-    clicked, overlap = rates.summed(), rates.overlap()
-    np.fill_diagonal(overlap, 0.0)
-    np.fill_diagonal(clicked, 0.0)
-    unclicked = overlap - clicked
-    positions = len(overlap)
-    above = np.triu_indices(positions, 1)
-    both = np.zeros((positions, positions), dtype=np.int64)
-    both[above] = np.arange(len(above[0]))
-    both += both.T
-
-    def loss(parameters: Array) -> tuple[float, Array]:
-        """Propensities and the relevance of each two positions' pairs, in logits."""
-        examined, relevance = np.split(parameters, [positions])
-        e, r = expit(examined)[:, None], expit(relevance)[both]
-        chance = np.clip(e * r, 1e-12, 1 - 1e-12)
-        likelihood = np.sum(clicked * np.log(chance) + unclicked * np.log1p(-chance))
-        slope = clicked - unclicked * chance / (1 - chance)
-        of_relevance = np.bincount(both[above], weights=((slope + slope.T) * (1 - r))[above])
-        return -likelihood, -np.append((slope * (1 - e)).sum(axis=1), of_relevance)
-
-    start = np.zeros(positions + len(above[0]))
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(-15, 15)] * len(start))
-    propensity = expit(found.x[:positions])
-    linked = overlap.sum(axis=1) >= LEAST_OVERLAP
-    return np.where(linked, propensity / propensity[0], np.nan) if linked[0] else _unknown(linked)
-
-
-METHODS: dict[PropensityMethod, Callable[[ClickLog], Array]] = {
-    "em": _em,
-    "all_pairs": _all_pairs,
-    "adjacent_chain": _adjacent_chain,
-    "pivot_one": _pivot_one,
-}
-
-
-def _ratio(upper: Array, lower: Array, overlap: Array) -> Array:
-    """upper / lower, NaN where few pairs overlap or none of them was clicked."""
-    usable = (overlap >= LEAST_OVERLAP) & (lower > 0)
-    return np.divide(upper, lower, out=np.full(len(upper), np.nan), where=usable)
-
-
-def _unknown(positions: NDArray[np.bool_]) -> Array:
-    return np.append(1.0, np.full(len(positions) - 1, np.nan))
-
-
-def _interval(drawn: Array) -> tuple[Array, Array]:
-    """Bounds from resamples, NaN where fewer than half of them know the position."""
-    known = np.mean(~np.isnan(drawn), axis=0) if len(drawn) else np.zeros(drawn.shape[1])
-    filled = np.where(known >= 0.5, drawn, 0.0) if len(drawn) else np.zeros((1, drawn.shape[1]))
-    low, high = np.nanpercentile(filled, INTERVAL, axis=0)
-    return np.where(known >= 0.5, low, np.nan), np.where(known >= 0.5, high, np.nan)
+    Where the resamples lie to one side of the estimate, the bound on the other side is the
+    estimate itself.
+    """
+    low, high = np.full((2, len(propensity)), np.nan)
+    if len(drawn):
+        known = ~np.isnan(propensity) & (np.mean(~np.isnan(drawn), axis=0) >= 0.5)
+        bounds = np.nanpercentile(drawn[:, known], INTERVAL, axis=0)
+        low[known] = np.minimum(bounds[0], propensity[known])
+        high[known] = np.maximum(bounds[1], propensity[known])
+    return low, high

@@ -138,9 +138,14 @@ def _read_propensities(click_labels: Path) -> Tensor:
             f"{path}: holds propensities by context, which only click labels can tell apart; take "
             "click_objective labels, or fit clicks without a context"
         )
-    if table["propensity"].null_count:
-        raise InputError(f"{path}: the propensity of a position is unknown; take propensity em")
     by_position = table.sort_by("position")["propensity"].to_numpy()
+    if unknown := table["propensity"].null_count:
+        if unknown == table.num_rows - 1:
+            raise InputError(
+                f"{path}: the log tells the propensity of no position but the first; take a "
+                "click_objective without propensities, or a log in which documents change places"
+            )
+        print(f"{path}: of {unknown} positions unknown; documents there have no part in the loss")
     return torch.tensor(by_position, dtype=torch.float32).clamp(max=1.0)
 
 

@@ -54,6 +54,16 @@ def test_weights_are_clipped_but_labels_are_not() -> None:
     assert labels["relevance"].to_pylist() == pytest.approx([0.0, 10.0])
 
 
+def test_results_at_a_position_of_unknown_propensity_are_left_out() -> None:
+    labels = inverse_propensity_labels([(SESSIONS, np.array([1.0, np.nan]))], max_weight=10.0)
+    assert labels["impressions"].to_pylist() == [8, 2]
+    assert labels["relevance"].to_pylist() == [4 / 8, 1 / 2]
+    # Where nothing was clicked, there is nothing to weigh.
+    unclicked = pa.table([["1"], ["q"], [AB], [[True, False]]], schema=SCHEMAS["sessions"])
+    labels = inverse_propensity_labels([(unclicked, np.array([1.0, np.nan]))], max_weight=10.0)
+    assert labels["relevance"].to_pylist() == [1.0, 0.0]
+
+
 def test_labels_are_unbiased_where_click_rates_are_not() -> None:
     rng = np.random.default_rng(0)
     propensities, attractiveness = np.array([1.0, 0.5, 0.2]), np.array([0.3, 0.6, 0.5])
@@ -80,7 +90,6 @@ def test_labels_are_unbiased_where_click_rates_are_not() -> None:
     [
         ([1.0, 0.0], 10.0, "above 0"),
         ([1.0, 1.5], 10.0, "at most 1"),
-        ([1.0, np.nan], 10.0, "above 0"),
         ([1.0, 0.5], 0.5, "max_weight"),
         ([1.0], 10.0, "2 documents, but there are propensities of 1 positions"),
     ],

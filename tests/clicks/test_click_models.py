@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def a_model(kind: type[ClickModel], seed: int = 0) -> ClickModel:
         numbers["examination_"] = np.where(
             np.arange(4) == 0, examination[:, None], 0.9 / np.maximum(distance, 1) ** 0.5
         )
+    numbers["assumed_examination_"] = numbers["examination_"]
     if kind is ClickChainModel:
         numbers["continuation_"] = np.array([0.9, 0.8, 0.3])
     for name in model.numbers:
@@ -194,7 +196,7 @@ def test_recovers_what_made_the_clicks(kind: type[ClickModel]) -> None:
     sessions = truth.sample(random_pages(10, 6, 4, 60_000, seed=5), seed=6)
     model = kind().fit(sessions)
     assert getattr(model, "converged_", True)
-    tolerance = {"continuation_": 0.04, "examination_": 0.06}
+    tolerance = {"continuation_": 0.04, "examination_": 0.06, "assumed_examination_": 0.06}
     for name in model.numbers:
         found, made = np.asarray(getattr(model, name)), np.asarray(getattr(truth, name))
         if kind is DependentClickModel:
@@ -261,6 +263,35 @@ def test_counted_and_encoded_sessions_are_sessions(kind: type[ClickModel]) -> No
         assert model.log_likelihood(counted) == pytest.approx(models[0].log_likelihood(sessions))
 
 
+def test_what_the_log_does_not_tell_is_nan_and_no_half(tmp_path: Path) -> None:
+    """Documents change places at 1 and 2 only; 4 is never clicked, and 5 is the last position."""
+    rng = np.random.default_rng(0)
+    log = []
+    for n in range(2_000):
+        first = [f"{n % 40}-a", f"{n % 40}-b"][:: rng.choice([1, -1])]
+        clicked = rng.random(5) < [0.5, 0.3, 0.2, 0.0, 0.2]
+        log.append((str(n % 40), [*first, *(f"{n % 40}-{c}" for c in "cde")], clicked.tolist()))
+    sessions = make_sessions(log)
+    model = PositionBasedModel().fit(sessions)
+    assert np.isnan(model.examination_).tolist() == [False, False, True, True, True]
+    assert model.untold.tolist() == [3, 4, 5]
+    # Predictions take documents there for as attractive as others.
+    assert 0.2 < model.assumed_examination_[2] < 0.6
+    assert model.perplexity(sessions) < PositionBasedModel().fit(sessions.slice(0, 50)).perplexity(
+        sessions
+    )
+    model.save(tmp_path)
+    assert "NaN" not in (tmp_path / "model.json").read_text()
+    loaded = PositionBasedModel.load(tmp_path)
+    np.testing.assert_array_equal(loaded.examination_, model.examination_)
+    browsing = UserBrowsingModel().fit(sessions)
+    assert np.isnan(browsing.examination_[2:]).all()
+    assert not np.isnan(browsing.examination_[:2, 0]).any()
+    dependent = DependentClickModel().fit(sessions)
+    assert np.isnan(dependent.continuation_).tolist() == [False, False, False, True, True]
+    assert np.isfinite(dependent.perplexity(sessions))
+
+
 LIMITS = {
     PositionBasedModel: 1.175,
     UserBrowsingModel: 1.175,
@@ -298,3 +329,21 @@ def test_a_document_is_judged_by_its_other_queries() -> None:
     assert chance[0] > 0.9
     assert chance[1] < 0.1
     assert 0.3 < chance[2] < 0.7
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_one_long_page_costs_what_it_shows(kind: type[ClickModel]) -> None:
+    """A column for each result of the longest page would be 160 MB for each number of a result."""
+    rows = 4_000
+    short = [
+        (str(n % 50), [f"{n % 50}-{n // 50 % 3}", f"{n % 50}-x"], [n % 3 == 0, False])
+        for n in range(rows)
+    ]
+    long = ("long", [str(n) for n in range(5_000)], [n % 1_000 == 7 for n in range(5_000)])
+    sessions = make_sessions([*short, long])
+    tracemalloc.start()
+    model = kind(**{"max_iterations": 3} if hasattr(kind(), "max_iterations") else {}).fit(sessions)
+    assert np.isfinite(model.perplexity(sessions))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100_000_000

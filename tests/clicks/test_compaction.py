@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clicks import compact_sessions, list_results
+from clicks import compact_sessions, distinct_sessions, list_results
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS
 
@@ -89,6 +89,40 @@ def test_chunks_and_slices_make_no_difference(log: list[Session], cut: int) -> N
     sessions = make_sessions(log)
     chunked = pa.concat_tables([sessions.slice(0, cut), sessions.slice(cut)])
     assert compact_sessions(chunked).equals(compact_sessions(sessions))
+
+
+def test_a_null_is_a_context_of_its_own_and_moves_no_session_to_another_query() -> None:
+    log: list[Session] = [(f"q{n % 3}", ["a", "b"], [n % 2 == 0, False]) for n in range(12)]
+    device = ["phone", None, "tv", None] * 3
+    for values in (device, [{"phone": 1.0, "tv": 2.0}.get(str(name)) for name in device]):
+        sessions = make_sessions(log).append_column("device", pa.array(values))
+        found = distinct_sessions(sessions, by="device").to_pylist()
+        columns = ("query_id", "clicks", "device")
+        expected = Counter(str([row[name] for name in columns]) for row in sessions.to_pylist())
+        assert {str([row[name] for name in columns]): row["sessions"] for row in found} == expected
+
+
+def test_sessions_differ_by_clicks_far_down_a_page() -> None:
+    clicked = [[60], [120], [60, 120], [60], [120], []]
+    page = [str(n) for n in range(130)]
+    log: list[Session] = [("q", page, [n in at for n in range(130)]) for at in clicked]
+    assert distinct_sessions(make_sessions(log))["sessions"].to_pylist() == [2, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (pa.array([1, -5]), "is below 1.*row 1"),
+        (pa.array([0, 1]), "is below 1.*row 0"),
+        (pa.array([1, None]), "is null.*row 1"),
+        (pa.array(["1", "many"]), "cannot be read as int64"),
+        (pa.array([1.0, float("nan")]), "cannot be read as int64"),
+    ],
+)
+def test_counts_of_sessions_that_are_none_are_refused(counts: pa.Array, message: str) -> None:
+    sessions = make_sessions([("q", ["a"], [True]), ("q", ["b"], [True])])
+    with pytest.raises(InputError, match=message):
+        compact_sessions(sessions.append_column("sessions", counts))
 
 
 @given(logs)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import ray
@@ -75,6 +76,14 @@ def test_two_nodes_count_and_fit_as_one_process_does(
     by_device = count_sessions(folder, by="device")
     expected = distinct_sessions(sessions, by="device")
     assert counted(by_device, "device") == counted(expected, "device")
+    # Counts are counts again, and a part may know no device at all.
+    again = write_parts(expected, tmp_path / "counted.parquet", 3)
+    assert counted(count_sessions(again, by="device"), "device") == counted(expected, "device")
+    without = sessions.slice(0, 50).drop_columns("device").append_column("device", pa.nulls(50))
+    without = without.set_column(0, "session_id", pa.array([f"x{n}" for n in range(50)]))
+    pq.write_table(without, folder / "part-7.parquet")
+    more = count_sessions(folder, by="device").filter(pc.field("device").is_null())
+    assert pc.sum(more["sessions"]).as_py() == 50
 
 
 def test_labels_of_a_log_in_parts_are_those_of_one_file(
@@ -95,6 +104,8 @@ def test_bad_files_are_named_not_traced(
     two_nodes: None, sessions: pa.Table, tmp_path: Path
 ) -> None:
     (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="no column 'browser'"):
+        count_sessions(write_parts(sessions, tmp_path / "parts", 2), by="browser")
     with pytest.raises(InputError, match="no parquet file"):
         count_sessions(tmp_path / "none")
     unequal = sessions.slice(0, 3).set_column(

@@ -2,20 +2,26 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from clicks import CascadeModel, PositionBasedModel, fit_clicks
+from clicks.propensities import estimate_propensities
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection, read_table, write_collection
 
+QUERIES = SCHEMAS["queries"]
+ONE_QUERY = pa.table([["q"], ["tandem"], [4]], schema=QUERIES)
 
-def write_log(folder: Path, sessions: pa.Table) -> Path:
+
+def write_log(folder: Path, sessions: pa.Table, queries: pa.Table = ONE_QUERY) -> Path:
+    documents = [list("abc"), list("ABC"), [""] * 3]
     collection = Collection(
-        queries=pa.table([["q"], ["tandem"], [4]], schema=SCHEMAS["queries"]),
-        documents=pa.table([["a", "b"], ["A", "B"], ["", ""]], schema=SCHEMAS["documents"]),
+        queries=queries,
+        documents=pa.table(documents, schema=SCHEMAS["documents"]),
         candidates=empty_table("candidates"),
         sessions=sessions,
         judgments=empty_table("judgments"),
@@ -47,8 +53,8 @@ def test_writes_labels_and_propensities_and_says_what_it_saw(
         ("a", 4, 3),
         ("b", 3, 1),
     ]
-    model = PositionBasedModel().fit(SESSIONS)
-    second = model.examination_[1]
+    second = estimate_propensities(SESSIONS)["propensity"][1].as_py()
+    assert second == pytest.approx(PositionBasedModel().fit(SESSIONS).examination_[1], abs=0.01)
     assert [row["relevance"] for row in labels] == pytest.approx(
         [(1 + 1 + 1 / second) / 4, (1 / second) / 3]
     )
@@ -113,14 +119,107 @@ def test_a_propensity_that_the_log_cannot_tell_is_not_made_up(tmp_path: Path) ->
     collection = write_log(tmp_path / "collection", SESSIONS)
     with pytest.raises(InputError, match="position 2 and at others"):
         fit_clicks(collection, tmp_path / "clicks", propensity="pivot_one")
+    assert not (tmp_path / "clicks").exists()
+
+
+def test_results_of_an_unknown_propensity_are_left_out_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Documents of the positions 1 and 2 change places; c, at position 3, never does."""
+    pages = [["a", "b", "c"], ["b", "a", "c"]] * 2
+    clicks = [[True, False, True], [True, False, False], [False, True, False], [False, True, False]]
+    log = pa.table([list("1234"), ["q"] * 4, pages, clicks], schema=SCHEMAS["sessions"])
+    collection = write_log(tmp_path / "collection", log)
+    fit_clicks(collection, tmp_path / "ipw", resamples=2)
+    labels = read_table(tmp_path / "ipw", "click_labels")
+    assert labels["doc_id"].to_pylist() == ["a", "b"]
+    assert labels["impressions"].to_pylist() == [4, 4]
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "the log does not tell that of position 3" in printed
+    assert "its 4 impressions and 1 clicks" in printed
+    table = pq.read_table(tmp_path / "ipw" / "propensities.parquet")
+    assert [table[name].is_null().to_pylist()[2] for name in ("propensity", "low")] == [True] * 2
+    fit_clicks(collection, tmp_path / "pbm", "PositionBasedModel", resamples=0)
+    assert "how much position 3 is examined" in " ".join(capsys.readouterr().out.split())
+    assert read_table(tmp_path / "pbm", "click_labels")["doc_id"].to_pylist() == ["a", "b", "c"]
 
 
 def test_contexts_are_told_apart_by_a_column_of_the_log(tmp_path: Path) -> None:
-    devices = SESSIONS.append_column("device", pa.array(["tv", "tv", "phone", "phone"]))
+    devices = SESSIONS.append_column("device", pa.array(["tv", "tv", "tv", "phone"]))
     collection = write_log(tmp_path / "collection", devices)
     fit_clicks(collection, tmp_path / "clicks", context="device", resamples=2)
     table = pq.read_table(tmp_path / "clicks" / "propensities.parquet")
-    assert table["context"].to_pylist() == ["phone", "phone", "tv", "tv"]
-    assert table["impressions"].to_pylist() == [2, 1, 2, 2]
-    with pytest.raises(InputError, match="no column 'browser'"):
-        fit_clicks(collection, tmp_path / "others", context="browser")
+    assert table["context"].to_pylist() == ["phone", "tv", "tv"]
+    assert table["impressions"].to_pylist() == [1, 3, 3]
+    for column, message in (
+        ("browser", "no column 'browser'"),
+        ("query_id", "'query_id' is a part of each session"),
+    ):
+        with pytest.raises(InputError, match=message):
+            fit_clicks(collection, tmp_path / "others", context=column)
+    assert not (tmp_path / "others").exists()
+
+
+def test_sessions_without_a_context_are_set_aside_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twelve sessions, a query for each device, and one for those without any."""
+    twelve = pa.table(
+        [
+            [str(n) for n in range(12)],
+            [f"q{n % 3}" for n in range(12)],
+            [["a", "b"]] * 12,
+            [[True, False]] * 12,
+        ],
+        schema=SCHEMAS["sessions"],
+    )
+    device = pa.array(["phone", "tv", None] * 4)
+    for kind, column in (("text", device), ("code", device.dictionary_encode())):
+        folder = tmp_path / kind
+        queries = pa.table([["q0", "q1", "q2"], ["x", "y", "z"], [4] * 3], schema=QUERIES)
+        write_log(folder / "collection", twelve.append_column("device", column), queries)
+        fit_clicks(folder / "collection", folder / "clicks", context="device", resamples=2)
+        labels = read_table(folder / "clicks", "click_labels").to_pylist()
+        assert [(row["query_id"], row["doc_id"], row["impressions"]) for row in labels] == [
+            (query_id, doc_id, 4) for query_id in ("q0", "q1") for doc_id in ("a", "b")
+        ]
+        assert [row["relevance"] for row in labels] == [1.0, 0.0, 1.0, 0.0]
+        assert "4 sessions without a device are set aside" in capsys.readouterr().out
+    empty = twelve.append_column("device", pa.nulls(12))
+    collection = write_log(tmp_path / "none" / "collection", empty, queries)
+    with pytest.raises(InputError, match="'device' is null in every session"):
+        fit_clicks(collection, tmp_path / "none" / "clicks", context="device")
+
+
+def test_a_click_model_of_each_context_has_its_own_examination(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sessions, examination = 6_000, {"phone": 0.2, "tv": 0.8}
+    attractiveness = np.array([0.3, 0.6])
+    device = np.repeat(list(examination), sessions // 2)
+    second = np.repeat(list(examination.values()), sessions // 2)
+    # b stands below a on phones, and above it on televisions, three times of four.
+    b_first = (rng.random(sessions) < 0.75) == (device == "tv")
+    shown = np.where(b_first[:, None], [1, 0], [0, 1])
+    chance = attractiveness[shown] * np.stack([np.ones(sessions), second], axis=1)
+    log = pa.table(
+        [
+            [str(n) for n in range(sessions)],
+            ["q"] * sessions,
+            np.array(["a", "b"])[shown].tolist(),
+            (rng.random((sessions, 2)) < chance).tolist(),
+        ],
+        schema=SCHEMAS["sessions"],
+    )
+    collection = write_log(tmp_path / "collection", log.append_column("device", pa.array(device)))
+    errors = []
+    for context in ("device", None):
+        output = tmp_path / f"by-{context}"
+        fit_clicks(collection, output, "PositionBasedModel", context=context, resamples=0)
+        labels = read_table(output, "click_labels")
+        assert labels["impressions"].to_pylist() == [sessions] * 2
+        errors.append(np.abs(labels["relevance"].to_numpy() - attractiveness).max())
+    assert errors[0] < 0.03
+    assert errors[1] > 2 * errors[0]
+    for number, truth in enumerate(examination.values(), 1):
+        model = PositionBasedModel.load(tmp_path / "by-device" / "click_model" / str(number))
+        assert model.examination_[1] == pytest.approx(truth, abs=0.05)

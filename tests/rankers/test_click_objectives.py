@@ -1,6 +1,8 @@
 """Objectives of clicks: values by hand, the bias that they learn, and what compaction keeps."""
 
 import math
+import tracemalloc
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -24,13 +26,15 @@ SCORES = torch.tensor([[2.0, 1.0, 0.0]])
 LOG_SHARES = SCORES[0] - math.log(math.e**2 + math.e + 1)
 
 
-def one_page(clicks: list[float], document: tuple[int, ...] = (0, 1, 2)) -> Pages:
-    return Pages(
-        of_list=torch.tensor([0]),
-        document=torch.tensor([document]),
-        clicks=torch.tensor([clicks]),
-        sessions=torch.tensor([1.0]),
-    )
+def one_page(clicks: list[float], document: tuple[int, ...] = (0, 1, 2)) -> list[Pages]:
+    return [
+        Pages(
+            of_list=torch.tensor([0]),
+            document=torch.tensor([document]),
+            clicks=torch.tensor([clicks]),
+            sessions=torch.tensor([1.0]),
+        )
+    ]
 
 
 def softplus(x: float) -> float:
@@ -57,6 +61,17 @@ def test_values_by_hand(name: ClickObjectiveName, clicks: list[float], expected:
 def test_weights_are_clipped_and_the_last_propensity_goes_on() -> None:
     loss = SessionLoss("ipw", positions=4, propensities=PROPENSITIES, max_weight=3.0)
     assert loss.bias[0].tolist() == pytest.approx([1.0, 0.5, 1 / 3, 1 / 3])
+
+
+@pytest.mark.parametrize("name", ["ipw", "self_normalised_ipw", "propensity_ratio"])
+def test_a_position_of_unknown_propensity_has_no_part(name: ClickObjectiveName) -> None:
+    unknown = SessionLoss(name, positions=3, propensities=torch.tensor([1.0, torch.nan, 0.25]))
+    known = SessionLoss(name, positions=3, propensities=PROPENSITIES)
+    without = one_page([1.0, 0.0, 1.0], document=(0, -1, 2))
+    expected = known(SCORES, without).tolist()
+    assert unknown(SCORES, one_page([1.0, 1.0, 1.0])).tolist() == pytest.approx(expected)
+    beyond = SessionLoss(name, positions=5, propensities=torch.tensor([1.0, 0.5, torch.nan]))
+    assert beyond.known.tolist() == [True, True, False, False, False]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -99,7 +114,7 @@ def sessions_table(rows: list[tuple[int, list[int], list[bool]]]) -> pa.Table:
     )
 
 
-def raw_pages(rows: list[tuple[int, list[int], list[bool]]], documents: int) -> Pages:
+def raw_pages(rows: list[tuple[int, list[int], list[bool]]], documents: int) -> list[Pages]:
     """A row for each session."""
     width = max(len(shown) for _, shown, _ in rows)
     document = torch.full((len(rows), width), -1)
@@ -109,16 +124,21 @@ def raw_pages(rows: list[tuple[int, list[int], list[bool]]], documents: int) -> 
         document[row, : len(shown)] = torch.tensor(places)
         clicks[row, : len(shown)] = torch.tensor(clicked, dtype=torch.float32)
     of_list = torch.tensor([query for query, _, _ in rows])
-    return Pages(of_list, document, clicks, torch.ones(len(rows)))
+    return [Pages(of_list, document, clicks, torch.ones(len(rows)))]
 
 
-def as_double(pages: Pages) -> Pages:
-    return Pages(pages.of_list, pages.document, pages.clicks.double(), pages.sessions.double())
+def as_double(blocks: list[Pages]) -> list[Pages]:
+    return [
+        replace(pages, clicks=pages.clicks.double(), sessions=pages.sessions.double())
+        for pages in blocks
+    ]
 
 
-def gradient(name: ClickObjectiveName, scores: Tensor, pages: Pages) -> tuple[Tensor, Tensor]:
+def gradient(
+    name: ClickObjectiveName, scores: Tensor, pages: list[Pages], positions: int = 4
+) -> tuple[Tensor, Tensor]:
     """Of the loss after a step of learning the bias, and that bias."""
-    loss = SessionLoss(name, positions=4, propensities=PROPENSITIES).double()
+    loss = SessionLoss(name, positions, propensities=PROPENSITIES).double()
     evidence = loss.evidence(scores, as_double(pages))
     if evidence is not None:
         loss.learn(evidence)
@@ -171,12 +191,14 @@ def test_the_bias_of_positions_is_learned_from_clicks(name: ClickObjectiveName) 
     relevance = np.array([0.8, 0.5, 0.2, 0.1])
     shown = np.array([rng.permutation(4)[:3] for _ in range(30_000)])
     clicks = rng.random(shown.shape) < examination * relevance[shown]
-    pages = Pages(
-        of_list=torch.zeros(len(shown), dtype=torch.int64),
-        document=torch.tensor(shown),
-        clicks=torch.tensor(clicks, dtype=torch.float32),
-        sessions=torch.ones(len(shown)),
-    )
+    pages = [
+        Pages(
+            of_list=torch.zeros(len(shown), dtype=torch.int64),
+            document=torch.tensor(shown),
+            clicks=torch.tensor(clicks, dtype=torch.float32),
+            sessions=torch.ones(len(shown)),
+        )
+    ]
     if name == "dual_learning":  # scores are logarithms of relevance there, else its logits
         scores = torch.tensor(np.log(relevance)[None], dtype=torch.float32)
     else:
@@ -189,6 +211,33 @@ def test_the_bias_of_positions_is_learned_from_clicks(name: ClickObjectiveName) 
     # Pairwise ratios also hold what other clicks of the page leave to compare with.
     tolerance = 0.12 if name == "pairwise_debiasing" else 0.02
     np.testing.assert_allclose(loss.bias[0].numpy(), examination, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_long_pages_stand_apart(name: ClickObjectiveName) -> None:
+    """Pages of 2 and of 40 results, in blocks, have the gradient that they have in one."""
+    short = [(0, [0, 1], [True, False]), (0, [1, 0], [False, True])]
+    long = (1, list(range(40)), [n % 7 == 3 for n in range(40)])
+    scores = torch.randn(2, 40, generator=torch.Generator().manual_seed(0)).double()
+    pages = pad_pages(add_pages(lists_of(2, 40), sessions_table([*short, long]), False), CPU)
+    assert [tuple(block.document.shape) for block in pages] == [(2, 2), (1, 40)]
+    whole = raw_pages([*short, long], documents=40)
+    for one, other in zip(
+        gradient(name, scores, pages, 40), gradient(name, scores, whole, 40), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
+
+
+def test_one_long_page_costs_what_it_shows() -> None:
+    rows = [(0, [0, 1], [n % 2 == 0, n % 3 == 0]) for n in range(2_000)]
+    long = (1, [0, *range(5, 20_000)], [True] * 19_996)  # of which the first two are candidates
+    lists = add_pages(lists_of(2, 6), sessions_table([*rows, long]), False)
+    tracemalloc.start()
+    pages = pad_pages(lists, CPU)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [tuple(block.document.shape) for block in pages] == [(5, 2)]
+    assert peak < 20_000_000
 
 
 def test_sessions_without_a_candidate_are_refused() -> None:
