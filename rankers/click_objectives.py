@@ -31,6 +31,7 @@ ClickObjectiveName = Literal[
     "propensity_ratio",
 ]
 OfSessions = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+OfPages = Callable[[Tensor, Tensor], Tensor]
 # A document of a thousandth of the first one's chances tells nothing of the position any more.
 LARGEST_RATIO = 1000.0
 
@@ -41,6 +42,7 @@ class ClickObjective:
 
     Attributes:
         loss: of a row's sessions, shape (rows,).
+        teaches: of clicks and where, which rows can have a loss that is not zero, bool (rows,).
         weight: what a row's sessions count in the mean over a query's sessions, shape (rows,); one
             each where there is none.
         evidence: what they say of the bias, shape (rows, 2, positions), to be summed over
@@ -54,6 +56,7 @@ class ClickObjective:
     """
 
     loss: OfSessions
+    teaches: OfPages
     weight: OfSessions | None = None
     evidence: OfSessions | None = None
     estimate: Callable[[Tensor], Tensor] | None = None
@@ -160,6 +163,18 @@ def propensity_ratio(scores: Tensor, clicks: Tensor, where: Tensor, bias: Tensor
     return (_pair_losses(scores, clicks, where) * ratio).sum((-2, -1))
 
 
+def _one_clicked_of_several(clicks: Tensor, where: Tensor) -> Tensor:
+    return (where & (clicks > 0)).any(-1) & (where.sum(-1) > 1)
+
+
+def _some_shown(clicks: Tensor, where: Tensor) -> Tensor:
+    return where.any(-1)
+
+
+def _clicked_and_unclicked(clicks: Tensor, where: Tensor) -> Tensor:
+    return (where & (clicks > 0)).any(-1) & (where & (clicks < 1)).any(-1)
+
+
 def _pair_losses(scores: Tensor, clicks: Tensor, where: Tensor) -> Tensor:
     """Logistic losses of each clicked document (-2) over each unclicked one (-1)."""
     clicked = torch.where(where, clicks, 0.0)
@@ -179,22 +194,35 @@ def _examined_share(sums: Tensor) -> Tensor:
 
 
 CLICK_OBJECTIVES: dict[str, ClickObjective] = {
-    "naive": ClickObjective(naive),
-    "ipw": ClickObjective(inverse_propensity, needs_propensities=True),
+    "naive": ClickObjective(naive, _one_clicked_of_several),
+    "ipw": ClickObjective(inverse_propensity, _one_clicked_of_several, needs_propensities=True),
     "self_normalised_ipw": ClickObjective(
-        inverse_propensity, weight=inverse_propensity_weight, needs_propensities=True
+        inverse_propensity,
+        _one_clicked_of_several,
+        weight=inverse_propensity_weight,
+        needs_propensities=True,
     ),
     "dual_learning": ClickObjective(
-        inverse_propensity, evidence=inverse_relevance, estimate=_by_first
+        inverse_propensity,
+        _one_clicked_of_several,
+        evidence=inverse_relevance,
+        estimate=_by_first,
     ),
     "regression_em": ClickObjective(
         expected_relevance,
+        _some_shown,
         evidence=expected_examination,
         estimate=_examined_share,
         start=0.5,  # of what is always examined, EM never learns otherwise
     ),
     "pairwise_debiasing": ClickObjective(
-        pairwise_debiasing, evidence=debiased_pairs, estimate=_by_first, linear=False
+        pairwise_debiasing,
+        _clicked_and_unclicked,
+        evidence=debiased_pairs,
+        estimate=_by_first,
+        linear=False,
     ),
-    "propensity_ratio": ClickObjective(propensity_ratio, needs_propensities=True, linear=False),
+    "propensity_ratio": ClickObjective(
+        propensity_ratio, _clicked_and_unclicked, needs_propensities=True, linear=False
+    ),
 }

@@ -43,12 +43,16 @@ class ObjectiveValue:
         click_loss: the unmixed click loss, summed over lists.
         annotation_loss: the unmixed annotation loss, summed over lists.
         click_weight: summed over lists.
+        clicked: how many lists clicks teach something of.
+        annotated: likewise, annotations.
     """
 
     loss: Tensor
     click_loss: Tensor
     annotation_loss: Tensor
     click_weight: Tensor
+    clicked: Tensor
+    annotated: Tensor
 
 
 class Objective(nn.Module):
@@ -93,6 +97,7 @@ class Objective(nn.Module):
         tokenized: pa.Table,
         progress: float,
         sum_over_workers: Callable[[Tensor], Tensor],
+        shares: Tensor | None = None,
     ) -> ObjectiveValue:
         """The loss of a batch of lists that were scored once.
 
@@ -102,6 +107,8 @@ class Objective(nn.Module):
             tokenized: the same lists, as they were given to that.
             progress: the share of training that is done.
             sum_over_workers: sums a tensor over the workers' batches of this step.
+            shares: of the step, from `signal_shares`: what the losses of each signal are
+                multiplied by; 1 by default.
         """
         traffic = list_traffic(tokenized)
         click_scores, relevance_scores = scores[..., CLICK_HEAD], scores[..., RELEVANCE_HEAD]
@@ -116,9 +123,12 @@ class Objective(nn.Module):
             if (evidence := self.sessions.evidence(click_scores, pages)) is not None:
                 self.sessions.learn(sum_over_workers(evidence))
         losses = torch.stack([click_loss, annotation_loss])
+        taught = self._taught(labels, tokenized).to(scores.device)
         pull = losses
         if self.balance:
-            pull = losses / self._usual_loss(losses.detach(), sum_over_workers)[:, None]
+            pull = losses / self._usual_loss(losses.detach(), taught, sum_over_workers)[:, None]
+        if shares is not None:
+            pull = pull * shares.to(pull)[:, None]
         click_weight = self.mix(progress, traffic).to(scores.device)
         covered = self.mix.covers(progress, traffic).to(scores.device)
         traffic_weight = (traffic.frequency.float() ** self.power / self.mean_power).to(
@@ -130,18 +140,94 @@ class Objective(nn.Module):
             click_loss=losses[0].detach().sum(),
             annotation_loss=losses[1].detach().sum(),
             click_weight=click_weight.sum(),
+            clicked=taught[0].sum(),
+            annotated=taught[1].sum(),
         )
 
-    def covered(self, tokenized: pa.Table, progress: float) -> Tensor:
-        """How many of some lists the mix trains on."""
-        return self.mix.covers(progress, list_traffic(tokenized)).sum()
+    def weights(self, labels: dict[str, Tensor], tokenized: pa.Table, progress: float) -> Tensor:
+        """What the mix gives both signals of some lists, and how much of it falls on known ones.
 
-    def _usual_loss(self, losses: Tensor, sum_over_workers: Callable[[Tensor], Tensor]) -> Tensor:
+        Args:
+            labels: of the lists, from `rankers.lists.pad_lists`.
+            tokenized: the same lists.
+            progress: the share of training that is done.
+
+        Returns:
+            float64 (2, 2), to be summed over the parts and workers of a step for `signal_shares`:
+            of clicks and of annotations (rows) the weight over all lists that the mix covers, and
+            over those that the signal teaches something of.
+        """
+        traffic = list_traffic(tokenized)
+        click_weight = self.mix(progress, traffic).double()
+        weight = torch.stack([click_weight, 1 - click_weight])
+        weight = weight * self.mix.covers(progress, traffic)
+        taught = self._taught(labels, tokenized)
+        return torch.stack([weight.sum(1), (weight * taught).sum(1)], dim=1)
+
+    def _taught(self, labels: dict[str, Tensor], tokenized: pa.Table) -> Tensor:
+        """Whether clicks and annotations teach something of each list, bool (2, lists)."""
+        if self.sessions is None:
+            clicked = teaches(labels["click_label"], self.loss)
+        else:
+            pages = pad_pages(tokenized, torch.device("cpu"))
+            clicked = self.sessions.teaches(pages, tokenized.num_rows)
+        return torch.stack([clicked, teaches(labels["annotation_label"], self.loss)])
+
+    def _usual_loss(
+        self, losses: Tensor, taught: Tensor, sum_over_workers: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         """The running mean size of each signal's loss where it has one; 1 before it had any."""
-        seen = torch.stack([losses.abs().sum(1), (losses != 0).sum(1)], dim=1).to(self.usual.dtype)
+        seen = torch.stack([losses.abs().sum(1), taught.sum(1)], dim=1).to(self.usual.dtype)
         self.usual = MEMORY * self.usual + sum_over_workers(seen).to(self.usual.device)
         total, lists = self.usual.T
         return torch.where(lists > 0, total / lists.clamp(min=1e-9), 1.0).clamp(min=1e-9)
+
+
+def signal_shares(weights: Tensor) -> Tensor:
+    """What each signal's losses of a step are multiplied by, so that their sum is a mean.
+
+    A signal's loss is its weighted mean over the lists that it teaches something of, times its mean
+    weight over all lists: the weight of lists that lack a label goes to those that have one, in
+    proportion to their own. None weighs more than it would in a step of its own.
+
+    Args:
+        weights: from `Objective.weights`, summed over the parts and workers of the step.
+
+    Returns:
+        float64 (2,), of clicks and of annotations; 0 where nobody teaches anything.
+
+    Of ten lists, three with clicks, clicks alone: each counts a third.
+
+    >>> signal_shares(torch.tensor([[10.0, 3.0], [0.0, 0.0]]))
+    tensor([0.3333, 0.0000])
+
+    Equal weights: half for the mean of the three, half for the mean of all ten annotated ones.
+
+    >>> signal_shares(torch.tensor([[5.0, 1.5], [5.0, 5.0]]))
+    tensor([0.3333, 0.1000])
+    """
+    every, known = weights.unbind(1)
+    shares = every / (every.sum() * known)
+    return torch.where(known > 0, shares.clamp(max=1), 0.0)
+
+
+def teaches(label: Tensor, loss: LossName) -> Tensor:
+    """Whether a loss can learn something from a list's labels, bool (lists,).
+
+    Pointwise losses learn from every label. `softmax` and `listmle` need a label above zero and a
+    second document, the others two labels that differ.
+
+    Args:
+        label: from 0, NaN where unknown, (lists, documents).
+        loss: the name of one of `rankers.losses.LOSSES`.
+    """
+    known = ~torch.isnan(label)
+    if loss in ("pointwise_sigmoid", "pointwise_mse"):
+        return known.any(-1)
+    label = label.nan_to_num(0.0)
+    if loss in ("softmax", "listmle"):
+        return (label > 0).any(-1) & (known.sum(-1) > 1)
+    return ordered_pairs(label, known).any(-1).any(-1)
 
 
 def label_loss(

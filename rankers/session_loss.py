@@ -76,6 +76,15 @@ class SessionLoss(nn.Module):
             count = count.index_add(0, pages.of_list, pages.sessions * weight)
         return total / count.clamp(min=1e-9)
 
+    def teaches(self, blocks: Sequence[Pages], lists: int) -> Tensor:
+        """Whether the sessions of each of so many lists teach something of it, bool (lists,)."""
+        rows = torch.zeros(lists, device=self.bias.device)
+        for pages in blocks:
+            where = (pages.document >= 0) & self.known[: pages.document.shape[1]]
+            of_rows = self.objective.teaches(pages.clicks, where)
+            rows = rows.index_add(0, pages.of_list, of_rows.float())
+        return rows > 0
+
     def evidence(self, scores: Tensor, blocks: Sequence[Pages]) -> Tensor | None:
         """What a batch says of the bias, to be summed over workers; None where it is given."""
         if self.objective.evidence is None:
@@ -91,7 +100,7 @@ class SessionLoss(nn.Module):
     def learn(self, evidence: Tensor) -> None:
         """Takes the evidence of a step's batches, of all workers, into the bias."""
         assert self.objective.estimate is not None
-        self.sums = MEMORY * self.sums + evidence
+        self.sums = MEMORY * self.sums + evidence.to(self.sums.device)
         bias = self.objective.estimate(self.sums)
         self.bias = bias.clamp(1 / self.max_weight, self.max_weight)
 

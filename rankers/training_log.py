@@ -13,9 +13,15 @@ from rankers.list_order import Parts
 from rankers.objective import ObjectiveValue
 from rankers.trackers import Tracker
 
-# Means over lists, and with the rest the sums that workers share at each step.
-LOSSES = ("loss", "click_loss", "annotation_loss", "click_weight")
-SUMS = (*LOSSES, "lists", "pairs", "tokens", "padded_tokens", "waited", "spoiled")
+# Each is a mean: the sum of its name divided by that of the other name.
+MEANS = {
+    "loss": "weight",
+    "click_loss": "clicked",
+    "annotation_loss": "annotated",
+    "click_weight": "lists",
+}
+# What workers share at each step.
+SUMS = (*MEANS, *MEANS.values(), "pairs", "tokens", "padded_tokens", "waited", "spoiled")
 
 
 class TrainingLog:
@@ -60,21 +66,30 @@ class TrainingLog:
             yield parts
             asked = time.perf_counter()
 
-    def sums(self, values: Sequence[ObjectiveValue], parts: Parts, norm: float) -> Tensor:
+    def sums(
+        self, values: Sequence[ObjectiveValue], parts: Parts, weights: Tensor, norm: float
+    ) -> Tensor:
         """What a worker knows of a step, float64 (sums,), to be summed over workers.
 
         Args:
             values: of the parts.
             parts: of the step.
+            weights: of the step, over all workers, see `rankers.objective.Objective.weights`.
             norm: of the gradient.
         """
         batches = [batch for _, batch in parts]
         loss = sum(float(value.loss.detach()) for value in values)
+        # A step counts in the mean of the epoch by the weight of the lists that it learned from.
+        weight = float(weights[:, 1].sum())
+        workers = ray.train.get_context().get_world_size()
         sums = [
-            loss,
+            loss * weight,
             sum(float(value.click_loss) for value in values),
             sum(float(value.annotation_loss) for value in values),
             sum(float(value.click_weight) for value in values),
+            weight / workers,
+            sum(int(value.clicked) for value in values),
+            sum(int(value.annotated) for value in values),
             sum(len(batch.where) for batch in batches),
             sum(len(batch.places) for batch in batches),
             sum(batch.passes.tokens for batch in batches),
@@ -97,13 +112,11 @@ class TrainingLog:
         self._sums += sums
         self._norms += torch.tensor([norm, 1.0])
         self._rate = rate
-        of_step = dict(zip(SUMS, sums.tolist(), strict=True))
-        told = {name: of_step[name] / of_step["lists"] for name in LOSSES}
-        told |= {"gradient_norm": norm, "learning_rate": rate}
+        told = means(sums) | {"gradient_norm": norm, "learning_rate": rate}
         for tracker in self._trackers:
             tracker.add({f"step/{name}": value for name, value in told.items()}, step)
         if self._bar is not None:
-            self._bar.set_description(f"{self.name}: loss {told['loss']:.4g}")
+            self._bar.set_description(f"{self.name}: loss {told.get('loss', 0.0):.4g}")
             self._bar.update(step + 1 - self._shown)
             self._shown = step + 1
 
@@ -111,20 +124,22 @@ class TrainingLog:
         """What happened in the epoch, over all workers.
 
         Returns:
-            loss, click_loss, annotation_loss and click_weight, means over lists; gradient_norm
-            before clipping, mean over steps; learning_rate at the end; pairs_per_second;
-            padding_share of the tokens; and waiting_share, of the time, for batches.
+            loss, the mean over steps by what they learned from; click_loss and annotation_loss,
+            means over the lists that have something to learn from, missing where none has;
+            click_weight, the mean over lists; gradient_norm before clipping, mean over steps;
+            learning_rate at the end; pairs_per_second; padding_share of the tokens; and
+            waiting_share, of the time, for batches.
         """
         sums = dict(zip(SUMS, self._sums.tolist(), strict=True))
         seconds = self.seconds
         workers = ray.train.get_context().get_world_size()
         norm, steps = self._norms.tolist()
         return {
-            **{name: sums[name] / sums["lists"] for name in LOSSES},
-            "gradient_norm": norm / steps,
+            **means(self._sums),
+            "gradient_norm": norm / max(steps, 1),
             "learning_rate": self._rate,
             "pairs_per_second": sums["pairs"] / seconds,
-            "padding_share": 1 - sums["tokens"] / sums["padded_tokens"],
+            "padding_share": 1 - sums["tokens"] / max(sums["padded_tokens"], 1),
             "waiting_share": sums["waited"] / (seconds * workers),
         }
 
@@ -148,3 +163,9 @@ class TrainingLog:
         """Goes on from a state of `state_dict`."""
         self._sums, self._norms = state["sums"], state["norms"]
         self._start = time.perf_counter() - state["seconds"]
+
+
+def means(sums: Tensor) -> dict[str, float]:
+    """The means that sums of `SUMS` amount to; none of what there was nothing of."""
+    named = dict(zip(SUMS, sums.tolist(), strict=True))
+    return {name: named[name] / named[of] for name, of in MEANS.items() if named[of] > 0}

@@ -2,7 +2,7 @@
 
 import math
 import tracemalloc
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import get_args
 
 import numpy as np
@@ -245,3 +245,40 @@ def test_sessions_without_a_candidate_are_refused() -> None:
         add_pages(lists_of(1, 1), sessions_table([(0, [5], [True])]), linear=True)
     with pytest.raises(InputError, match="no click to learn from"):
         add_pages(lists_of(1, 1), sessions_table([(4, [0], [True])]), linear=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_biases_are_learned_on_the_device_of_the_scores(name: ClickObjectiveName) -> None:
+    """The meta device refuses what mixes devices, as a GPU does; it holds no values."""
+    meta = torch.device("meta")
+    loss = SessionLoss(name, positions=3, propensities=PROPENSITIES).to(meta)
+    [page] = one_page([0.0, 1.0, 0.0])
+    pages = [Pages(*(getattr(page, field.name).to(meta) for field in fields(page)))]
+    scores = SCORES.to(meta).requires_grad_()
+    loss(scores, pages).sum().backward()
+    if (evidence := loss.evidence(scores, pages)) is not None:
+        for sums in (evidence, torch.ones(2, 3)):  # as it comes from workers, and from elsewhere
+            loss.learn(sums)
+    assert {loss.bias.device, loss.sums.device, scores.grad.device} == {meta}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("clicks", "document"),
+    [
+        ([0.0, 0.0, 0.0], (0, 1, 2)),
+        ([0.0, 1.0, 0.0], (0, 1, 2)),
+        ([0.0, 1.0, 0.0], (0, -1, 2)),  # no candidate
+        ([1.0, 0.0, 0.0], (0, -1, -1)),
+        ([1.0, 1.0, 1.0], (0, 1, 2)),
+    ],
+)
+def test_lists_that_teach_are_those_with_a_gradient(
+    name: ClickObjectiveName, clicks: list[float], document: tuple[int, ...]
+) -> None:
+    loss = SessionLoss(name, positions=3, propensities=PROPENSITIES)
+    scores = torch.cat([SCORES, SCORES]).requires_grad_()
+    pages = one_page(clicks, document)
+    loss(scores, pages).sum().backward()
+    learned = (scores.grad != 0).any(1)
+    assert loss.teaches(pages, 2).tolist() == learned.tolist()

@@ -6,8 +6,15 @@ import torch
 from torch import Tensor
 
 from rankers.losses import LOSSES, pointwise_mse_loss, softmax_loss
-from rankers.mixing import Mix, Traffic
-from rankers.objective import LossName, Objective, ObjectiveValue
+from rankers.mixing import Constant, Mix, Traffic
+from rankers.objective import (
+    LossName,
+    Objective,
+    ObjectiveValue,
+    label_loss,
+    signal_shares,
+    teaches,
+)
 
 SCORES = torch.tensor([[0.5, -1.0, 2.0], [1.0, 0.0, 3.0]])
 CLICKS = torch.tensor([[0.2, 0.0, 0.6], [torch.nan, torch.nan, torch.nan]])
@@ -171,3 +178,127 @@ def test_each_head_learns_from_its_signal() -> None:
     # The second list has no clicks, so its click head has nothing to learn from.
     assert (scores.grad[1, :, 0] == 0).all()
     assert (scores.grad[1, :, 1] != 0).any()
+
+
+UNKNOWN = torch.full((10, 3), torch.nan)
+
+
+def batch_of(clicks: Tensor, grades: Tensor) -> dict[str, Tensor]:
+    weight = torch.where(grades.isnan(), torch.nan, 1.0)
+    return {"click_label": clicks, "annotation_label": grades, "annotation_weight": weight}
+
+
+def step_gradient(
+    objective: Objective, scores: Tensor, batch: dict[str, Tensor], parts: int
+) -> Tensor:
+    """The gradient of a step in so many parts, as workers and accumulation have it."""
+    scores = scores.clone().requires_grad_()
+    table = lists_searched(*range(1, len(scores) + 1))
+    rows = torch.arange(len(scores)).tensor_split(parts)
+    given = [
+        ({name: label[part] for name, label in batch.items()}, table.take(pa.array(part.numpy())))
+        for part in rows
+    ]
+    weights = torch.stack([objective.weights(*part, 0.0) for part in given]).sum(0)
+    for part, (labels, lists) in zip(rows, given, strict=True):
+        loss = objective(
+            scores[part][..., None], labels, lists, 0.0, lambda sums: sums, signal_shares(weights)
+        ).loss
+        loss.backward()
+    assert scores.grad is not None
+    return scores.grad
+
+
+@pytest.mark.parametrize("unlabelled", [torch.nan, 0.0])
+@pytest.mark.parametrize("parts", [1, 3, 12])
+def test_with_thirty_percent_clicked_the_gradient_is_that_of_the_mean_over_the_clicked(
+    parts: int, unlabelled: float
+) -> None:
+    scores = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+    clicks = torch.full((10, 3), unlabelled)
+    clicks[[1, 4, 8]] = torch.tensor([0.02, 0.0, 0.01])
+    objective = Objective(Constant(1.0), "softmax", highest_grade=1)
+    gradient = step_gradient(objective, scores, batch_of(clicks, UNKNOWN), parts)
+    expected = scores[[1, 4, 8]].clone().requires_grad_()
+    softmax_loss(expected, torch.tensor([[2 / 3, 0.0, 1 / 3]] * 3)).backward()
+    torch.testing.assert_close(gradient[[1, 4, 8]], expected.grad)
+    assert gradient.abs().sum() == gradient[[1, 4, 8]].abs().sum()
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_each_signal_is_the_mean_over_its_lists_times_the_mean_click_weight(parts: int) -> None:
+    scores = torch.randn(10, 3, generator=torch.Generator().manual_seed(1))
+    clicks, grades = UNKNOWN.clone(), UNKNOWN.clone()
+    clicks[:3] = torch.tensor([1.0, 0.0, 0.0])
+    grades[2:7] = torch.tensor([0.0, 1.0, 0.5])
+    objective = Objective(Constant(0.4), "softmax", highest_grade=1)
+    gradient = step_gradient(objective, scores, batch_of(clicks, grades), parts)
+    expected = scores.clone().requires_grad_()
+    click = softmax_loss(expected[:3], clicks[:3])
+    annotation = softmax_loss(expected[2:7], grades[2:7] / 1.5)
+    (0.4 * click + 0.6 * annotation).backward()
+    torch.testing.assert_close(gradient, expected.grad)
+
+
+def test_where_all_lists_have_both_labels_a_step_is_the_mean_over_lists() -> None:
+    weights = torch.tensor([[0.3 + 0.9, 0.3 + 0.9], [0.7 + 0.1, 0.7 + 0.1]])
+    assert signal_shares(weights).tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_no_list_weighs_more_than_it_would_alone() -> None:
+    """Seven lists at 0.99 without clicks do not make one at 0.01 speak for them."""
+    shares = signal_shares(torch.tensor([[7 * 0.99 + 0.01, 0.01], [7 * 0.01 + 0.99, 0.0]]))
+    assert shares.tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "label", "learned"),
+    [
+        ("softmax", [0.0, 0.0], False),
+        ("softmax", [0.5, 0.5], True),
+        ("softmax", [1.0, torch.nan], False),
+        ("listmle", [0.1, 0.0], True),
+        ("pairwise_hinge", [0.5, 0.5], False),
+        ("pairwise_hinge", [0.5, 0.4], True),
+        ("lambdarank", [0.5, torch.nan], False),
+        ("pointwise_mse", [0.0, torch.nan], True),
+        ("pointwise_sigmoid", [torch.nan, torch.nan], False),
+    ],
+)
+def test_what_a_loss_can_learn_from(loss: LossName, label: list[float], learned: bool) -> None:
+    assert teaches(torch.tensor([label]), loss).tolist() == [learned]
+    scores = torch.tensor([[0.1, 0.0]], requires_grad=True)
+    label_loss(scores, torch.tensor([label]), loss).sum().backward()
+    assert bool(scores.grad.any()) == learned
+
+
+def test_a_hinge_without_loss_counts_in_the_mean() -> None:
+    """What has labels is covered, also where nothing is left to learn."""
+    scores = torch.tensor([[5.0, 0.0], [0.0, 0.0]])
+    clicks = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    objective = Objective(Constant(1.0), "pairwise_hinge", highest_grade=1, balance=True)
+    value = objective(
+        scores[..., None], batch_of(clicks, clicks), lists_searched(1, 1), 0.0, lambda sums: sums
+    )
+    assert value.clicked.item() == 2
+    assert objective.usual.tolist() == [[1.0, 2.0], [1.0, 2.0]]
+
+
+META = torch.device("meta")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_labels_are_learned_from_on_the_device_of_the_scores(loss: LossName) -> None:
+    """The meta device refuses what mixes devices, as a GPU does; it holds no values."""
+    objective = Objective(Constant(0.5), loss, highest_grade=1, balance=True).to(META)
+    scores = torch.zeros(2, 3, 1, device=META, requires_grad=True)
+    value = objective(
+        scores,
+        batch_of(CLICKS, GRADES),
+        lists_searched(4, 16),
+        0.0,
+        lambda sums: sums,
+        torch.ones(2),
+    )
+    value.loss.backward()
+    assert {value.loss.device, objective.usual.device, scores.grad.device} == {META}
