@@ -84,14 +84,22 @@ def restore(state: dict[str, Stateful]) -> History:
         return []
     # Read in place: workers of one node that copy a checkpoint into one folder, as Ray's
     # as_directory does, can lose it to each other's clearing up.
-    states = torch.load(io.BytesIO(_content(checkpoint, TRAINING_STATE)), weights_only=True)
+    states = read_states(read_content(checkpoint, TRAINING_STATE))
     for name, part in state.items():
         part.load_state_dict(states[name])
-    history: History = json.loads(_content(checkpoint, HISTORY))
+    history: History = json.loads(read_content(checkpoint, HISTORY))
     return history
 
 
-def _content(checkpoint: ray.train.Checkpoint, name: str) -> bytes:
+def read_states(content: bytes) -> dict[str, Any]:
+    """The states in a file of a checkpoint, on the CPU: the device they were saved on is one
+    worker's, and each worker's own takes them from there."""
+    states: dict[str, Any] = torch.load(io.BytesIO(content), "cpu", weights_only=True)
+    return states
+
+
+def read_content(checkpoint: ray.train.Checkpoint, name: str) -> bytes:
+    """A file of a checkpoint, read where it lies."""
     with checkpoint.filesystem.open_input_stream(f"{checkpoint.path}/{name}") as file:
         content: bytes = file.readall()
     return content

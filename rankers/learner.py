@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import ray.train.torch
 import torch
@@ -13,10 +14,12 @@ from transformers import PreTrainedTokenizerBase
 
 from rankers.checkpoints import Stateful, Trained
 from rankers.cross_encoder import add_adapters, load_cross_encoder
+from rankers.list_file import ListFile
 from rankers.list_ranker import ListRanker
 from rankers.mixing import Mix
 from rankers.objective import Objective
 from rankers.optimization import adamw, warm_up_and_decay
+from rankers.passes import pad_passes
 from rankers.session_loss import SessionLoss
 from rankers.settings import TrainingSettings
 from rankers.training_log import TrainingLog
@@ -30,7 +33,7 @@ class TrainingInput:
         backbone: a Hugging Face id or a folder that every worker reads.
         training: file of the tokenized training lists, which every worker reads.
         validation: file of the tokenized validation lists.
-        judgments: of validation queries; empty where there are none.
+        judgments: what validation measures by, see `rankers.yardstick.choose_yardstick`.
         highest_grade: of the annotations; their labels are divided by it.
         mean_power: mean over the training queries of what `query_weight` takes of their searches.
         positions: of the longest page, where sessions are learned from.
@@ -57,6 +60,7 @@ class WorkerTask:
         mix: the click weight.
         input: what to read.
         live: whether someone watches a terminal.
+        refused: steps to leave out, from 1.
     """
 
     folder: Path
@@ -64,6 +68,7 @@ class WorkerTask:
     mix: Mix
     input: TrainingInput
     live: bool
+    refused: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -89,6 +94,13 @@ class Learner:
     log: TrainingLog
 
     @property
+    def heads(self) -> int:
+        """How many scores a pair has."""
+        heads = self.ranker.model.config.num_labels
+        assert heads is not None
+        return heads
+
+    @property
     def state(self) -> dict[str, Stateful]:
         """What a checkpoint keeps."""
         return {
@@ -100,12 +112,13 @@ class Learner:
         }
 
 
-def build_learner(task: WorkerTask, steps: int) -> Learner:
+def build_learner(task: WorkerTask, steps: int, lists: ListFile) -> Learner:
     """Loads the backbone and puts everything on the worker's device.
 
     Args:
         task: what the worker is to do.
         steps: of the whole training.
+        lists: to train on.
     """
     settings = task.settings
     torch.manual_seed(settings.seed)
@@ -115,11 +128,16 @@ def build_learner(task: WorkerTask, steps: int) -> Learner:
     )
     if settings.lora_rank:
         model = add_adapters(model, settings.lora_rank)
+    ranker = ListRanker(model).to(ray.train.torch.get_device())
+    in_ddp = {}
+    if settings.workers > 1:
+        # DDP would wait for gradients that never come; to look for them at each step costs time.
+        in_ddp = {
+            "find_unused_parameters": leaves_parameters_out(model, _one_pass(lists, tokenizer))
+        }
     if settings.compile:
         model.compile(dynamic=True)
-    ranker = ListRanker(model)
-    # Moves it to the worker's device too.
-    distributed = ray.train.torch.prepare_model(ranker)
+    distributed = ray.train.torch.prepare_model(ranker, parallel_strategy_kwargs=in_ddp)
     optimizer = adamw(ranker, settings)
     return Learner(
         ranker=ranker,
@@ -132,6 +150,26 @@ def build_learner(task: WorkerTask, steps: int) -> Learner:
         ),
         log=TrainingLog(task.folder.name, steps),
     )
+
+
+def leaves_parameters_out(model: nn.Module, inputs: dict[str, Tensor]) -> bool:
+    """Whether some of what is trained of a model has no gradient, as XLNet's embedding of a mask.
+
+    Args:
+        model: a sequence classifier.
+        inputs: of some pairs, on its device.
+    """
+    model(**inputs).logits.sum().backward()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    left_out = any(parameter.grad is None for parameter in trained)
+    model.zero_grad()
+    return left_out
+
+
+def _one_pass(lists: ListFile, tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
+    passes = pad_passes(lists.take(np.array([0])), tokenizer.pad_token_id, tokens_per_pass=1)
+    inputs = passes.inputs[-1].items()
+    return {name: tensor.to(ray.train.torch.get_device()) for name, tensor in inputs}
 
 
 def _objective(task: WorkerTask) -> Objective:

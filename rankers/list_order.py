@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from rankers.list_file import ListFile
 from rankers.lists import ListBatch, pad_lists
+from rankers.passes import without_pairs
 
 # What a worker takes of a step: parts, each as a table and as tensors.
 Parts = list[tuple[pa.Table, ListBatch]]
@@ -48,15 +50,23 @@ def read_steps(
         steps: the rows of each step, over all workers.
         rank: of the worker.
         workers: how many share a step. Where a step has fewer lists than workers or parts, some
-            are empty.
+            parts are empty and have no pass. The last one has, also of a worker without a list.
         accumulation: parts of the worker's share.
         pad_token_id: of the tokenizer.
         tokens_per_pass: the most tokens of a pass, with padding.
     """
 
     def read(step: NDArray[np.int64]) -> Parts:
-        parts = [lists.take(rows) for rows in np.array_split(step[rank::workers], accumulation)]
-        return [(part, pad_lists(part, pad_token_id, tokens_per_pass)) for part in parts]
+        # The empty ones first, since workers sum their gradients with the last.
+        shares = np.array_split(step[rank::workers], accumulation)[::-1]
+        tables = [lists.take(rows) for rows in shares]
+        parts = [(table, pad_lists(table, pad_token_id, tokens_per_pass)) for table in tables]
+        if rank >= len(step):
+            # Without a list it runs the model on what another learns from, and no score counts.
+            others = pad_lists(lists.take(step[:1]), pad_token_id, tokens_per_pass).passes
+            table, batch = parts[-1]
+            parts[-1] = table, replace(batch, passes=without_pairs(others))
+        return parts
 
     with ThreadPoolExecutor(1) as reader:
         ahead = [reader.submit(read, step) for step in steps[:1]]

@@ -21,7 +21,6 @@ class Passes:
 
     Attributes:
         inputs: of each pass the model's inputs, int64 (pairs, tokens), padded to its longest pair.
-            Without a pair there is one pass over one padding token, so that a model always runs.
         pairs: which pairs they are, pass after pass, int64.
         tokens: how many there are.
         padded_tokens: how many the model reads, with padding.
@@ -77,8 +76,7 @@ def pad_passes(tokenized: pa.Table, pad_token_id: int, tokens_per_pass: int) -> 
     }
     lengths = columns["input_ids"].value_lengths().to_numpy().astype(np.int64)
     if len(lengths) == 0:
-        one = {name: torch.tensor([[pad_token_id]]) for name in columns}
-        return Passes([one | {"attention_mask": torch.tensor([[1]])}], lengths, 0, 1)
+        return Passes([], lengths, 0, 0)
     values = {name: column.flatten().to_numpy() for name, column in columns.items()}
     starts = np.cumsum(lengths) - lengths
     inputs, rows = [], cut_passes(lengths, tokens_per_pass)
@@ -93,3 +91,9 @@ def pad_passes(tokenized: pa.Table, pad_token_id: int, tokens_per_pass: int) -> 
         inputs.append(padded)
     padded_tokens = sum(one["input_ids"].numel() for one in inputs)
     return Passes(inputs, np.concatenate(rows), int(lengths.sum()), padded_tokens)
+
+
+def without_pairs(passes: Passes) -> Passes:
+    """The last pass, that of the shortest pairs, as one whose scores belong to no pair."""
+    inputs = passes.inputs[-1]
+    return Passes([inputs], passes.pairs[:0], 0, inputs["input_ids"].numel())

@@ -20,6 +20,7 @@ from rankers.mixing import Constant, Mix
 from rankers.pages import add_pages
 from rankers.settings import TrainingSettings
 from rankers.trackers import check_trackers
+from rankers.yardstick import choose_yardstick
 
 SMALL_BERT = "small-bert"
 
@@ -33,7 +34,7 @@ class SupervisedLists:
         training: lists of training queries, with both labels.
         validation: lists of validation queries, with both labels.
         propensities: of positions, where the click objective needs them.
-        judgments: grades of validation queries: human or, without any, the labels themselves.
+        judgments: what validation measures by, see `rankers.yardstick.choose_yardstick`.
     """
 
     collection: Collection
@@ -61,7 +62,8 @@ def read_supervised_lists(
 
     Raises:
         InputError: a folder or table is missing or broken, the mix needs a signal that is not
-            given, or the settings contradict each other.
+            given, the settings contradict each other, or nothing tells rankings of the validation
+            queries apart.
     """
     _check_settings(training)
     only = mix.click_weight if isinstance(mix, Constant) else None
@@ -92,15 +94,19 @@ def read_supervised_lists(
             f"{collection}: {train_lists.num_rows} training lists cannot feed {training.workers} "
             "workers"
         )
+    if only != 0 and of_sessions is None:
+        _refuse_without_label(train_lists, "click_label", f"{click_labels}: no click label")
+    if only != 1:
+        _refuse_without_label(train_lists, "annotation_label", f"{annotations}: no annotation")
     propensities = None
     if of_sessions is not None and only != 0:
         train_lists = add_pages(train_lists, tables.sessions, of_sessions.linear)
         if of_sessions.needs_propensities and click_labels is not None:
             propensities = _read_propensities(click_labels)
-    of_validation = pc.is_in(tables.judgments["query_id"], value_set=validation_lists["query_id"])
-    judgments = tables.judgments.filter(of_validation)
-    if judgments.num_rows == 0:
-        judgments = _labels_as_judgments(validation_lists)
+    try:
+        judgments = choose_yardstick(tables.judgments, validation_lists, clicks_alone=only == 1)
+    except InputError as error:
+        raise InputError(f"{collection}: {error}") from error
     return SupervisedLists(tables, train_lists, validation_lists, judgments, propensities)
 
 
@@ -113,6 +119,11 @@ def _check_settings(training: TrainingSettings) -> None:
     for name, bound in least.items():
         if (value := getattr(training, name)) < bound:
             raise InputError(f"training.{name} must be at least {bound}, not {value}")
+    for name in ("learning_rate", "gradient_clip", "cpus_per_worker"):
+        if not 0 < (value := getattr(training, name)) < float("inf"):
+            raise InputError(f"training.{name} must be above 0, not {value}")
+    if not 0 <= training.weight_decay < float("inf"):
+        raise InputError(f"training.weight_decay must be at least 0, not {training.weight_decay}")
     if not 0 <= training.warm_up <= 1:
         raise InputError(f"training.warm_up is a share, from 0 to 1, not {training.warm_up}")
     if not 0 < training.layer_decay <= 1:
@@ -125,6 +136,16 @@ def _check_settings(training: TrainingSettings) -> None:
     if training.backbone != SMALL_BERT:
         heads = 2 if training.heads == "two" else 1
         check_model(training.backbone, training.max_length, heads, new_head=True)
+
+
+def _refuse_without_label(lists: pa.Table, name: str, what: str) -> None:
+    """Refuses lists of which a signal that the mix uses teaches nothing at all."""
+    highest = pc.max(lists[name].combine_chunks().flatten()).as_py()
+    if highest is None or highest <= 0:
+        raise InputError(
+            f"{what} of a candidate of the {lists.num_rows} training queries is above 0, so there "
+            "is nothing to learn from; look whether its ids are those of the collection"
+        )
 
 
 def _read_propensities(click_labels: Path) -> Tensor:
@@ -147,14 +168,3 @@ def _read_propensities(click_labels: Path) -> Tensor:
             )
         print(f"{path}: of {unknown} positions unknown; documents there have no part in the loss")
     return torch.tensor(by_position, dtype=torch.float32).clamp(max=1.0)
-
-
-def _labels_as_judgments(validation: pa.Table) -> pa.Table:
-    """Grades from the labels of the lists: the annotation's or, without any, ten times clicks."""
-    frame = validation.select(["query_id", "doc_ids", "click_label", "annotation_label"])
-    pairs = frame.to_pandas().explode(["doc_ids", "click_label", "annotation_label"])
-    annotated = pairs["annotation_label"].notna().any()
-    label = pairs["annotation_label"] if annotated else 10 * pairs["click_label"]
-    graded = pairs.assign(grade=label.astype(float).round())[label.notna()]
-    graded = graded.rename(columns={"doc_ids": "doc_id"})[["query_id", "doc_id", "grade"]]
-    return pa.Table.from_pandas(graded.astype({"grade": "int64"}), preserve_index=False)

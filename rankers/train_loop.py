@@ -22,7 +22,9 @@ from rankers.learner import Learner, WorkerTask, build_learner
 from rankers.list_file import ListFile
 from rankers.list_order import Parts, epoch_order, read_steps, steps_per_epoch
 from rankers.list_ranker import computing_in, save_ranker
+from rankers.objective import signal_shares
 from rankers.settings import TrainingSettings
+from rankers.stops import Stop
 from rankers.trackers import open_trackers
 from rankers.training_log import SUMS
 from rankers.validation import VALIDATION_MEASURE, validate
@@ -32,10 +34,13 @@ SHOWN = (
     *("loss", "click_loss", "annotation_loss", "click_weight", "gradient_norm"),
     *("pairs_per_second", "waiting_share", VALIDATION_MEASURE, "seconds"),
 )
+WHAT_TO_DO = (
+    "train with a lower learning_rate, in another output; --resume goes on without this step"
+)
 SPOILED = SUMS.index("spoiled")
 
 
-def train_worker(task: WorkerTask) -> str | None:
+def train_worker(task: WorkerTask) -> Stop | None:
     """The train loop of one worker.
 
     Each step's lists and random numbers follow from the seed and the step's number, so training
@@ -50,7 +55,7 @@ def train_worker(task: WorkerTask) -> str | None:
     settings = task.settings
     training, validation = ListFile(task.input.training), ListFile(task.input.validation)
     of_epoch = steps_per_epoch(len(training), settings.lists_per_step)
-    learner = build_learner(task, of_epoch * settings.epochs)
+    learner = build_learner(task, of_epoch * settings.epochs, training)
     history, stopped = restore(learner.state), None
     first = ray.train.get_context().get_world_rank() == 0
     if first:
@@ -76,13 +81,17 @@ def train_worker(task: WorkerTask) -> str | None:
                 learner.tokenizer.pad_token_id,
                 settings.tokens_per_pass,
             )
+        if VALIDATION_MEASURE not in metrics:
+            step = learner.schedule.last_epoch
+            stopped = Stop(step, f"after step {step} scores are not finite: {WHAT_TO_DO}")
+            break
         metrics["seconds"] = learner.log.seconds
         history.append({"epoch": epoch + 1, **metrics})
         save = partial(save_ranker, learner.ranker.model, learner.tokenizer, task.mix)
         report(history[-1], history, learner.state, save)
         if first:
             learner.log.tell_epoch(metrics, learner.schedule.last_epoch)
-            shown = "  ".join(f"{name} {metrics[name]:.4g}" for name in SHOWN)
+            shown = "  ".join(f"{name} {metrics[name]:.4g}" for name in SHOWN if name in metrics)
             print(f"{task.folder.name}: epoch {epoch + 1}/{settings.epochs}  {shown}", flush=True)
     learner.log.close()
     return stopped
@@ -94,7 +103,7 @@ def _train_epoch(
     lists: ListFile,
     order: list[NDArray[np.int64]],
     history: History,
-) -> str | None:
+) -> Stop | None:
     """Trains on the steps of an epoch that are left; returns why it had to stop."""
     settings, context = task.settings, ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
@@ -113,12 +122,17 @@ def _train_epoch(
         left -= 1
         step = learner.schedule.last_epoch
         torch.manual_seed(settings.seed + 1_000_003 * (step + 1) + rank)
-        if not _train_step(learner, parts, settings):
-            path = task.folder / f"nonfinite_batch_{rank}.parquet"
+        if step + 1 in task.refused:
+            learner.optimizer.zero_grad()
+            learner.optimizer.step()
+            learner.schedule.step()
+        elif not _train_step(learner, parts, settings):
+            path = task.folder / f"nonfinite_batch_{step + 1}_{rank}.parquet"
             write_parquet(pa.concat_tables([table for table, _ in parts]), path)
-            return (
+            return Stop(
+                step + 1,
                 f"loss or gradient of step {step + 1} is not finite; its lists are in {path}. "
-                "Lower learning_rate, or look at their labels"
+                f"Look at their labels, or {WHAT_TO_DO}",
             )
         if left and settings.checkpoint_every and (step + 1) % settings.checkpoint_every == 0:
             report_within_epoch(history, learner.state)
@@ -136,22 +150,30 @@ def _train_step(learner: Learner, parts: Parts, settings: TrainingSettings) -> b
     model, objective, schedule = learner.distributed, learner.objective, learner.schedule
     device, workers = ray.train.torch.get_device(), ray.train.get_context().get_world_size()
     progress = schedule.last_epoch / learner.log.steps
-    covered = torch.stack([objective.covered(table, progress) for table, _ in parts]).sum()
-    lists_of_step = max(float(_sum_over_workers(covered)), 1.0)
+    of_parts = [objective.weights(batch.labels, table, progress) for table, batch in parts]
+    weights = _sum_over_workers(torch.stack(of_parts).sum(0))
+    shares = signal_shares(weights)
     learner.optimizer.zero_grad()
     values = []
     for number, (table, batch) in enumerate(parts):
         with _gradients_of(model, last=number == len(parts) - 1):
-            with computing_in(settings.precision, device):
-                scores = model(batch)
-            values.append(objective(scores, batch.labels, table, progress, _sum_over_workers))
-            # DDP averages gradients over workers; this makes that the mean over all lists of the
-            # step, however many of them each worker holds.
-            (values[-1].loss * (workers / lists_of_step)).backward()
+            # A part without lists is no pass of the model, but takes part in the objective's sums.
+            scores = torch.zeros(0, 0, learner.heads, device=device)
+            if batch.passes.inputs:
+                with computing_in(settings.precision, device):
+                    scores = model(batch)
+            values.append(
+                objective(scores, batch.labels, table, progress, _sum_over_workers, shares)
+            )
+            if batch.passes.inputs:
+                # DDP averages gradients over workers, where the loss is a sum over them.
+                (values[-1].loss * workers).backward()
     norm = float(nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip))
-    sums = _sum_over_workers(learner.log.sums(values, parts, norm))
+    sums = _sum_over_workers(learner.log.sums(values, parts, weights, norm))
     if sums[SPOILED] > 0:
         return False
+    if not weights[:, 1].any():
+        learner.optimizer.zero_grad()  # else moments and decay move weights that nothing taught
     learner.optimizer.step()
     learner.log.step(sums, norm, float(schedule.get_last_lr()[0]), schedule.last_epoch)
     schedule.step()
@@ -166,7 +188,9 @@ def _gradients_of(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
 
 
 def _sum_over_workers(value: Tensor) -> Tensor:
-    if dist.is_initialized():
-        value = value.to(ray.train.torch.get_device())
-        dist.all_reduce(value)
-    return value.cpu()
+    """The sum, on the device that the value is on."""
+    if not dist.is_initialized():
+        return value
+    total = value.to(ray.train.torch.get_device(), copy=True)
+    dist.all_reduce(total)
+    return total.to(value.device)

@@ -7,12 +7,11 @@ import ray.train
 import torch
 import torch.distributed as dist
 
-from corpus.frequency import BUCKETS
-from rankers.evaluation import MAIN_MEASURE, measure_run
 from rankers.list_file import ListFile
 from rankers.list_ranker import ListRanker, ranking_scores
 from rankers.lists import list_traffic, pad_lists
 from rankers.mixing import Mix
+from rankers.yardstick import mean_by_bucket, measure_by
 
 VALIDATION_MEASURE = "validation_ndcg"
 LISTS_AT_ONCE = 64
@@ -21,7 +20,7 @@ LISTS_AT_ONCE = 64
 def validate(
     ranker: ListRanker,
     lists: ListFile,
-    judgments: pa.Table,
+    yardstick: pa.Table,
     mix: Mix,
     pad_token_id: int,
     tokens_per_pass: int,
@@ -31,13 +30,14 @@ def validate(
     Args:
         ranker: on its device.
         lists: of the validation queries.
-        judgments: of them.
+        yardstick: of them, from `rankers.yardstick.choose_yardstick`.
         mix: of the heads, by its click weight at the end of training.
         pad_token_id: of the tokenizer.
         tokens_per_pass: the most tokens of a pass, with padding.
 
     Returns:
-        validation_ndcg, and validation_ndcg_high and so on of the buckets that have judged queries.
+        validation_ndcg, and validation_ndcg_high and so on of the buckets that have measured
+        queries; nothing where a score is not finite.
     """
     context = ray.train.get_context()
     mine = np.arange(context.get_world_rank(), len(lists), context.get_world_size())
@@ -56,10 +56,6 @@ def validate(
         gathered = [[] for _ in range(context.get_world_size())]
         dist.all_gather_object(gathered, scored)
     run = pd.concat([frame for frames in gathered for frame in frames])
-    values = measure_run(run, judgments)
-    values = values[values["measure"] == MAIN_MEASURE]
-    bucket_of = run.drop_duplicates("query_id").set_index("query_id")["bucket"]
-    bucket = values["query_id"].map(bucket_of).map(dict(enumerate(BUCKETS)))
-    by_bucket = values.groupby(bucket)["value"].mean()
-    means = {f"{VALIDATION_MEASURE}_{name}": mean for name, mean in by_bucket.items()}
-    return {VALIDATION_MEASURE: float(values["value"].mean()), **means}
+    if not np.isfinite(run["score"]).all():
+        return {}
+    return mean_by_bucket(measure_by(run, yardstick), run, VALIDATION_MEASURE)

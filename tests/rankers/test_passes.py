@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankers.passes import COST_OF_PASS, cut_passes, pad_passes
+from rankers.passes import COST_OF_PASS, cut_passes, pad_passes, without_pairs
 
 PAD = 7
 
@@ -73,8 +73,14 @@ def test_a_slice_of_lists_is_padded_as_if_it_were_whole() -> None:
     assert torch.equal(part.inputs[0]["attention_mask"], whole.inputs[0]["attention_mask"])
 
 
-def test_without_a_pair_there_is_still_something_to_run_the_model_on() -> None:
-    """A worker without a list in a step takes part in the sum of gradients."""
+def test_without_a_pair_there_is_no_pass() -> None:
+    """A pass over padding alone is none that every model takes."""
     passes = pad_passes(tokenized().slice(0, 0), PAD, 100)
-    assert len(passes.pairs) == passes.tokens == 0
-    assert [one["input_ids"].tolist() for one in passes.inputs] == [[[PAD]]]
+    assert passes.inputs == []
+    assert len(passes.pairs) == passes.tokens == passes.padded_tokens == 0
+
+
+def test_a_pass_can_stand_for_no_pair() -> None:
+    passes = without_pairs(pad_passes(tokenized([[5, 6, 8], [9]]), PAD, 1))
+    assert [one["input_ids"].tolist() for one in passes.inputs] == [[[9]]]
+    assert (len(passes.pairs), passes.tokens, passes.padded_tokens) == (0, 0, 1)
