@@ -1,16 +1,18 @@
-"""Where checkpoints go: a folder, or a store that Arrow or fsspec knows.
+"""Where checkpoints go: a folder, or a store that Arrow or fsspec knows, claimed by one training.
 
 Ray Train's controller reads this module before any worker starts, so it imports little.
 """
 
+import json
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import fsspec
 from fsspec.implementations.local import LocalFileOpener, LocalFileSystem
-from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
+from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, PyFileSystem
 
 from corpus.errors import InputError
+from corpus.output_folder import RECORD
 
 # Stores that Arrow has clients for, which need no further package.
 ARROW_STORES = {"s3", "gs", "gcs", "abfs", "abfss"}
@@ -39,10 +41,20 @@ def checkpoint_storage(place: str) -> tuple[FileSystem, str]:
     """The file system and path of a folder or of a URI, such as s3://bucket/run.
 
     Raises:
-        InputError: the store cannot be reached, or neither Arrow nor fsspec knows it.
+        InputError: the store cannot be reached, neither Arrow nor fsspec knows it, or the URI
+            holds a password.
     """
     try:
-        if urlsplit(place).scheme in ARROW_STORES:
+        parts = urlsplit(place)
+    except ValueError as error:
+        raise InputError(f"checkpoints: {place} is no URI: {error}") from error
+    if parts.password is not None:
+        raise InputError(
+            "checkpoints: the URI holds a password, which would be written into job.json; give "
+            "keys by the environment, as the store's own tools have them"
+        )
+    try:
+        if parts.scheme in ARROW_STORES:
             files, path = FileSystem.from_uri(place)
             files.get_file_info(path)  # asks the store
             return files, path
@@ -52,3 +64,84 @@ def checkpoint_storage(place: str) -> tuple[FileSystem, str]:
     if isinstance(files, LocalFileSystem):
         files = WholeFileSystem()
     return PyFileSystem(FSSpecHandler(files)), path
+
+
+def place_within(place: str, name: str) -> str:
+    """A place of its own below a folder or URI.
+
+    >>> place_within("s3://bucket/run?region=x", "click only")
+    's3://bucket/run/click%20only?region=x'
+    >>> place_within("runs/checkpoints/", "click")
+    'runs/checkpoints/click'
+    """
+    parts = urlsplit(place)
+    if parts.scheme in ARROW_STORES:
+        return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{quote(name, safe='')}"))
+    return f"{place.rstrip('/')}/{name}"
+
+
+def check_store(place: str, job: str, settings: dict[str, Any], resume: bool) -> None:
+    """Refuses a place that holds checkpoints of another job, or of one with other settings.
+
+    The rule is that of output folders: new, or resumed with the same settings, or refused.
+
+    Args:
+        place: folder or URI.
+        job: the name of the job.
+        settings: what decides its result, as JSON can hold it.
+        resume: go on with what the same job has left there.
+
+    Raises:
+        InputError: naming the place and what stands against it; or it cannot be reached.
+    """
+    files, path = checkpoint_storage(place)
+    try:
+        found = files.get_file_info(FileSelector(path, allow_not_found=True))
+        record = _read_record(files, path) if found else None
+    except OSError as error:
+        raise InputError(f"checkpoints: {place} cannot be read: {error}") from error
+    if not found:
+        return
+    if record is None:
+        raise InputError(
+            f"{place}: is not empty, and no {RECORD} of Tandem's says whose checkpoints it holds; "
+            "give other --checkpoints"
+        )
+    if not resume:
+        raise InputError(
+            f"{place}: holds the checkpoints of {record['job']}; give --resume to go on with them, "
+            "or other --checkpoints"
+        )
+    if record["job"] != job:
+        raise InputError(f"{place}: was begun by {record['job']}, not {job}")
+    wanted = json.loads(json.dumps(settings, default=str))
+    for name in sorted(wanted.keys() | record["settings"].keys()):
+        before, now = record["settings"].get(name), wanted.get(name)
+        if before != now:
+            raise InputError(
+                f"{place}: its checkpoints were made with {name} = {before!r}, and now {now!r} is "
+                "asked for; resume with the same settings, or give other --checkpoints"
+            )
+
+
+def claim_store(place: str, job: str, settings: dict[str, Any]) -> None:
+    """Records, in `job.json`, whose checkpoints a place holds; see `check_store`."""
+    files, path = checkpoint_storage(place)
+    files.create_dir(path, recursive=True)
+    record = {"job": job, "settings": settings, "complete": False}
+    with files.open_output_stream(f"{path}/{RECORD}") as file:
+        file.write(json.dumps(record, indent=2, default=str).encode())
+
+
+def _read_record(files: FileSystem, path: str) -> dict[str, Any] | None:
+    if files.get_file_info(f"{path}/{RECORD}").type == FileType.NotFound:
+        return None
+    with files.open_input_stream(f"{path}/{RECORD}") as file:
+        content = file.read()
+    try:
+        record = json.loads(content)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or "job" not in record:
+        return None
+    return record if isinstance(record.get("settings"), dict) else None

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
 from functools import partial
@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import ray.data
 import ray.train
+from ray.exceptions import RayError
 from ray.train import (
     CheckpointConfig,
+    ControllerError,
     FailureConfig,
     LoggingConfig,
     RunConfig,
@@ -24,10 +26,9 @@ from ray.train import (
 from ray.train.torch import TorchTrainer
 
 from cluster import connect
-from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
-from rankers.checkpoint_storage import checkpoint_storage
-from rankers.checkpoints import TRAINING_STATE
+from rankers.checkpoint_storage import check_store, checkpoint_storage, claim_store
+from rankers.checkpoints import HISTORY, TRAINING_STATE, read_content
 from rankers.cross_encoder import load_cross_encoder
 from rankers.learner import TrainingInput, WorkerTask
 from rankers.list_file import write_lists
@@ -38,6 +39,7 @@ from rankers.objective import POWER
 from rankers.pages import longest_page
 from rankers.settings import TrainingSettings
 from rankers.small_bert import build_small_bert
+from rankers.stops import Stop, TrainingStoppedError, read_refused, record_refused
 from rankers.supervision import SMALL_BERT, SupervisedLists, read_supervised_lists
 from rankers.train_loop import train_worker
 from rankers.validation import VALIDATION_MEASURE
@@ -73,11 +75,11 @@ def train(
             FrequencySigmoid, FrequencyPower, Evidence, or the Product of some of them.
         training: backbone, loss, optimizer and workers.
         checkpoints: folder or URI (s3://..., gs://..., any that Arrow or fsspec knows) for the
-            checkpoints; by default `output`.
-        resume: go on exactly from the last checkpoint of `output`.
+            checkpoints of this training and no other; by default `output`.
+        resume: go on exactly from the last checkpoint.
 
     Raises:
-        InputError: an input is missing or broken, or `output` is in use.
+        InputError: an input is missing or broken, or `output` or `checkpoints` is in use.
     """
     settings = {
         "collection": str(collection),
@@ -88,17 +90,22 @@ def train(
         "checkpoints": checkpoints,
     }
     if checkpoints is not None:
-        checkpoint_storage(checkpoints)
+        check_store(checkpoints, "train", settings, resume)
     lists = read_supervised_lists(collection, click_labels, annotations, mix, training)
     if not begin_output(output, "train", settings, resume):
         print(f"{output}: already trained")
         return
+    if checkpoints is not None:
+        claim_store(checkpoints, "train", settings)
     connect()
     read = tokenize_input(lists, output, training)
-    with fit_ranker(read, output, mix, training, checkpoints).as_directory() as best:
-        for path in Path(best).iterdir():
+    best, last = fit_ranker(read, output, mix, training, checkpoints)
+    with best.as_directory() as folder:
+        for path in Path(folder).iterdir():
             if path.name != TRAINING_STATE:
                 shutil.copy(path, output / path.name)
+    # That of the best checkpoint ends with its own epoch.
+    (output / HISTORY).write_bytes(read_content(last, HISTORY))
     finish_output(output)
     print(f"{output}: the ranker of the best epoch is ready")
 
@@ -160,7 +167,7 @@ def fit_ranker(
     training: TrainingSettings,
     checkpoints: str | None = None,
     callbacks: Sequence[UserCallback] = (),
-) -> ray.train.Checkpoint:
+) -> tuple[ray.train.Checkpoint, ray.train.Checkpoint]:
     """Runs Ray Train on tokenized lists; goes on where an earlier run in `output` stopped.
 
     Args:
@@ -172,15 +179,20 @@ def fit_ranker(
         callbacks: called by Ray Train at each report.
 
     Returns:
-        The best checkpoint.
+        The best checkpoint and the last one, whose history has every epoch.
 
     Raises:
-        InputError: the loss or its gradient became infinite or NaN.
+        TrainingStoppedError: the loss, its gradient or the scores became infinite or NaN.
     """
     output = output.absolute()
     files, place = checkpoint_storage(checkpoints or str(output))
-    task = WorkerTask(output, training, mix, read, live=sys.stdout.isatty())
-    trainer = TorchTrainer(
+    refused = read_refused(output)
+    for one in refused:
+        print(f"{output}: goes on without step {one.step}; {one.reason}", file=sys.stderr)
+    steps = frozenset(one.step for one in refused)
+    task = WorkerTask(output, training, mix, read, sys.stdout.isatty(), steps)
+    make_trainer = partial(
+        TorchTrainer,
         # Bound rather than given as the loop's config, which Ray Train reads in its controller too:
         # that would import all of torch and transformers there before any worker starts.
         partial(train_worker, task),
@@ -203,11 +215,31 @@ def fit_ranker(
             ),
         ),
     )
-    result = _fit(trainer)
-    if result.return_value is not None:
-        raise InputError(f"training stopped: {result.return_value}")
+    result = _fit_again(make_trainer, training.restarts)
+    stop: Stop | None = result.return_value
+    if stop is not None:
+        record_refused(output, [*refused, stop])
+        raise TrainingStoppedError(f"training stopped: {stop.reason}")
     best: ray.train.Checkpoint = result.get_best_checkpoint(VALIDATION_MEASURE, "max")
-    return best
+    last: ray.train.Checkpoint = result.checkpoint
+    return best, last
+
+
+def _fit_again(make_trainer: Callable[[], TorchTrainer], restarts: int) -> ray.train.Result:
+    """Runs a trainer, and others after it that go on where workers were lost while they started.
+
+    Ray Train takes some of these losses, of a worker that others already wait for, for a fault of
+    its own, and ends whatever its `max_failures`.
+    """
+    for left in reversed(range(restarts + 1)):
+        try:
+            return _fit(make_trainer())
+        except ControllerError as error:
+            if left == 0 or not isinstance(error.controller_failure, RayError):
+                raise
+            reason = str(error.controller_failure).strip().splitlines()[-1]
+            print(f"a worker was lost while it started ({reason}); starting again", file=sys.stderr)
+    raise AssertionError("the last try returns or raises")
 
 
 def _fit(trainer: TorchTrainer) -> ray.train.Result:

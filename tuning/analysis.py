@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from corpus.tables import write_parquet
+from rankers.checkpoints import NOT_VALIDATED
 from rankers.validation import VALIDATION_MEASURE
 
 PARAMETERS = ("kind", "click_weight", "switch", "first", "midpoint", "steepness")
@@ -26,20 +27,25 @@ def write_analysis(results: ResultGrid, output: Path) -> pd.DataFrame:
 
     Returns:
         One row a trial that finished an epoch: its parameters, epochs and best validation nDCG@10,
-        best trial first.
+        best trial first. It is null for a trial whose loss, gradient or scores became infinite or
+        NaN, since a training with its mix would too.
     """
     rows = []
     for result in results:
         history = result.metrics_dataframe
         if history is None or VALIDATION_MEASURE not in history:
             continue
+        values = history[VALIDATION_MEASURE]
+        finished = values[values > NOT_VALIDATED]
+        best = finished.max() if len(finished) == len(values) else None
         rows.append(
             dict.fromkeys(PARAMETERS)
             | result.config
-            | {"epochs": len(history), VALIDATION_MEASURE: history[VALIDATION_MEASURE].max()}
+            | {"epochs": len(finished), VALIDATION_MEASURE: best}
         )
     columns = [*PARAMETERS, "epochs", VALIDATION_MEASURE]
     table = pd.DataFrame(rows, columns=columns)
+    table[VALIDATION_MEASURE] = table[VALIDATION_MEASURE].astype(float)
     table = table.sort_values(VALIDATION_MEASURE, ascending=False, kind="stable")
     table = table.reset_index(drop=True)
     write_parquet(pa.Table.from_pandas(table, preserve_index=False), output / "trials.parquet")

@@ -1,5 +1,6 @@
 """The job `tune`: Ray Tune searches the mix; every trial is a Ray Train run."""
 
+import sys
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,12 @@ from ray.tune.search.optuna import OptunaSearch
 from cluster import connect
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
+from rankers.checkpoint_storage import check_store, claim_store, place_within
+from rankers.checkpoints import NOT_VALIDATED
 from rankers.learner import TrainingInput
 from rankers.mixing import Mix
 from rankers.settings import TrainingSettings
+from rankers.stops import TrainingStoppedError
 from rankers.supervision import SupervisedLists, read_supervised_lists
 from rankers.training import fit_ranker, tokenize_input
 from rankers.validation import VALIDATION_MEASURE
@@ -39,6 +43,7 @@ def tune(
     concurrent_trials: int = 2,
     grace_epochs: int = 2,
     seed: int = 0,
+    checkpoints: str | None = None,
     resume: bool = False,
 ) -> None:
     """Searches the mix: its kind and that kind's parameters, by nDCG@10 on validation queries.
@@ -57,10 +62,13 @@ def tune(
         concurrent_trials: trials that run at the same time.
         grace_epochs: epochs before ASHA may stop a trial.
         seed: of the search.
+        checkpoints: folder or URI for the checkpoints of this search and no other, each trial in a
+            place of its own below it; by default where Ray Tune has the trial's files.
         resume: go on with the trials that were cut short in `output`.
 
     Raises:
-        InputError: an input is missing or broken, or `output` is in use.
+        InputError: an input is missing or broken, `output` or `checkpoints` is in use, or no trial
+            finished an epoch without being spoiled.
     """
     if trials < 1 or concurrent_trials < 1:
         raise InputError("trials and concurrent_trials must be at least 1")
@@ -72,18 +80,33 @@ def tune(
         "trials": trials,
         "grace_epochs": grace_epochs,
         "seed": seed,
+        "checkpoints": checkpoints,
     }
+    if checkpoints is not None:
+        check_store(checkpoints, "tune", settings, resume)
     lists = read_supervised_lists(collection, click_labels, annotations, None, training)
     if not begin_output(output, "tune", settings, resume):
         print_trials(pd.read_parquet(output / "trials.parquet"))
         return
+    if checkpoints is not None:
+        claim_store(checkpoints, "tune", settings)
     connect()
     results = _search(
-        lists, output.absolute(), training, trials, concurrent_trials, grace_epochs, seed
+        lists,
+        output.absolute(),
+        training,
+        trials,
+        concurrent_trials,
+        grace_epochs,
+        seed,
+        checkpoints,
     )
     table = write_analysis(results, output)
-    if table.empty:
-        raise InputError(f"{output}: no trial finished an epoch; see the errors in {EXPERIMENT}/")
+    if not table[VALIDATION_MEASURE].notna().any():
+        raise InputError(
+            f"{output}: no trial finished an epoch without being spoiled; see the errors in "
+            f"{EXPERIMENT}/"
+        )
     config = {
         "collection": str(collection),
         "click_labels": str(click_labels),
@@ -92,6 +115,8 @@ def tune(
         "mix": mix_as_config(best_mix(output)),
         "training": asdict(training),
     }
+    if checkpoints is not None:
+        config["checkpoints"] = place_within(checkpoints, "ranker")
     (output / "best.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     finish_output(output)
     print_trials(table)
@@ -112,11 +137,13 @@ def _search(
     concurrent_trials: int,
     grace_epochs: int,
     seed: int,
+    checkpoints: str | None,
 ) -> ray_tune.ResultGrid:
     read = tokenize_input(lists, output, training)
-    trainable = ray_tune.with_resources(
-        ray_tune.with_parameters(_run_trial, read=read, training=training), TRIAL_DRIVER
+    trial = ray_tune.with_parameters(
+        _run_trial, read=read, training=training, checkpoints=checkpoints
     )
+    trainable = ray_tune.with_resources(trial, TRIAL_DRIVER)
     experiment = output / EXPERIMENT
     if ray_tune.Tuner.can_restore(str(experiment)):
         tuner = ray_tune.Tuner.restore(
@@ -149,9 +176,23 @@ def _search(
     return tuner.fit()
 
 
-def _run_trial(parameters: dict[str, Any], read: TrainingInput, training: TrainingSettings) -> None:
+def _run_trial(
+    parameters: dict[str, Any],
+    read: TrainingInput,
+    training: TrainingSettings,
+    checkpoints: str | None,
+) -> None:
     """One trial; the seed is the same in all, so that they differ by the mix alone."""
-    folder = Path(ray_tune.get_context().get_trial_dir())
+    context = ray_tune.get_context()
+    folder = Path(context.get_trial_dir())
+    place = None if checkpoints is None else place_within(checkpoints, context.get_trial_id())
     # Within an epoch there is nothing that the search could compare.
     settings = replace(training, checkpoint_every=0)
-    fit_ranker(read, folder, mix_of(parameters), settings, callbacks=[TuneReportCallback()])
+    try:
+        fit_ranker(
+            read, folder, mix_of(parameters), settings, place, callbacks=[TuneReportCallback()]
+        )
+    except TrainingStoppedError as stopped:
+        # That is what this mix does; a resumed search need not meet it again.
+        print(f"{context.get_trial_name()}: {stopped}", file=sys.stderr)
+        ray_tune.report({VALIDATION_MEASURE: NOT_VALIDATED, "epoch": training.epochs})

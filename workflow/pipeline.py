@@ -12,6 +12,7 @@ from clicks import fit_clicks
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from corpus.preparation import prepare
+from rankers.checkpoint_storage import place_within
 from rankers.comparison import evaluate
 from rankers.mixing import Constant, FrequencySigmoid, Mix, Staged
 from rankers.training import train
@@ -60,7 +61,8 @@ def run_pipeline(
             tuning/, evaluation/ and report.html.
         arms: the mix of each ranker to train, by name; by default click, annotation, schedule and
             famol. The arm `tuned` is added.
-        stages: further arguments of each job, by the job's name.
+        stages: further arguments of each job, by the job's name. Below `checkpoints` of train and
+            tune each arm and the search have a place of their own, by their names.
         resume: go on where an earlier run, with the same settings, has stopped.
 
     Raises:
@@ -79,7 +81,12 @@ def run_pipeline(
     def stage(name: str, title: str, **wired: Any) -> None:
         minutes, seconds = divmod(int(time.perf_counter() - start), 60)
         Console().rule(f"{minutes:02d}:{seconds:02d}  {title}", align="left")
-        STAGES[name][0](**stages.get(name, {}), **wired, resume=resume)
+        arguments = stages.get(name, {}) | wired
+        if arguments.get("checkpoints") is not None:
+            # A store belongs to one training or search.
+            place = place_within(arguments["checkpoints"], wired["output"].name)
+            arguments["checkpoints"] = place
+        STAGES[name][0](**arguments, resume=resume)
 
     stage("prepare", "prepare the collection", output=collection)
     stage("fit_clicks", "fit the clicks", collection=collection, output=labels["click_labels"])

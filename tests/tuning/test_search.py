@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -6,7 +7,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from rankers.mixing import FrequencySigmoid, Mix, Stage, Staged
+from rankers.checkpoints import NOT_VALIDATED
+from rankers.mixing import Constant, FrequencySigmoid, Mix, Stage, Staged
+from rankers.validation import VALIDATION_MEASURE
+from tuning.analysis import write_analysis
 from tuning.search import best_mix
 from tuning.search_space import KINDS, mix_as_config, mix_of, suggest_mix
 
@@ -44,3 +48,22 @@ def test_the_best_mix_is_the_first_row_and_fits_into_yaml(
     config = yaml.safe_load(yaml.safe_dump(mix_as_config(found)))
     assert config["class_path"] == type(mix).__name__
     assert config["init_args"] == mix_as_config(mix)["init_args"]
+
+
+def test_a_trial_that_was_spoiled_is_last_whatever_it_reached(tmp_path: Path) -> None:
+    histories = {0.1: [0.9, NOT_VALIDATED], 0.2: [0.4, 0.3], 0.3: [0.2, 0.5], 0.4: None}
+    results = [
+        SimpleNamespace(
+            config={"kind": "Constant", "click_weight": weight},
+            metrics_dataframe=None
+            if values is None
+            else pd.DataFrame({VALIDATION_MEASURE: values}),
+        )
+        for weight, values in histories.items()
+    ]
+    table = write_analysis(results, tmp_path)
+    assert table["click_weight"].tolist() == [0.3, 0.2, 0.1]
+    assert table["epochs"].tolist() == [2, 2, 1]
+    assert table[VALIDATION_MEASURE].tolist()[:2] == [0.5, 0.4]
+    assert np.isnan(table[VALIDATION_MEASURE].tolist()[2])
+    assert best_mix(tmp_path) == Constant(0.3)
