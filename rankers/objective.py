@@ -12,7 +12,7 @@ from rankers.list_ranker import CLICK_HEAD, RELEVANCE_HEAD
 from rankers.lists import list_traffic
 from rankers.losses import LOSSES
 from rankers.mixing import Mix
-from rankers.page_tensors import pad_pages
+from rankers.page_tensors import Pages, pad_pages
 from rankers.pairwise_losses import ordered_pairs
 from rankers.session_loss import SessionLoss
 
@@ -115,6 +115,7 @@ class Objective(nn.Module):
         grade = labels["annotation_label"] / self.highest_grade
         confidence = labels["annotation_weight"]
         annotation_loss = label_loss(relevance_scores, grade, self.loss, confidence)
+        pages = None
         if self.sessions is None:
             click_loss = label_loss(click_scores, labels["click_label"], self.loss)
         else:
@@ -123,7 +124,7 @@ class Objective(nn.Module):
             if (evidence := self.sessions.evidence(click_scores, pages)) is not None:
                 self.sessions.learn(sum_over_workers(evidence))
         losses = torch.stack([click_loss, annotation_loss])
-        taught = self._taught(labels, tokenized).to(scores.device)
+        taught = self._taught(labels, pages).to(scores.device)
         pull = losses
         if self.balance:
             pull = losses / self._usual_loss(losses.detach(), taught, sum_over_workers)[:, None]
@@ -161,17 +162,18 @@ class Objective(nn.Module):
         click_weight = self.mix(progress, traffic).double()
         weight = torch.stack([click_weight, 1 - click_weight])
         weight = weight * self.mix.covers(progress, traffic)
-        taught = self._taught(labels, tokenized)
+        pages = None if self.sessions is None else pad_pages(tokenized, torch.device("cpu"))
+        taught = self._taught(labels, pages)
         return torch.stack([weight.sum(1), (weight * taught).sum(1)], dim=1)
 
-    def _taught(self, labels: dict[str, Tensor], tokenized: pa.Table) -> Tensor:
+    def _taught(self, labels: dict[str, Tensor], pages: Pages | None) -> Tensor:
         """Whether clicks and annotations teach something of each list, bool (2, lists)."""
-        if self.sessions is None:
+        annotated = teaches(labels["annotation_label"], self.loss)
+        if self.sessions is None or pages is None:
             clicked = teaches(labels["click_label"], self.loss)
         else:
-            pages = pad_pages(tokenized, torch.device("cpu"))
-            clicked = self.sessions.teaches(pages, tokenized.num_rows)
-        return torch.stack([clicked, teaches(labels["annotation_label"], self.loss)])
+            clicked = self.sessions.teaches(pages, len(annotated))
+        return torch.stack([clicked, annotated.to(clicked.device)])
 
     def _usual_loss(
         self, losses: Tensor, taught: Tensor, sum_over_workers: Callable[[Tensor], Tensor]

@@ -50,7 +50,8 @@ class TrainingSettings:
             (0, 1]; the scoring head has the highest.
         weight_decay: of AdamW.
         gradient_clip: longest norm of the gradient.
-        precision: fp32, bf16, or auto: bf16 where the processor computes in it.
+        precision: of the encoder: fp32, bf16, or auto: bf16 where the processor computes in it.
+            Weights and scores are float32.
         compile: compile the model by torch.compile, which pays in long runs.
         max_length: tokens of a query-document pair; longer pairs are cut.
         seed: of weights, dropout and order.

@@ -1,8 +1,8 @@
 """Where the progress of training is told: TensorBoard, MLflow, Weights & Biases."""
 
-import hashlib
 import importlib.util
 import os
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +14,7 @@ from corpus.errors import InputError
 
 TrackerName = Literal["mlflow", "wandb"]
 TENSORBOARD = "tensorboard"
+RUN_ID = "tracked_run_id"
 
 
 class Tracker(ABC):
@@ -62,13 +63,17 @@ class MLflow(Tracker):
 
         local = f"sqlite:///{folder / 'mlflow.db'}"
         self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", local))
-        known, name = self._client.get_experiment_by_name("tandem"), str(folder)
+        known = self._client.get_experiment_by_name("tandem")
         number = known.experiment_id if known else self._client.create_experiment("tandem")
-        begun = self._client.search_runs([number], f"tags.tandem_output = '{name}'")
+        begun = self._client.search_runs([number], f"tags.tandem_run = '{run_id(folder)}'")
         if begun:
             self._run = begun[0].info.run_id
         else:
-            tags = {"tandem_output": name, "mlflow.runName": folder.name}
+            tags = {
+                "tandem_run": run_id(folder),
+                "tandem_output": str(folder),
+                "mlflow.runName": folder.name,
+            }
             self._run = self._client.create_run(number, tags=tags).info.run_id
             for key, value in settings.items():
                 self._client.log_param(self._run, key, value)
@@ -90,7 +95,7 @@ class WeightsAndBiases(Tracker):
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "tandem"),
             name=folder.name,
-            id=hashlib.sha256(str(folder).encode()).hexdigest()[:16],
+            id=run_id(folder),
             resume="allow",
             dir=str(folder),
             config=dict(settings),
@@ -104,6 +109,17 @@ class WeightsAndBiases(Tracker):
 
 
 TRACKERS: dict[TrackerName, type[Tracker]] = {"mlflow": MLflow, "wandb": WeightsAndBiases}
+
+
+def run_id(folder: Path) -> str:
+    """The id of the training whose ranker a folder is for.
+
+    It lies in the folder, since another training may have had one of this name before.
+    """
+    path = folder / RUN_ID
+    if not path.exists():
+        path.write_text(uuid.uuid4().hex[:16])
+    return path.read_text()
 
 
 def check_trackers(names: list[TrackerName]) -> None:

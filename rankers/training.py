@@ -63,8 +63,8 @@ def train(
 
     The ranker of the best epoch, by nDCG@10 on the validation queries, is left in `output` as a
     Hugging Face checkpoint, which sentence_transformers.CrossEncoder loads as it is. Validation
-    takes the human judgments of the validation queries or, where there are none, the labels that
-    training uses.
+    takes the human judgments of the validation queries or, where these tell no candidates apart,
+    the labels that training uses.
 
     Args:
         collection: folder of the collection, with candidates and splits.
@@ -226,20 +226,20 @@ def fit_ranker(
 
 
 def _fit_again(make_trainer: Callable[[], TorchTrainer], restarts: int) -> ray.train.Result:
-    """Runs a trainer, and others after it that go on where workers were lost while they started.
+    """Runs a trainer, and others that go on after it where workers did not start.
 
-    Ray Train takes some of these losses, of a worker that others already wait for, for a fault of
-    its own, and ends whatever its `max_failures`.
+    Ray Train takes some losses, of a worker that others wait for or that is told to begin, for a
+    fault of its own, and ends whatever its `max_failures`.
     """
-    for left in reversed(range(restarts + 1)):
+    for _ in range(restarts):
         try:
             return _fit(make_trainer())
         except ControllerError as error:
-            if left == 0 or not isinstance(error.controller_failure, RayError):
+            if not isinstance(error.controller_failure, RayError):
                 raise
             reason = str(error.controller_failure).strip().splitlines()[-1]
-            print(f"a worker was lost while it started ({reason}); starting again", file=sys.stderr)
-    raise AssertionError("the last try returns or raises")
+            print(f"workers did not start ({reason}); starting them again", file=sys.stderr)
+    return _fit(make_trainer())
 
 
 def _fit(trainer: TorchTrainer) -> ray.train.Result:

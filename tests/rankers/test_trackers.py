@@ -1,5 +1,6 @@
 """Each tracker for real: its files or its store are read back."""
 
+import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from corpus.errors import InputError
 from rankers import trackers
-from rankers.trackers import TENSORBOARD, TrackerName, check_trackers, open_trackers
+from rankers.trackers import TENSORBOARD, TrackerName, check_trackers, open_trackers, run_id
 
 
 def tell(names: list[TrackerName], folder: Path) -> None:
@@ -55,6 +56,16 @@ def test_mlflow_goes_on_with_the_run_of_the_folder(
     history = client.get_metric_history(run.info.run_id, "step/loss")
     assert [point.step for point in history] == [0, 1, 2, 3]
     assert run.data.params["epochs"] == "2"
+
+
+def test_another_training_in_a_folder_of_this_name_has_a_run_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "ranker"
+    folder.mkdir()
+    first = run_id(folder)
+    assert run_id(folder) == first
+    shutil.rmtree(folder)
+    folder.mkdir()
+    assert run_id(folder) != first
 
 
 def test_weights_and_biases_write_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     T5Config,
     T5ForSequenceClassification,
@@ -66,32 +67,30 @@ def save_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return fast
 
 
-def bert(**changes: Any) -> BertForSequenceClassification:
+def bert() -> PreTrainedModel:
     torch.manual_seed(0)
-    config = BertConfig(vocab_size=len(WORDS), num_hidden_layers=1, num_labels=1, **TINY, **changes)
+    config = BertConfig(vocab_size=len(WORDS), num_hidden_layers=1, **TINY)
+    config.num_labels = 1
     return BertForSequenceClassification(config)
 
 
-def t5() -> T5ForSequenceClassification:
+def t5() -> PreTrainedModel:
     torch.manual_seed(0)
-    config = T5Config(
-        vocab_size=len(WORDS), d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2, num_labels=1
-    )
-    config.eos_token_id = config.pad_token_id = None
-    config.pad_token_id, config.eos_token_id, config.decoder_start_token_id = 0, 2, 0
+    config = T5Config(vocab_size=len(WORDS), d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
+    config.num_labels, config.decoder_start_token_id = 1, 0
+    config.pad_token_id, config.eos_token_id = 0, WORDS.index("[SEP]")
     return T5ForSequenceClassification(config)
 
 
-def xlnet() -> XLNetForSequenceClassification:
-    config = XLNetConfig(
-        vocab_size=len(WORDS), d_model=8, n_layer=1, n_head=2, d_inner=16, num_labels=1
-    )
+def xlnet() -> PreTrainedModel:
+    config = XLNetConfig(vocab_size=len(WORDS), d_model=8, n_layer=1, n_head=2, d_inner=16)
+    config.num_labels = 1
     return XLNetForSequenceClassification(config)
 
 
 def task(
     folder: Path,
-    model: torch.nn.Module,
+    model: PreTrainedModel,
     lists: int,
     first: Sequence[float] = (0.5,),
     **changes: Any,
@@ -180,7 +179,8 @@ def test_weights_are_trained_in_float32_whatever_they_were_saved_in(
     dtype: torch.dtype, tmp_path: Path
 ) -> None:
     """A step of 1e-4 is less than half of the last of eight bits of most weights."""
-    saved = bert().to(dtype)
+    saved: Any = bert()
+    saved.to(dtype)
     given = task(tmp_path, saved, 4, learning_rate=1e-4, warm_up=0.25, weight_decay=0.0)
     learner, _ = trained(given)
     assert learner.schedule.last_epoch == 1
@@ -197,7 +197,7 @@ def test_weights_are_trained_in_float32_whatever_they_were_saved_in(
 def test_scores_in_mixed_precision_have_more_than_eight_bits() -> None:
     """5 and 5.0001 are one number in bfloat16."""
     model = in_float32(bert())
-    head = model.classifier
+    head: Any = model.get_submodule("classifier")
     with torch.no_grad():
         head.weight.copy_(torch.tensor([[5.0, 1e-4, *[0.0] * 6]]))
         head.bias.zero_()
@@ -228,7 +228,7 @@ def test_a_step_that_nothing_teaches_moves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_refused_step_is_left_out_when_training_goes_on(tmp_path: Path) -> None:
-    model = bert()
+    model: Any = bert()
     with torch.no_grad():  # a letter that the last list alone has
         model.bert.embeddings.word_embeddings.weight[WORDS.index("d")] = torch.nan
     given = task(tmp_path, model, 4, lists_per_step=1)

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +33,7 @@ from rankers.checkpoints import HISTORY, TRAINING_STATE
 from rankers.mixing import Ramp
 from rankers.settings import TrainingSettings
 from rankers.small_bert import build_small_bert
+from rankers.stops import read_refused
 from rankers.training import train
 from tests.conftest import REPOSITORY
 
@@ -158,24 +161,32 @@ def wait_for_the_middle_of_an_epoch(
 
 
 def kill_a_worker(job: "subprocess.Popen[bytes]") -> None:
-    workers = [
-        process
-        for process in psutil.Process(job.pid).children(recursive=True)
-        if "RayTrainWorker" in " ".join(process.cmdline())
-    ]
-    assert len(workers) == 2
+    """Kills one of two workers, as soon as there are two."""
+    workers: list[psutil.Process] = []
+    while len(workers) < 2:
+        assert job.poll() is None
+        with suppress(psutil.NoSuchProcess):
+            workers = [
+                process
+                for process in psutil.Process(job.pid).children(recursive=True)
+                if "RayTrainWorker" in " ".join(process.cmdline())
+            ]
     workers[1].kill()
 
 
 def test_after_kills_in_the_middle_of_epochs_training_ends_as_if_undisturbed(
     undisturbed: Path, inputs: Path, tmp_path: Path
 ) -> None:
-    """A worker is killed, and when training has gone on, the job; checkpoints lie elsewhere."""
+    """A worker is killed twice, and when training has gone on, the job; checkpoints lie elsewhere.
+
+    These belong to this training, whatever becomes of its output.
+    """
     output, place = tmp_path / "ranker", tmp_path / "elsewhere"
     start = partial(
         start_training, inputs, output, {"RAY_ADDRESS": "local"}, "--checkpoints", place.as_uri()
     )
     job = start()
+    kill_a_worker(job)  # before the first step
     before = wait_for_the_middle_of_an_epoch(job, output, place)
     kill_a_worker(job)
     wait_for_the_middle_of_an_epoch(job, output, place, after=before)
@@ -189,6 +200,14 @@ def test_after_kills_in_the_middle_of_epochs_training_ends_as_if_undisturbed(
     )
     assert 1 <= kept_alone <= 2, "the best and the last"
     assert 1 <= kept <= 3, "and one that the killed job had just written"
+    other = partial(trained, inputs, tmp_path / "other", checkpoints=place.as_uri())
+    with pytest.raises(InputError, match="give --resume to go on with them"):
+        other(long_training(inputs))
+    with pytest.raises(InputError, match=r"'seed': 0.*'seed': 1.* is asked for"):
+        other(replace(long_training(inputs), seed=1), resume=True)
+    assert not (tmp_path / "other").exists()
+    shutil.rmtree(output)
+    assert_same(other(long_training(inputs), resume=True), undisturbed, place)
 
 
 def test_a_lost_node_changes_nothing(undisturbed: Path, inputs: Path, tmp_path: Path) -> None:
@@ -246,10 +265,11 @@ def assert_same(output: Path, undisturbed: Path, place: Path) -> None:
         for folder in (output, undisturbed)
     ]
     assert histories[0] == histories[1]
+    assert [row["epoch"] for row in histories[0]] == [1, 2, 3], "those after the best one too"
 
 
-def test_training_that_is_spoiled_stops_and_keeps_the_batch(
-    undisturbed: Path, inputs: Path, tmp_path: Path
+def test_training_that_is_spoiled_stops_and_goes_on_without_that_step(
+    undisturbed: Path, inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     training = settings(inputs / "exact", learning_rate=1e30, gradient_clip=1e30)
     with pytest.raises(InputError, match="stopped: loss or gradient of step") as refused:
@@ -258,6 +278,11 @@ def test_training_that_is_spoiled_stops_and_keeps_the_batch(
     assert any(str(path) in str(refused.value) for path in batches)
     for path in batches:
         assert {"query_id", "doc_ids", "click_label"} <= set(pq.read_table(path).column_names)
+    [refusal] = read_refused(tmp_path / "ranker")
+    with pytest.raises(InputError, match="stopped: loss or gradient of step"):
+        trained(inputs, tmp_path / "ranker", training, resume=True)
+    assert f"goes on without step {refusal.step};" in capfd.readouterr().err
+    assert len(read_refused(tmp_path / "ranker")) == 2, "the next step is another one"
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,8 @@ def finished(dashboard: str, random_model: Path, tmp_path_factory: pytest.TempPa
         "tune.training.epochs": 1,
         "tune.training.workers": 1,
         "tune.trials": 2,
+        "train.checkpoints": output.with_name("checkpoints"),
+        "tune.checkpoints": output.with_name("checkpoints"),
     }
     command = "python ray_jobs/pipeline.py --config configs/demo.yaml"
     command += "".join(f" --{name} {value}" for name, value in settings.items())
@@ -93,6 +95,17 @@ def test_the_report_is_whole_and_self_contained(finished: Path) -> None:
     assert not re.search(r"(src|href)=[\"']https?:", page)
     for arm in ARMS:
         assert arm in page
+
+
+def test_each_training_and_trial_has_a_store_of_its_own(finished: Path) -> None:
+    stores = finished.with_name("checkpoints")
+    mixes = [
+        json.loads((stores / arm / "job.json").read_text())["settings"]["mix"] for arm in ARMS[:4]
+    ]
+    assert len({json.dumps(mix) for mix in mixes}) == 4
+    weights = {(finished / "rankers" / arm / "model.safetensors").read_bytes() for arm in ARMS[:4]}
+    assert len(weights) == 4
+    assert len(list(stores.glob("tuning/*/checkpoints/*/training_state.pt"))) == 2
 
 
 def test_measures_follow_from_the_trec_runs(finished: Path) -> None:
