@@ -1,6 +1,6 @@
 """The training objective: one forward pass, a loss of each signal, and the mix between them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -162,11 +162,11 @@ class Objective(nn.Module):
         click_weight = self.mix(progress, traffic).double()
         weight = torch.stack([click_weight, 1 - click_weight])
         weight = weight * self.mix.covers(progress, traffic)
-        pages = None if self.sessions is None else pad_pages(tokenized, torch.device("cpu"))
-        taught = self._taught(labels, pages)
+        pages = None if self.sessions is None else pad_pages(tokenized, self.usual.device)
+        taught = self._taught(labels, pages).to(weight.device)
         return torch.stack([weight.sum(1), (weight * taught).sum(1)], dim=1)
 
-    def _taught(self, labels: dict[str, Tensor], pages: Pages | None) -> Tensor:
+    def _taught(self, labels: dict[str, Tensor], pages: Sequence[Pages] | None) -> Tensor:
         """Whether clicks and annotations teach something of each list, bool (2, lists)."""
         annotated = teaches(labels["annotation_label"], self.loss)
         if self.sessions is None or pages is None:

@@ -196,8 +196,7 @@ def test_weights_are_trained_in_float32_whatever_they_were_saved_in(
 
 def test_scores_in_mixed_precision_have_more_than_eight_bits() -> None:
     """5 and 5.0001 are one number in bfloat16."""
-    model = in_float32(bert())
-    head: Any = model.get_submodule("classifier")
+    head: Any = score_in_float32(bert())
     with torch.no_grad():
         head.weight.copy_(torch.tensor([[5.0, 1e-4, *[0.0] * 6]]))
         head.bias.zero_()
