@@ -230,13 +230,13 @@ def _check_counts(table: pa.Table, source: str | Path) -> pa.ChunkedArray:
         counts = column.cast(pa.int64())
     except pa.ArrowException as error:
         raise TableError(
-            f"{source}: column 'sessions' is {column.type}, and not the whole number of sessions "
-            f"that each row stands for; give it another name; "
+            f"{source}: column 'sessions' is {column.type}, which cannot be read as int64, the "
+            "sessions that each row stands for; give it another name if it is something else; "
             f"{_show_rows(table, _uncastable(column, pa.int64()))}"
         ) from error
-    bad = pc.fill_null(pc.less(counts, 1), True)
-    reason = "is no count of sessions, from 1 (what means something else needs another name)"
-    refuse_where(table, bad, source, "sessions", reason)
+    hint = "(it counts the sessions of a row; give it another name if it is something else)"
+    refuse_where(table, pc.is_null(counts), source, "sessions", f"is null {hint}")
+    refuse_where(table, pc.less(counts, 1), source, "sessions", f"is below 1 {hint}")
     return counts
 
 
