@@ -80,8 +80,7 @@ class SessionLoss(nn.Module):
         """Whether the sessions of each of so many lists teach something of it, bool (lists,)."""
         rows = torch.zeros(lists, device=self.bias.device)
         for pages in blocks:
-            where = (pages.document >= 0) & self.known[: pages.document.shape[1]]
-            of_rows = self.objective.teaches(pages.clicks, where)
+            of_rows = self.objective.teaches(pages.clicks, self._where(pages))
             rows = rows.index_add(0, pages.of_list, of_rows.float())
         return rows > 0
 
@@ -106,5 +105,7 @@ class SessionLoss(nn.Module):
 
     def _on_pages(self, scores: Tensor, pages: Pages) -> tuple[Tensor, Tensor]:
         """Scores at the positions of pages, and where documents have a part."""
-        where = (pages.document >= 0) & self.known[: pages.document.shape[1]]
-        return scores[pages.of_list[:, None], pages.document.clamp(min=0)], where
+        return scores[pages.of_list[:, None], pages.document.clamp(min=0)], self._where(pages)
+
+    def _where(self, pages: Pages) -> Tensor:
+        return (pages.document >= 0) & self.known[: pages.document.shape[1]]
