@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clicks.string_bytes import one_array, surely_distinct
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS
-from corpus.table_checks import check_table, refuse_where
+from corpus.table_checks import check_table
 
 SEPARATOR = "\x1f"
 EXACT_BITS = 52  # as many clicks as one float64 tells apart
@@ -134,27 +134,9 @@ def check_sessions(sessions: pa.Table) -> pa.Table:
     sessions = check_table(sessions, "sessions", "sessions", check_keys=not distinct)
     if sessions.num_rows == 0:
         raise InputError("sessions: the table has no rows; clicks need at least one session")
-    if "sessions" in sessions.column_names:
-        sessions = _check_counts(sessions)
     if pc.sum(pc.list_value_length(sessions["doc_ids"])).as_py() == 0:
         raise InputError("sessions: doc_ids is empty in every row; no document was shown")
     return sessions
-
-
-def _check_counts(sessions: pa.Table) -> pa.Table:
-    """The table with its column `sessions`, how many each row stands for, as whole numbers."""
-    counts = sessions["sessions"]
-    try:
-        counts = counts.cast(pa.int64())
-    except pa.ArrowException as error:
-        raise InputError(
-            "sessions: column 'sessions' says how many sessions a row stands for; it is "
-            f"{counts.type} and cannot be read as int64 ({error}); give it another name if it is "
-            "something else"
-        ) from error
-    refuse_where(sessions, pc.is_null(counts), "sessions", "sessions", "is null")
-    refuse_where(sessions, pc.less(counts, 1), "sessions", "sessions", "is below 1")
-    return sessions.set_column(sessions.column_names.index("sessions"), "sessions", counts)
 
 
 def _has_distinct_ids(sessions: pa.Table) -> bool:
