@@ -57,6 +57,8 @@ def annotate(
     max_pairs: int | None = None,
     max_tokens: int | None = None,
     policy: Policy = "tail",
+    reasoning: bool = False,
+    reasoning_tokens: int = 1024,
     estimate: bool = False,
     seed: int = 0,
     resume: bool = False,
@@ -90,6 +92,10 @@ def annotate(
         policy: what max_pairs or max_tokens is spent on first: the rarest queries (tail); any pair
             alike (uniform); the pairs that the fewest sessions showed (fewest_impressions); or
             those whose click rate the sessions leave most open (widest_posterior).
+        reasoning: let the judge think before it answers; what it thought is kept in the column
+            reasoning.
+        reasoning_tokens: the longest that it may think for before each answer, with --reasoning;
+            they are part of max_model_len.
         estimate: only say how many pairs, tokens and hours it will be, from a short probe.
         seed: of the order in which documents are shown, and of the choice of pairs.
         resume: go on with an output folder that an earlier run, with the same settings, has begun.
@@ -104,6 +110,8 @@ def annotate(
         raise InputError("ranking needs documents_per_prompt of at least 2")
     if model == DEMO_JUDGE and isinstance(engine, Endpoint):
         raise InputError("give --model, the name that the endpoint knows the model by")
+    if reasoning and reasoning_tokens < 1:
+        raise InputError(f"reasoning_tokens must be at least 1, not {reasoning_tokens}")
     if seed < 0:
         raise InputError(f"seed must be at least 0, not {seed}")
     wanted = [bucket.strip() for bucket in buckets.split(",")] if buckets else None
@@ -124,6 +132,7 @@ def annotate(
         max_model_len=min(max_model_len, engine.context_length(checkpoint)),
         documents_per_prompt=documents_per_prompt,
         seed=seed,
+        thinking=reasoning_tokens if reasoning else 0,
     )
     judge.check(int(np.bincount(pairs["query_row"].to_numpy()).max()))
     tokens_of = count_tokens(judge, tables)
@@ -151,6 +160,8 @@ def annotate(
         "seed": seed,
         "texts_hash": hash_texts(pairs, tables),
     }
+    if reasoning:  # only then, so that folders from before it was a setting can be resumed
+        settings["reasoning_tokens"] = reasoning_tokens
     if not begin_output(output, "annotate", settings, resume):
         print(f"{output}: is complete; nothing to do")
         return

@@ -41,9 +41,10 @@ class Judge:
         engine: where the model runs.
         strategy: how it is asked.
         prompt: what it is asked.
-        max_model_len: tokens of prompt and answer together.
+        max_model_len: tokens of prompt, thought and answer together.
         documents_per_prompt: how many documents a prompt shows at most.
         seed: of the order in which they are shown.
+        thinking: tokens that it may think for before each answer; 0 where it answers at once.
     """
 
     annotator: str
@@ -54,6 +55,7 @@ class Judge:
     max_model_len: int
     documents_per_prompt: int
     seed: int
+    thinking: int = 0
 
     @property
     def shows_lists(self) -> bool:
@@ -75,7 +77,7 @@ class Judge:
                 "and this machine can reach; for an endpoint, --engine.measured_by takes any other "
                 "model's tokenizer"
             ) from error
-        return PromptEncoder(tokenizer, self.prompt)
+        return PromptEncoder(tokenizer, self.prompt, reasoning=self.thinking > 0)
 
     def check(self, longest_list: int) -> None:
         """Refuses what cannot be asked, before any engine starts.
@@ -87,10 +89,14 @@ class Judge:
             InputError: naming the reason.
         """
         form = answer_form(self.strategy, min(self.documents_per_prompt, longest_list))
-        if form.max_tokens >= self.max_model_len:
+        longest = form.max_tokens + self.thinking
+        if longest >= self.max_model_len:
+            thought = " with its thought" if self.thinking else ""
+            less = "lower --reasoning_tokens or " if self.thinking else ""
             raise InputError(
-                f"an answer can take {form.max_tokens} of the {self.max_model_len} tokens that the "
-                "model may read and write; lower --documents_per_prompt"
+                f"an answer{thought} can take {longest} of the {self.max_model_len} tokens that "
+                f"the model may read and write; {less}lower --documents_per_prompt, or raise "
+                "--max_model_len"
             )
         self.engine.check(self.encoder(), type(form))
 
@@ -118,6 +124,7 @@ class Annotator:
             max_model_len=judge.max_model_len,
             documents_per_prompt=judge.documents_per_prompt,
             seed=judge.seed,
+            thinking=judge.thinking,
         )
         self._id = uuid4().hex  # an actor that Ray starts again counts from 0 again
         self._begun = 0  # batches

@@ -42,19 +42,22 @@ class PromptEncoder:
     Args:
         tokenizer: one of Hugging Face's fast ones.
         prompt: see `annotation.prompts`.
+        reasoning: whether the judge thinks before it answers.
 
     Raises:
         InputError: the tokenizer is a slow one.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, prompt: Prompt, reasoning: bool = False
+    ) -> None:
         if not tokenizer.is_fast:
             raise InputError(
                 f"{tokenizer.name_or_path}: needs a fast tokenizer (a tokenizer.json in its folder)"
             )
         self._tokenizer = tokenizer
         self._render = prompt.compile()
-        self._before, self._after = _chat_frame(tokenizer)
+        self._before, self._after = _chat_frame(tokenizer, reasoning)
         added = tokenizer.added_tokens_decoder.values()
         special = [re.escape(token.content) for token in added if token.special]
         self._special = re.compile("|".join(special) or "(?!)")
@@ -198,7 +201,7 @@ def _first_tokens(text: str, starts: Sequence[int], count: int) -> str:
     return text[: starts[count]] if count > 0 else ""
 
 
-def _chat_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
+def _chat_frame(tokenizer: PreTrainedTokenizerBase, reasoning: bool) -> tuple[str, str]:
     """What the chat template puts before and after a user's message; nothing if there is none."""
     if tokenizer.chat_template is None:
         return "", ""
@@ -208,7 +211,7 @@ def _chat_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
         [{"role": "user", "content": message}],
         tokenize=False,
         add_generation_prompt=True,
-        enable_thinking=False,
+        enable_thinking=reasoning,
     )
     before, _, after = str(text).rpartition(message)
     return before, after

@@ -94,6 +94,15 @@ def test_a_count_below_one_is_refused(
         annotate(collection_folder, tmp_path / "out", model="any", **{setting: 0})
 
 
+def test_reasoning_without_room_to_think_is_refused(
+    collection_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="reasoning_tokens must be at least 1"):
+        annotate(
+            collection_folder, tmp_path / "out", model="any", reasoning=True, reasoning_tokens=0
+        )
+
+
 @pytest.mark.parametrize("setting", ["engines", "cpus_per_engine"])
 def test_a_pool_needs_at_least_one(setting: str) -> None:
     with pytest.raises(InputError, match=setting):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -10,12 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import ray
+from transformers import PreTrainedTokenizerFast
 
 from annotation.annotator import Annotator, Judge, until_closed
-from annotation.encoding import EncodedPrompt
+from annotation.asking import CHOICES, Asking
+from annotation.encoding import EncodedPrompt, PromptEncoder
 from annotation.endpoint import Endpoint
 from annotation.engine import Answer, AnswerForm, Secret
-from annotation.prompts import load_prompt
+from annotation.prompts import Document, load_prompt
+from annotation.vllm_engine import VllmPool
 from corpus.errors import InputError
 from corpus.tables import read_collection
 
@@ -79,6 +82,37 @@ class ClosingEngine:
         self.asked.set()
         self.may_answer.wait(60)
         return [Answer(text="2") for _ in prompts]
+
+
+class Recording:
+    """Keeps the forms that it is asked for."""
+
+    closed = ""
+
+    def __init__(self) -> None:
+        self.forms: list[AnswerForm] = []
+
+    def answer(self, prompts: Sequence[EncodedPrompt], forms: Sequence[AnswerForm]) -> list[Answer]:
+        self.forms += forms
+        return [Answer(text="2") for _ in prompts]
+
+
+def test_room_to_think_is_given_to_each_answer_and_taken_from_its_prompt(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    engine = Recording()
+    encoder = PromptEncoder(tokenizer, load_prompt(), reasoning=True)
+    asking = Asking(engine, encoder, 600, 1, seed=0, thinking=150)
+    [(prompt, answer)] = asking.ask([("trains", [Document("", "Vienna " * 1000)])], CHOICES)
+    assert engine.forms == [replace(CHOICES, thinking=150)]
+    assert 400 < len(prompt.token_ids) <= 600 - 150 - CHOICES.max_tokens
+    assert answer.text == "2"
+
+
+def test_a_thought_that_leaves_no_room_for_a_prompt_is_refused() -> None:
+    judge = Judge("m", "m", VllmPool(), "pointwise", load_prompt(), 500, 1, seed=0, thinking=496)
+    with pytest.raises(InputError, match=r"500 of the 500 tokens.*lower --reasoning_tokens"):
+        judge.check(1)
 
 
 @dataclass(frozen=True)
