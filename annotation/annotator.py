@@ -1,7 +1,7 @@
 """The Ray Data actor: a strategy and an engine, from pairs of ids to rows of annotations."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from threading import Lock
@@ -14,12 +14,14 @@ from transformers import AutoTokenizer
 
 from annotation.asking import Asking, DocumentList, Verdict, answer_form
 from annotation.encoding import PromptEncoder
-from annotation.engine import ENGINE_ERROR, EngineChoice, Secret
+from annotation.engine import BUDGET_ERROR, ENGINE_ERROR, EngineChoice, Secret
 from annotation.prompts import Document, Prompt, StrategyName
 from annotation.strategies import STRATEGIES
+from annotation.token_spend import Spend
 from corpus.errors import InputError
 from corpus.mapped_tables import take_rows
 
+PAIRS_TO_JUDGE_BY = 200
 VERDICT_TYPES = {
     "grade": pa.int64(),
     "expected_grade": pa.float64(),
@@ -109,17 +111,23 @@ class Annotator:
         queries: reference to the table of queries.
         documents: reference to the table of documents.
         secret: the endpoint's key.
+        spend: the count of the budget; None where there is none.
     """
 
     def __init__(
-        self, judge: Judge, queries: ray.ObjectRef, documents: ray.ObjectRef, secret: Secret
+        self,
+        judge: Judge,
+        queries: ray.ObjectRef,
+        documents: ray.ObjectRef,
+        secret: Secret,
+        spend: Spend | None = None,
     ) -> None:
         self._judge = judge
         self._queries: pa.Table = ray.get(queries)
         self._documents: pa.Table = ray.get(documents)
         encoder = judge.encoder()
         self._asking = Asking(
-            engine=judge.engine.start(judge.model, judge.max_model_len, encoder, secret),
+            engine=judge.engine.start(judge.model, judge.max_model_len, encoder, secret, spend),
             encoder=encoder,
             max_model_len=judge.max_model_len,
             documents_per_prompt=judge.documents_per_prompt,
@@ -141,7 +149,7 @@ class Annotator:
             In the same order the columns of `annotations`; those of `Verdict`; part, as given;
             started and ended, when the batch was worked on (seconds since 1970); and what
             `until_closed` reads: actor; number, of the batch in it, from 0; begun, how many it had
-            begun when this one ended; and closed, as of `Engine`.
+            begun when this one ended; and closed and notes (a line each), as of `Engine`.
         """
         started = time.time()
         with self._beginning:
@@ -173,6 +181,7 @@ class Annotator:
             "actor": self._id,
             "number": number,
             "closed": self._asking.engine.closed,
+            "notes": "\n".join(self._asking.engine.notes),
             "begun": self._begun,  # read last, to hold all that the engine may have answered
         }
         columns = {
@@ -188,6 +197,8 @@ class Annotator:
 def until_closed(answers: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Passes batches on until an engine is closed and no batch can come that it has answered.
 
+    What engines note is said, once each.
+
     A batch that the engine answered before it was closed may come after one that shows it closed;
     none that was begun later holds an answer.
 
@@ -195,15 +206,20 @@ def until_closed(answers: Iterable[pa.Table]) -> Iterator[pa.Table]:
         answers: from `Annotator`, in any order; if an engine closes, of one actor at a time.
 
     Raises:
-        InputError: the engine was closed for another reason than its budget; all that it had
+        InputError: an engine was closed for another reason than its budget; all that it had
             answered was passed on.
     """
     come: dict[str, set[int]] = defaultdict(set)
     awaited: dict[str, set[int]] = {}
     reason = ""
-    told = ["actor", "number", "begun", "closed"]
+    said: set[str] = set()
+    told = ["actor", "number", "begun", "closed", "notes"]
     for answer in answers:
-        actor, number, begun, closed = (answer[name][0].as_py() for name in told)
+        actor, number, begun, closed, notes = (answer[name][0].as_py() for name in told)
+        for note in notes.splitlines():
+            if note not in said:
+                print(note)
+                said.add(note)
         yield answer.drop_columns(told)
         come[actor].add(number)
         if closed:
@@ -213,7 +229,36 @@ def until_closed(answers: Iterable[pa.Table]) -> Iterator[pa.Table]:
             break
     kind, _, detail = reason.partition(": ")
     if kind == ENGINE_ERROR:
-        raise InputError(f"the endpoint does not answer: {detail}")
+        raise InputError(f"the judge does not answer: {detail}")
+
+
+def until_failing(answers: Iterable[pa.Table], most: float) -> Iterator[pa.Table]:
+    """Passes batches on until too many of their pairs have failed.
+
+    Args:
+        answers: from `Annotator`; those of an engine that is closed do not count.
+        most: the share of failed pairs, in [0, 1], that is borne; judged from the first
+            PAIRS_TO_JUDGE_BY on. Pairs that a spent budget left unasked do not count.
+
+    Raises:
+        InputError: there are more; all batches until then were passed on.
+    """
+    reasons: Counter[str] = Counter()
+    pairs = 0
+    for answer in answers:
+        yield answer
+        if answer["closed"][0].as_py():
+            continue
+        errors = [error for error in answer["error"].to_pylist() if error is not None]
+        failed = [error for error in errors if error.partition(":")[0] != BUDGET_ERROR]
+        reasons.update(failed)
+        pairs += answer.num_rows - len(errors) + len(failed)
+        if pairs >= PAIRS_TO_JUDGE_BY and reasons.total() > most * pairs:
+            reason = reasons.most_common(1)[0][0]
+            raise InputError(
+                f"{reasons.total():,} of the first {pairs:,} pairs failed, more than --max_failed "
+                f"{most:g} allows, most often with {reason}"
+            )
 
 
 def _columns(verdicts: Sequence[Verdict]) -> dict[str, pa.Array]:

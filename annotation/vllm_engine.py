@@ -21,6 +21,7 @@ from annotation.engine import (
     Secret,
 )
 from annotation.prompts import GRADE_TEXTS
+from annotation.token_spend import Spend
 from corpus.errors import InputError
 
 CPU_ENVIRONMENT = {
@@ -92,7 +93,12 @@ class VllmPool(EngineChoice):
             encoder.choice_tokens(GRADE_TEXTS)
 
     def start(
-        self, model: str, max_model_len: int, encoder: PromptEncoder, secret: Secret
+        self,
+        model: str,
+        max_model_len: int,
+        encoder: PromptEncoder,
+        secret: Secret,
+        spend: Spend | None,
     ) -> "VllmEngine":
         try:
             grade_tokens = encoder.choice_tokens(GRADE_TEXTS)
@@ -122,6 +128,7 @@ class VllmEngine:
     """
 
     closed = ""
+    notes: Sequence[str] = ()
 
     def __init__(
         self, model: str, max_model_len: int, choice_tokens: Sequence[int], gpus: int = 0
