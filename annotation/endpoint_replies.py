@@ -25,6 +25,9 @@ THOUGHT = re.compile(rf"\s*{OPENING}?(.*){CLOSING}", re.S)  # a chat template ma
 THOUGHT_BEGINS = re.compile(rf"\s*{OPENING}(.*)", re.S)
 # Control characters, which a terminal would obey, and marks that turn the direction of writing.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# As tokens show them: SentencePiece and byte-level BPE have characters of their own for a blank.
+BLANKS = re.compile(r"[\s▁Ġ]+")
+LONGEST_END = 100  # characters of special tokens behind an answer
 DESCRIBED = 300  # characters; a server's answer can be a page
 
 
@@ -150,7 +153,7 @@ def _read_choice(
     for other in likeliest if isinstance(likeliest, list) else ():
         token, logprob = _mapping(other).get("token"), _mapping(other).get("logprob")
         if isinstance(token, str) and _is_log_probability(logprob):
-            name = token.strip()
+            name = _without_blanks(token)
             believed[name] = float(np.logaddexp(believed.get(name, -math.inf), logprob))
     if answer.text in believed:
         least = min(believed.values())
@@ -164,20 +167,25 @@ def _place_of(
 ) -> Mapping[str, Any] | None:
     """The place of the token that holds the character `offset` of the answer.
 
-    The answer is what is written last, behind a thought, before what ends a turn.
+    The answer is what is written last, behind a thought, before what ends a turn. Blanks do not
+    count: servers tell those of tokens in ways of their own.
     """
+    before, bare = len(_without_blanks(answer[:offset])), _without_blanks(answer)
     tail = ""
     for begin in range(len(places) - 1, -1, -1):
-        tail = _text(places[begin].get("token")) + tail
-        if tail.lstrip().startswith(answer):
-            offset += len(tail) - len(tail.lstrip())
+        tail = _without_blanks(_text(places[begin].get("token"))) + tail
+        if tail.startswith(bare):
             for place in places[begin:]:
-                offset -= len(_text(place.get("token")))
-                if offset < 0:
+                before -= len(_without_blanks(_text(place.get("token"))))
+                if before < 0:
                     return place
-        if len(tail) > len(answer) + 100:
+        if len(tail) > len(bare) + LONGEST_END:
             return None
     return None
+
+
+def _without_blanks(token: str) -> str:
+    return BLANKS.sub("", token)
 
 
 def _read_content(content: Any) -> tuple[str, list[str], str]:

@@ -12,7 +12,7 @@ import pytest
 import ray
 from transformers import PreTrainedTokenizerFast
 
-from annotation.annotator import Annotator, Judge, until_closed
+from annotation.annotator import Annotator, Judge, until_closed, until_failing
 from annotation.asking import CHOICES, Asking
 from annotation.encoding import EncodedPrompt, PromptEncoder
 from annotation.endpoint import Endpoint
@@ -29,7 +29,7 @@ def batches(*columns: tuple[str, int, int, str]) -> Iterator[pa.Table]:
     """Batches of two rows, from actor, number, begun and closed of each."""
     for actor, number, begun, closed in columns:
         row = {"doc_id": f"{actor}{number}", "actor": actor, "number": number, "begun": begun}
-        yield pa.Table.from_pylist([row | {"closed": closed}] * 2)
+        yield pa.Table.from_pylist([row | {"closed": closed, "notes": "about 1\nabout 2"}] * 2)
 
 
 def passed(answers: Iterator[pa.Table]) -> list[str]:
@@ -40,6 +40,37 @@ def test_an_open_engine_ends_nothing() -> None:
     order = [("a", 1, 2, ""), ("a", 0, 2, ""), ("b", 0, 1, ""), ("a", 2, 3, "")]
     assert passed(batches(*order)) == ["a1", "a0", "b0", "a2"]
     assert next(until_closed(batches(*order))).column_names == ["doc_id"]
+
+
+def test_what_engines_note_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    passed(batches(("a", 0, 1, ""), ("b", 0, 1, ""), ("a", 1, 2, "")))
+    assert capsys.readouterr().out == "about 1\nabout 2\n"
+
+
+def failing(*errors: str | None, closed: str = "") -> pa.Table:
+    rows = {"error": pa.array(errors, pa.string()), "closed": [closed] * len(errors)}
+    return pa.table(rows)
+
+
+def test_a_job_that_mostly_fails_is_stopped() -> None:
+    parts = [failing(*[None] * 60, *["refused: no"] * 40), failing(*["answer: none"] * 100)]
+    passing = until_failing(iter([*parts, *parts]), 0.5)
+    assert [next(passing) for _ in parts] == parts, "what was answered is passed on"
+    with pytest.raises(InputError, match=r"140 of the first 200 pairs.*0.5 allows.*answer: none"):
+        next(passing)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [failing(*["prompt: too long"] * 199)],  # too few to judge by: they may be of one query
+        [failing(*[None] * 100, *["refused: no"] * 100)],
+        [failing(*[None] * 200), failing(*["budget: 7 tokens are spent"] * 900)],
+        [failing(*[None] * 200), failing(*["engine: gone"] * 900, closed="engine: gone")],
+    ],
+)
+def test_a_job_that_fails_in_part_goes_on(parts: list[pa.Table]) -> None:
+    assert list(until_failing(iter(parts), 0.5)) == parts
 
 
 def test_what_was_answered_before_a_budget_was_spent_is_waited_for() -> None:
@@ -64,12 +95,14 @@ def test_a_refusal_is_told_after_all_answers() -> None:
     order = [("a", 1, 2, refusal), ("a", 0, 2, refusal), ("a", 2, 3, refusal)]
     passing = until_closed(batches(*order))
     assert [next(passing)["doc_id"][0].as_py() for _ in range(2)] == ["a1", "a0"]
-    with pytest.raises(InputError, match="the endpoint does not answer: NotFoundError: no such"):
+    with pytest.raises(InputError, match="the judge does not answer: NotFoundError: no such"):
         next(passing)
 
 
 class ClosingEngine:
     """Answers its first call, once it may, and is closed thereafter."""
+
+    notes: Sequence[str] = ()
 
     def __init__(self) -> None:
         self.closed = ""
