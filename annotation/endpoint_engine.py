@@ -297,10 +297,10 @@ class EndpointEngine:
         if not isinstance(completion, dict):
             raise RequestError("the reply is no chat completion", by_prompt=True)
         if completion.get("error") and not completion.get("choices"):
-            error = completion["error"]
-            code = error.get("code") if isinstance(error, dict) else None
+            told = completion["error"]
+            code = told.get("code") if isinstance(told, dict) else None
             status = code if isinstance(code, int) and 400 <= code < 600 else 400
-            raise status_failure(status, error, self._address, {})
+            raise status_failure(status, told, self._address, {})
         return completion
 
     def _reason(self, failure: RequestError) -> str:

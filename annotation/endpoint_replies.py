@@ -152,7 +152,7 @@ def _read_choice(
     likeliest = place.get("top_logprobs") if place else None
     for other in likeliest if isinstance(likeliest, list) else ():
         token, logprob = _mapping(other).get("token"), _mapping(other).get("logprob")
-        if isinstance(token, str) and _is_log_probability(logprob):
+        if isinstance(token, str) and isinstance(logprob, int | float) and -1e9 < logprob < 0.01:
             name = _without_blanks(token)
             believed[name] = float(np.logaddexp(believed.get(name, -math.inf), logprob))
     if answer.text in believed:
@@ -221,7 +221,3 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) and 0 < value < 10**9 else 0
-
-
-def _is_log_probability(value: Any) -> bool:
-    return isinstance(value, int | float) and -1e9 < value < 0.01

@@ -141,7 +141,8 @@ def test_usage_is_read_as_far_as_it_is_told() -> None:
     assert (usage.read, usage.cached, usage.written) == (50, 32, 3)
     thought_in_the_total = read_usage({"usage": told | {"total_tokens": 353}})
     assert thought_in_the_total.written == 303
-    for nothing in (None, {}, {"prompt_tokens": None}, {"prompt_tokens": "50"}, []):
+    nothings: list[Any] = [None, {}, {"prompt_tokens": None}, {"prompt_tokens": "50"}, []]
+    for nothing in nothings:
         usage = read_usage({"usage": nothing})
         assert (usage.read, usage.cached, usage.written) == (0, 0, 0)
 
