@@ -1,21 +1,18 @@
 """The endpoint engine: asks a server of chat completions, many requests at a time."""
 
 import asyncio
-import json
 import math
 import random
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
-
-import openai
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from annotation.encoding import EncodedPrompt
-from annotation.endpoint_failures import RequestError, failure_of, status_failure
+from annotation.endpoint_client import ChatClient
+from annotation.endpoint_failures import RequestError
 from annotation.endpoint_policy import TOP_LOG_PROBABILITIES, Parameters
-from annotation.endpoint_replies import Reply, fill_answer, one_line, read_reply, read_usage
+from annotation.endpoint_replies import Reply, fill_answer, read_reply, read_usage
 from annotation.engine import (
     BUDGET_ERROR,
     ENGINE_ERROR,
@@ -65,8 +62,7 @@ class EndpointEngine:
         self._endpoint = endpoint
         self._model = model
         self._secret = secret
-        self._client, self._address = _client(endpoint, secret)
-        self._headers = _key_headers(endpoint, secret)
+        self._client = ChatClient(endpoint, secret)
         self._loop = asyncio.new_event_loop()
         self._spend = spend or TokenSpend(endpoint.token_budget or sys.maxsize)
         self._spend.begin()
@@ -190,7 +186,9 @@ class EndpointEngine:
     def _settle_parameters(self, parameters: Parameters) -> None:
         self._parameters = parameters
         if differences := parameters.differences(self._first_parameters):
-            self.notes.append(f"{self._address}: as the server wants it, {'; '.join(differences)}")
+            self.notes.append(
+                f"{self._client.address}: as the server wants it, {'; '.join(differences)}"
+            )
 
     async def _send_patiently(
         self,
@@ -232,19 +230,22 @@ class EndpointEngine:
         body = parameters.request(self._model, prompt.message, form, fields)
         longest = parameters.longest(form, fields)
         read = len(prompt.token_ids)
-        wanted = math.ceil(read * self._counts_more) + longest
+        expected = math.ceil(read * self._counts_more)
+        wanted = expected + longest
         await self._reserve(wanted)
         charged = wanted
         try:
-            completion = await self._post(body)
+            completion = await self._client.post(body)
             usage = read_usage(completion)
+            charged = max(wanted, usage.read + usage.written)  # if it cannot be read
             if usage.read and read:
                 self._counts_more = max(self._counts_more, usage.read / read)
             reply = read_reply(completion)
             # Where the server does not count, what it does not show may have been written as well.
             hides = form.thinking or parameters.room_to_think or reply.text is None
             shown = _shown_tokens(reply, longest)
-            charged = max(usage.read, read) + (usage.written or (longest if hides else shown))
+            charged = max(usage.read, read) if usage.read else expected
+            charged += usage.written or (longest if hides else shown)
             answer.prompt_tokens += usage.read or read
             answer.cached_tokens += usage.cached
             answer.answer_tokens += usage.written or shown
@@ -272,37 +273,6 @@ class EndpointEngine:
                 raise RequestError(self.closed.partition(": ")[2])
             self._open += 1
 
-    async def _post(self, body: dict[str, Any]) -> Mapping[str, Any]:
-        """The completion that the server replies with.
-
-        Raises:
-            RequestError: it replies with something else, or not at all.
-        """
-        timeout = self._endpoint.timeout
-        own = {name: body[name] for name in ("model", "messages")}
-        rest = {name: value for name, value in body.items() if name not in own}
-        try:
-            async with asyncio.timeout(timeout):  # the client's own is of each read
-                raw = await self._client.chat.completions.with_raw_response.create(
-                    **own, extra_headers=self._headers, extra_body=rest
-                )
-            content = raw.content
-        except (openai.OpenAIError, TimeoutError) as error:
-            raise failure_of(error, self._address, timeout) from None
-        try:
-            completion = json.loads(content)
-        except (ValueError, RecursionError):
-            begins = one_line(content[:1000].decode(errors="replace"))[:80]
-            raise RequestError(f"the reply is no JSON: {begins}", by_prompt=True) from None
-        if not isinstance(completion, dict):
-            raise RequestError("the reply is no chat completion", by_prompt=True)
-        if completion.get("error") and not completion.get("choices"):
-            told = completion["error"]
-            code = told.get("code") if isinstance(told, dict) else None
-            status = code if isinstance(code, int) and 400 <= code < 600 else 400
-            raise status_failure(status, told, self._address, {})
-        return completion
-
     def _reason(self, failure: RequestError) -> str:
         """Why a request failed, without the key, which a server may have echoed."""
         key = self._secret.value
@@ -310,31 +280,6 @@ class EndpointEngine:
 
     def _close(self, reason: str) -> None:
         self.closed = self.closed or reason
-
-
-def _client(endpoint: "Endpoint", secret: Secret) -> tuple[openai.AsyncOpenAI, str]:
-    """The client, and the address that it asks."""
-    parts = urlsplit(endpoint.url)
-    path = parts.path.rstrip("/").removesuffix("/chat/completions")
-    base = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
-    client = openai.AsyncOpenAI(
-        base_url=base,
-        api_key=secret.value or "none",
-        default_query=dict(parse_qsl(parts.query, keep_blank_values=True)),
-        timeout=endpoint.timeout,
-        max_retries=0,  # each attempt is charged, so each is made here
-        http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
-    )
-    query = f"?{parts.query}" if parts.query else ""
-    return client, f"{base}/chat/completions{query}"
-
-
-def _key_headers(endpoint: "Endpoint", secret: Secret) -> dict[str, Any]:
-    """The headers that carry the key, where it is not the client's own that does."""
-    if secret.value and not endpoint.key_header:
-        return {}
-    own = {endpoint.key_header: secret.value} if endpoint.key_header and secret.value else {}
-    return {"Authorization": openai.Omit(), **own}
 
 
 def _shown_tokens(reply: Reply, longest: int) -> int:
