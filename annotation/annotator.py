@@ -21,7 +21,7 @@ from annotation.token_spend import Spend
 from corpus.errors import InputError
 from corpus.mapped_tables import take_rows
 
-PAIRS_TO_JUDGE_BY = 200
+PAIRS_TO_JUDGE_BY, QUERIES_TO_JUDGE_BY = 200, 5
 VERDICT_TYPES = {
     "grade": pa.int64(),
     "expected_grade": pa.float64(),
@@ -238,22 +238,29 @@ def until_failing(answers: Iterable[pa.Table], most: float) -> Iterator[pa.Table
     Args:
         answers: from `Annotator`; those of an engine that is closed do not count.
         most: the share of failed pairs, in [0, 1], that is borne; judged from the first
-            PAIRS_TO_JUDGE_BY on. Pairs that a spent budget left unasked do not count.
+            PAIRS_TO_JUDGE_BY on, once pairs of QUERIES_TO_JUDGE_BY have failed: one query that a
+            server does not want to hear of says nothing of others. Pairs that a spent budget left
+            unasked do not count.
 
     Raises:
         InputError: there are more; all batches until then were passed on.
     """
     reasons: Counter[str] = Counter()
+    queries: set[str] = set()
     pairs = 0
     for answer in answers:
         yield answer
         if answer["closed"][0].as_py():
             continue
-        errors = [error for error in answer["error"].to_pylist() if error is not None]
-        failed = [error for error in errors if error.partition(":")[0] != BUDGET_ERROR]
-        reasons.update(failed)
-        pairs += answer.num_rows - len(errors) + len(failed)
-        if pairs >= PAIRS_TO_JUDGE_BY and reasons.total() > most * pairs:
+        columns = (answer[name].to_pylist() for name in ("query_id", "error"))
+        for query_id, error in zip(*columns, strict=True):
+            asked = error is None or error.partition(":")[0] != BUDGET_ERROR
+            pairs += asked
+            if asked and error is not None:
+                reasons[error] += 1
+                queries.add(query_id)
+        enough = pairs >= PAIRS_TO_JUDGE_BY and len(queries) >= QUERIES_TO_JUDGE_BY
+        if enough and reasons.total() > most * pairs:
             reason = reasons.most_common(1)[0][0]
             raise InputError(
                 f"{reasons.total():,} of the first {pairs:,} pairs failed, more than --max_failed "

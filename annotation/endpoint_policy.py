@@ -138,4 +138,6 @@ class Parameters:
 
 
 def _names(refusal: str, parameter: str) -> bool:
-    return re.search(rf"(?<!\w){parameter}(?!\w)", refusal) is not None
+    """Whether a parameter is named, be it as maxTokens, "max tokens" or log probabilities."""
+    written = parameter.replace("_", "[ _-]?").replace("logprobs", r"log[ _-]?prob(?:s|abilities)")
+    return re.search(rf"(?<!\w){written}(?!\w)", refusal, re.I) is not None

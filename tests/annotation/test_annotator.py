@@ -47,9 +47,9 @@ def test_what_engines_note_is_said_once(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == "about 1\nabout 2\n"
 
 
-def failing(*errors: str | None, closed: str = "") -> pa.Table:
+def failing(*errors: str | None, closed: str = "", queries: int = 5) -> pa.Table:
     rows = {"error": pa.array(errors, pa.string()), "closed": [closed] * len(errors)}
-    return pa.table(rows)
+    return pa.table(rows | {"query_id": [f"q{row % queries}" for row in range(len(errors))]})
 
 
 def test_a_job_that_mostly_fails_is_stopped() -> None:
@@ -63,7 +63,8 @@ def test_a_job_that_mostly_fails_is_stopped() -> None:
 @pytest.mark.parametrize(
     "parts",
     [
-        [failing(*["prompt: too long"] * 199)],  # too few to judge by: they may be of one query
+        [failing(*["prompt: too long"] * 199)],
+        [failing(*["refused: no"] * 900, queries=4)],
         [failing(*[None] * 100, *["refused: no"] * 100)],
         [failing(*[None] * 200), failing(*["budget: 7 tokens are spent"] * 900)],
         [failing(*[None] * 200), failing(*["engine: gone"] * 900, closed="engine: gone")],
