@@ -39,7 +39,8 @@ class Endpoint(EngineChoice):
         url: up to the version, such as https://api.openai.com/v1; with a query where the server
             needs one, such as https://host/openai/deployments/judge?api-version=2024-10-21.
         measured_by: Hugging Face id or folder of the tokenizer that measures texts; by default
-            the model's. One of about the same size will do: it only decides where texts are cut.
+            the model's. One of about the same size will do: it decides where texts are cut and what
+            a request is expected to cost.
         concurrency: requests that are open at the same time.
         timeout: seconds that an answer may take.
         retries: how often a request is repeated, with growing pauses, after 408, 409, 429, 5xx, a
