@@ -1,12 +1,12 @@
 """From a query and its documents to a prompt that fits: rendered, tokenized once, cut by tokens."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from annotation.chat import ThoughtTokens, control_marks, read_chat_frame
 from annotation.prompts import Document, Prompt
 from corpus.errors import InputError
 
@@ -35,17 +35,23 @@ class EncodedPrompt:
 class PromptEncoder:
     """Turns queries and documents into prompts.
 
-    A tokenizer with a chat template gets the prompt as the user's message. Text that spells one
-    of the tokenizer's special tokens is taken out of queries and documents, so that a document
-    cannot end the message and answer in the judge's place.
+    A tokenizer with a chat template gets the prompt as the user's message. Text that spells a
+    control token, of this tokenizer or of the common families of models (what an endpoint serves
+    may have another tokenizer), is taken out of queries and documents, so that a document cannot
+    end the message and answer in the judge's place.
 
     Args:
         tokenizer: one of Hugging Face's fast ones.
         prompt: see `annotation.prompts`.
-        reasoning: whether the judge thinks before it answers.
+        reasoning: whether the judge is to think before it answers.
+
+    Attributes:
+        name: the tokenizer's.
+        reasoning: as given.
+        frame: what stands around the message.
 
     Raises:
-        InputError: the tokenizer is a slow one.
+        InputError: the tokenizer is a slow one; and see `read_chat_frame`.
     """
 
     def __init__(
@@ -55,12 +61,12 @@ class PromptEncoder:
             raise InputError(
                 f"{tokenizer.name_or_path}: needs a fast tokenizer (a tokenizer.json in its folder)"
             )
+        self.name = tokenizer.name_or_path
+        self.reasoning = reasoning
         self._tokenizer = tokenizer
         self._render = prompt.compile()
-        self._before, self._after = _chat_frame(tokenizer, reasoning)
-        added = tokenizer.added_tokens_decoder.values()
-        special = [re.escape(token.content) for token in added if token.special]
-        self._special = re.compile("|".join(special) or "(?!)")
+        self.frame = read_chat_frame(tokenizer, reasoning)
+        self._control = control_marks(tokenizer)
 
     def encode(
         self, asked: Sequence[tuple[str | None, Sequence[Document]]], longest: int
@@ -116,10 +122,12 @@ class PromptEncoder:
             InputError: a choice is not one token of its own.
         """
         message = self._render("query", [Document("title", "body")])
-        [head] = self._tokenize([message])
-        end = (self._before + message + self._after)[-1]
+        thought = self.frame.thought if self.reasoning else None
+        said = f"thought{thought.end}{thought.answer}" if thought else ""
+        [head] = self._tokenize([message], [said])
+        end = (self._framed(message) + said)[-1]
         for space in [""] if end.isspace() else [" ", ""]:
-            answered = self._tokenize([message], [f"{space}{choice}" for choice in choices])
+            answered = self._tokenize([message], [f"{said}{space}{choice}" for choice in choices])
             keep_head = all(token_ids[: len(head)] == head for token_ids in answered)
             tails = [token_ids[len(head) :] for token_ids in answered]
             tokens = [token for tail in tails for token in tail]
@@ -133,22 +141,33 @@ class PromptEncoder:
             "prompt with a new line"
         )
 
+    def thought_tokens(self) -> ThoughtTokens | None:
+        """How a thought of the judge's ends; None where it is not to think."""
+        thought = self.frame.thought if self.reasoning else None
+        if thought is None:
+            return None
+        closing, answering = (
+            self._tokenizer(text, add_special_tokens=False)["input_ids"]
+            for text in (f"{thought.end}{thought.answer}", thought.answer)
+        )
+        return ThoughtTokens(thought.end, closing, answering)
+
     def _tokenize(self, messages: list[str], answers: Sequence[str] = ("",)) -> list[list[int]]:
         # A chat template writes the special tokens of its own.
         is_chat = self._tokenizer.chat_template is not None
-        framed = [
-            f"{self._before}{message}{self._after}{answer}"
-            for message in messages
-            for answer in answers
-        ]
+        framed = [self._framed(message) + answer for message in messages for answer in answers]
         encoded = self._tokenizer(
             framed, add_special_tokens=not is_chat, return_attention_mask=False
         )
         token_ids: list[list[int]] = encoded["input_ids"]
         return token_ids
 
+    def _framed(self, message: str) -> str:
+        message = message.strip() if self.frame.strips else message
+        return f"{self.frame.before}{message}{self.frame.after}"
+
     def _clean(self, text: str) -> str:
-        return self._special.sub(" ", text)
+        return self._control.sub(" ", text)
 
     def _cut_to_fit(
         self, query: str, documents: Sequence[Document], token_count: int, longest: int
@@ -199,19 +218,3 @@ def _first_tokens(text: str, starts: Sequence[int], count: int) -> str:
     if count >= len(starts):
         return text
     return text[: starts[count]] if count > 0 else ""
-
-
-def _chat_frame(tokenizer: PreTrainedTokenizerBase, reasoning: bool) -> tuple[str, str]:
-    """What the chat template puts before and after a user's message; nothing if there is none."""
-    if tokenizer.chat_template is None:
-        return "", ""
-    message = "the message"
-    # A template that knows no thinking ignores the last argument.
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": message}],
-        tokenize=False,
-        add_generation_prompt=True,
-        enable_thinking=reasoning,
-    )
-    before, _, after = str(text).rpartition(message)
-    return before, after

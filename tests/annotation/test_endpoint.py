@@ -31,7 +31,7 @@ from annotation.endpoint_failures import status_failure
 from annotation.engine import Answer, Json, OneOf, Secret
 from annotation.prompts import load_prompt
 from annotation.token_spend import TokenSpend, read_spend
-from annotation.vllm_engine import engine_environment
+from annotation.vllm_start import engine_environment
 from corpus.errors import InputError
 from corpus.tables import read_table
 from tests.annotation.conftest import DOCUMENTS, QUERIES
