@@ -1,5 +1,6 @@
 """From a query and its documents to a prompt that fits: rendered, tokenized once, cut by tokens."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,12 +8,13 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from annotation.chat import ThoughtTokens, control_marks, read_chat_frame
-from annotation.prompts import Document, Prompt
+from annotation.prompts import Document, Prompt, fence_of
 from corpus.errors import InputError
 
 # No language needs more characters a token than this on average, so text beyond is never read:
 # it is cut off before it is tokenized, and a huge document costs no more than a long one.
 CHARACTERS_PER_TOKEN = 16
+LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class PromptEncoder:
     A tokenizer with a chat template gets the prompt as the user's message. Text that spells a
     control token, of this tokenizer or of the common families of models (what an endpoint serves
     may have another tokenizer), is taken out of queries and documents, so that a document cannot
-    end the message and answer in the judge's place.
+    end the message and answer in the judge's place. Queries and titles are put on one line, and
+    documents stand in a fence (`annotation.prompts.fence_of`).
 
     Args:
         tokenizer: one of Hugging Face's fast ones.
@@ -81,12 +84,13 @@ class PromptEncoder:
             longest: tokens that a prompt may have.
         """
         limit = longest * CHARACTERS_PER_TOKEN
-        queries = [self._clean(query or "") for query, _ in asked]
+        queries = [self._clean_line(query or "") for query, _ in asked]
         texts = [
-            [Document(self._clean(t[:limit]), self._clean(b[:limit])) for t, b in documents]
+            [Document(self._clean_line(t[:limit]), self._clean(b[:limit])) for t, b in documents]
             for _, documents in asked
         ]
-        messages, errors = self._render_each(queries, texts)
+        fences = [fence_of(*shown) for shown in zip(queries, texts, strict=True)]
+        messages, errors = self._render_each(queries, texts, fences)
         all_token_ids = self._tokenize(messages)
         prompts = []
         for row, (_, documents) in enumerate(asked):
@@ -96,23 +100,28 @@ class PromptEncoder:
                 prompts.append(EncodedPrompt("", [], [False] * len(cut), error))
             elif len(all_token_ids[row]) > longest:
                 token_count = len(all_token_ids[row])
-                prompts.append(self._cut_to_fit(queries[row], texts[row], token_count, longest))
+                prompts.append(
+                    self._cut_to_fit(queries[row], texts[row], fences[row], token_count, longest)
+                )
             else:
                 prompts.append(EncodedPrompt(messages[row], all_token_ids[row], cut))
         return prompts
 
     def _render_each(
-        self, queries: Sequence[str], documents: Sequence[Sequence[Document]]
+        self,
+        queries: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        fences: Sequence[str],
     ) -> tuple[list[str], list[str | None]]:
         messages: list[str] = []
         errors: list[str | None] = []
-        for query, shown in zip(queries, documents, strict=True):
+        for asked in zip(queries, documents, fences, strict=True):
             try:
-                messages.append(self._render(query, shown))
+                messages.append(self._render(*asked))
                 errors.append(None)
             except Exception as error:  # a user's template can fail on one list and not on others
                 messages.append("")
-                errors.append(f"template: {error}")
+                errors.append(_template_error(error))
         return messages, errors
 
     def choice_tokens(self, choices: Sequence[str]) -> list[int]:
@@ -169,8 +178,17 @@ class PromptEncoder:
     def _clean(self, text: str) -> str:
         return self._control.sub(" ", text)
 
+    def _clean_line(self, text: str) -> str:
+        """Of what stands on one line of the prompt, so that it cannot begin a line of its own."""
+        return LINE_BREAKS.sub(" ", self._clean(text))
+
     def _cut_to_fit(
-        self, query: str, documents: Sequence[Document], token_count: int, longest: int
+        self,
+        query: str,
+        documents: Sequence[Document],
+        fence: str,
+        token_count: int,
+        longest: int,
     ) -> EncodedPrompt:
         starts = [
             (self._token_starts(title), self._token_starts(body)) for title, body in documents
@@ -187,7 +205,10 @@ class PromptEncoder:
                 )
                 for document, (title, body) in zip(documents, starts, strict=True)
             ]
-            message = self._render(query, kept)
+            try:
+                message = self._render(query, kept, fence)
+            except Exception as failure:  # as above
+                return EncodedPrompt("", [], [False] * len(documents), _template_error(failure))
             [token_ids] = self._tokenize([message])
             if len(token_ids) <= longest:
                 return EncodedPrompt(message, token_ids, (lengths > cap).tolist())
@@ -198,6 +219,10 @@ class PromptEncoder:
     def _token_starts(self, text: str) -> list[int]:
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return [start for start, _ in encoded["offset_mapping"]]
+
+
+def _template_error(error: Exception) -> str:
+    return " ".join(f"template: {error}".split())[:300]
 
 
 def _largest_cap(lengths: "np.ndarray[tuple[int], np.dtype[np.int64]]", available: int) -> int:
