@@ -241,7 +241,9 @@ def _run_engines(
     dataset.context.enable_progress_bars = False
     dataset.context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    annotated = dataset.map_batches(
+    # `map_batches` itself refuses batch_size=None to workers with GPUs; a number of rows would put
+    # parts together, and a part is what one engine call answers.
+    annotated = dataset.map_batches_internal(
         Annotator,
         fn_constructor_kwargs={
             "judge": judge,

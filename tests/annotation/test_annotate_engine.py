@@ -22,15 +22,17 @@ import ray
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from annotation.annotate import annotate
+from annotation.annotate import _run_engines, annotate
+from annotation.annotator import Judge
 from annotation.answers import grades_schema
 from annotation.asking import CHOICES
 from annotation.chat import ThoughtTokens
 from annotation.encoding import EncodedPrompt, PromptEncoder
 from annotation.engine import Answer, AnswerForm, Json
+from annotation.pairs import number_parts, pairs_to_annotate
 from annotation.prompts import Document, StrategyName, load_prompt
 from annotation.strategies import grade_from_log_probabilities
-from annotation.vllm_engine import VllmEngine
+from annotation.vllm_engine import VllmEngine, VllmPool
 from annotation.vllm_start import engine_environment
 from corpus.errors import InputError
 from corpus.tables import read_collection, read_table, write_collection
@@ -322,6 +324,32 @@ def test_lists_are_answered_in_their_form(
     assert asked["error"].null_count == asked.num_rows
     assert asked["grade"].null_count == 0
     assert set(table["shown_position"].to_pylist()) >= {1, 2}
+
+
+def test_engines_with_gpus_get_whole_parts_and_say_that_there_is_no_gpu(
+    collection_folder: Path, random_model: Path, cluster: None
+) -> None:
+    tables = read_collection(collection_folder)
+    judge = Judge(
+        annotator="random",
+        model=str(random_model),
+        engine=VllmPool(gpus_per_engine=1),
+        strategy="pointwise",
+        prompt=load_prompt(),
+        max_model_len=1024,
+        documents_per_prompt=20,
+        seed=0,
+    )
+    pairs = pairs_to_annotate(tables, collection_folder)[:30]
+    pairs = pairs.append_column("part", pa.array(number_parts(pairs, False, 7)))
+    answered = list(_run_engines(pairs, tables, judge, None))
+    sizes = {part["part"][0].as_py(): part.num_rows for part in answered}
+    assert sizes == {0: 7, 1: 7, 2: 7, 3: 7, 4: 2}
+    closed = {part["closed"][0].as_py() for part in answered}
+    assert len(closed) == 1
+    assert closed.pop().startswith(
+        "engine: it cannot start: InputError: gpus_per_engine is 1, but PyTorch"
+    )
 
 
 def test_an_estimate_says_what_all_would_take_and_writes_nothing(
