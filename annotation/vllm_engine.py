@@ -44,9 +44,9 @@ class VllmPool(EngineChoice):
     gpus_per_engine: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("engines", "cpus_per_engine"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name, least in {"engines": 1, "cpus_per_engine": 1, "gpus_per_engine": 0}.items():
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
 
     def actors(self) -> int:
         return self.engines
