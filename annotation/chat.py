@@ -46,7 +46,7 @@ CONTROL_MARKS = re.compile(
     r"|</?(?:s|bos|eos|pad|unk|sop|eop)>"
     r"|<(?:start|end)_of_(?:turn|image)>"
     r"|<(?:extra_id_|unused|reserved_|_)\w+>"
-    r"|(?i:</?(?:\w+:)?(?:think|thinking|thought|reasoning)(?::\w+)?>)"
+    r"|</?(?:\w+:)?(?i:think|thinking|thought|reasoning)(?::\w+)?>"
     r"|◁/?think▷"
 )
 

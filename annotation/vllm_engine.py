@@ -146,6 +146,8 @@ class VllmEngine:
 
         The thought then stands in the prompt of the answer, whose prefix the engine still knows.
         """
+        if self.closed:
+            return [Answer(error=self.closed) for _ in prompts]
         answers = [Answer() for _ in prompts]
         asked = [prompt.token_ids for prompt in prompts]
         thinking = [row for row, form in enumerate(forms) if form.thinking]
@@ -279,4 +281,5 @@ def _note(output: Any, answer: Answer) -> None:
 
 def _describe(error: Exception) -> str:
     """One line of at most 300 characters; what vLLM says can be a page."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error}".split())[:300]
