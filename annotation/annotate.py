@@ -14,9 +14,9 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy
 
-from annotation.annotator import Annotator, Judge, until_closed
+from annotation.annotator import Annotator, Judge, until_closed, until_failing
 from annotation.endpoint import Endpoint
-from annotation.engine import RETRIED, EngineChoice
+from annotation.engine import BUDGET_ERROR, RETRIED, EngineChoice
 from annotation.estimate import count_tokens, print_estimate, print_probe, probe_pairs
 from annotation.pairs import (
     Budget,
@@ -28,7 +28,8 @@ from annotation.pairs import (
 )
 from annotation.parts import any_grade, unanswered_pairs, write_parts
 from annotation.prompts import Language, StrategyName, load_prompt
-from annotation.summary import commonest_error, summarise
+from annotation.summary import commonest_error, count_failures, count_spent_tokens, summarise
+from annotation.token_spend import SPEND_FILE, SharedSpend, Spend, read_spend
 from annotation.vllm_engine import VllmPool
 from cluster import connect
 from corpus.errors import InputError
@@ -57,6 +58,9 @@ def annotate(
     max_pairs: int | None = None,
     max_tokens: int | None = None,
     policy: Policy = "tail",
+    reasoning: bool = False,
+    reasoning_tokens: int = 1024,
+    max_failed: float = 0.5,
     estimate: bool = False,
     seed: int = 0,
     resume: bool = False,
@@ -90,13 +94,20 @@ def annotate(
         policy: what max_pairs or max_tokens is spent on first: the rarest queries (tail); any pair
             alike (uniform); the pairs that the fewest sessions showed (fewest_impressions); or
             those whose click rate the sessions leave most open (widest_posterior).
+        reasoning: let the judge think before it answers; what it thought is kept in the column
+            reasoning.
+        reasoning_tokens: the longest that it may think for before each answer, with --reasoning;
+            they are part of max_model_len.
+        max_failed: the share of pairs, from 0 to 1, that may end with an error; a job that has more
+            of them stops, or does not count as complete.
         estimate: only say how many pairs, tokens and hours it will be, from a short probe.
         seed: of the order in which documents are shown, and of the choice of pairs.
         resume: go on with an output folder that an earlier run, with the same settings, has begun.
 
     Raises:
         InputError: a setting or the collection cannot be used, and nothing has been started; or
-            an endpoint refuses to answer, and what it has answered is kept.
+            the engine answers no more, no pair has a grade or too many have none: what was
+            answered is kept, and the job is not complete.
     """
     if batch_size < 1 or documents_per_prompt < 1:
         raise InputError("batch_size and documents_per_prompt must be at least 1")
@@ -104,6 +115,10 @@ def annotate(
         raise InputError("ranking needs documents_per_prompt of at least 2")
     if model == DEMO_JUDGE and isinstance(engine, Endpoint):
         raise InputError("give --model, the name that the endpoint knows the model by")
+    if reasoning and reasoning_tokens < 1:
+        raise InputError(f"reasoning_tokens must be at least 1, not {reasoning_tokens}")
+    if not 0 <= max_failed <= 1:
+        raise InputError(f"max_failed must be from 0 to 1, not {max_failed}")
     if seed < 0:
         raise InputError(f"seed must be at least 0, not {seed}")
     wanted = [bucket.strip() for bucket in buckets.split(",")] if buckets else None
@@ -124,6 +139,7 @@ def annotate(
         max_model_len=min(max_model_len, engine.context_length(checkpoint)),
         documents_per_prompt=documents_per_prompt,
         seed=seed,
+        thinking=reasoning_tokens if reasoning else 0,
     )
     judge.check(int(np.bincount(pairs["query_row"].to_numpy()).max()))
     tokens_of = count_tokens(judge, tables)
@@ -132,7 +148,7 @@ def annotate(
     tables = replace(tables, candidates=empty_table("candidates"), sessions=empty_table("sessions"))
     if estimate:
         probe = probe_pairs(pairs, judge, engine.actors())
-        print_probe(_run_engines(probe, tables, judge), pairs.num_rows)
+        print_probe(until_closed(_run_engines(probe, tables, judge, None)), pairs.num_rows)
         return
     settings = {
         "collection": str(collection),
@@ -151,6 +167,8 @@ def annotate(
         "seed": seed,
         "texts_hash": hash_texts(pairs, tables),
     }
+    if reasoning:  # only then, so that folders from before it was a setting can be resumed
+        settings["reasoning_tokens"] = reasoning_tokens
     if not begin_output(output, "annotate", settings, resume):
         print(f"{output}: is complete; nothing to do")
         return
@@ -162,7 +180,8 @@ def annotate(
     speed = ""
     if rest.num_rows:
         print_estimate(rest, tokens_of)
-        answers = _run_engines(rest, tables, judge)
+        answers = _run_engines(rest, tables, judge, output)
+        answers = until_closed(until_failing(answers, max_failed))
         try:
             per_second = write_parts(answers, folder, pairs.num_rows, rest.num_rows)
         except InputError as refusal:
@@ -170,22 +189,48 @@ def annotate(
             raise InputError(f"{refusal}; {hint}") from None
         speed = f"; {per_second:,.0f} pairs/s"
     print(f"{summarise(folder)}{speed} -> {folder}")
+    if (budget_tokens := engine.budget()) is not None:
+        spent = read_spend(output / SPEND_FILE)
+        print(f"{spent:,} of {budget_tokens:,} tokens of the budget are spent, failures included")
     unanswered = int(unanswered_pairs(pairs, folder, judge.shows_lists).sum())
+    _refuse_failures(folder, max_failed, resumable=unanswered > 0)
     if unanswered == 0:
         finish_output(output)
         return
-    reason = commonest_error(folder, RETRIED)
-    if not any_grade(folder):
-        raise InputError(f"{output}: no pair was answered: {reason}; mend that and --resume")
     print(f"{unanswered:,} pairs are still without an answer: --resume asks for them again")
-    print(f"the most frequent reason: {reason}")
+    print(f"the most frequent reason: {commonest_error(folder, RETRIED)}")
 
 
-def _run_engines(pairs: pa.Table, tables: Collection, judge: Judge) -> Iterator[pa.Table]:
-    """Yields the answers to each part as an engine has them, in no order, until it is closed.
+def _refuse_failures(folder: Path, max_failed: float, resumable: bool) -> None:
+    """Refuses to take for a result what has no grade at all, or too few.
 
     Raises:
-        InputError: an endpoint refuses to answer.
+        InputError: naming the most frequent reason.
+    """
+    failed, judged = count_failures(folder)
+    again = "mend that and --resume" if resumable else "mend that and give another --output"
+    if not any_grade(folder):
+        reason = commonest_error(folder)
+        raise InputError(f"{folder}: no pair was answered: {reason}; {again}")
+    if failed > max_failed * judged:
+        reason = commonest_error(folder, but=(BUDGET_ERROR,))
+        raise InputError(
+            f"{folder}: {failed:,} of {judged:,} pairs failed, more than --max_failed "
+            f"{max_failed:g} allows, most often with {reason}; {again}, or --resume with a higher "
+            "--max_failed if that is as it should be"
+        )
+
+
+def _run_engines(
+    pairs: pa.Table, tables: Collection, judge: Judge, output: Path | None
+) -> Iterator[pa.Table]:
+    """Yields what `Annotator` gives for each part, as an engine has it, in no order.
+
+    Args:
+        pairs: part, query_row and doc_row of each.
+        tables: the texts.
+        judge: who annotates, and how.
+        output: folder where the spend of a budget is kept; None keeps it nowhere.
     """
     connect()
     # What reading and hashing took would otherwise stay with this process for the whole run.
@@ -196,13 +241,16 @@ def _run_engines(pairs: pa.Table, tables: Collection, judge: Judge) -> Iterator[
     dataset.context.enable_progress_bars = False
     dataset.context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    annotated = dataset.map_batches(
+    # `map_batches` itself refuses batch_size=None to workers with GPUs; a number of rows would put
+    # parts together, and a part is what one engine call answers.
+    annotated = dataset.map_batches_internal(
         Annotator,
         fn_constructor_kwargs={
             "judge": judge,
             "queries": ray.put(tables.queries),
             "documents": ray.put(tables.documents),
             "secret": judge.engine.secret(),
+            "spend": _open_spend(judge, output),
         },
         batch_size=None,
         batch_format="pyarrow",
@@ -214,4 +262,17 @@ def _run_engines(pairs: pa.Table, tables: Collection, judge: Judge) -> Iterator[
         ),
         **judge.engine.actor_options(),
     )
-    yield from until_closed(annotated.iter_batches(batch_size=None, batch_format="pyarrow"))
+    yield from annotated.iter_batches(batch_size=None, batch_format="pyarrow")
+
+
+def _open_spend(judge: Judge, output: Path | None) -> Spend | None:
+    """The count of the engine's budget, with what earlier runs have spent."""
+    budget = judge.engine.budget()
+    if budget is None:
+        return None
+    if output is None:
+        return SharedSpend(budget)
+    before = max(
+        read_spend(output / SPEND_FILE), count_spent_tokens(table_path(output, "annotations"))
+    )
+    return SharedSpend(budget, output / SPEND_FILE, before)

@@ -1,7 +1,7 @@
 """The Ray Data actor: a strategy and an engine, from pairs of ids to rows of annotations."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from threading import Lock
@@ -14,12 +14,14 @@ from transformers import AutoTokenizer
 
 from annotation.asking import Asking, DocumentList, Verdict, answer_form
 from annotation.encoding import PromptEncoder
-from annotation.engine import ENGINE_ERROR, EngineChoice, Secret
+from annotation.engine import BUDGET_ERROR, ENGINE_ERROR, EngineChoice, Secret
 from annotation.prompts import Document, Prompt, StrategyName
 from annotation.strategies import STRATEGIES
+from annotation.token_spend import Spend
 from corpus.errors import InputError
 from corpus.mapped_tables import take_rows
 
+PAIRS_TO_JUDGE_BY, QUERIES_TO_JUDGE_BY = 200, 5
 VERDICT_TYPES = {
     "grade": pa.int64(),
     "expected_grade": pa.float64(),
@@ -41,9 +43,10 @@ class Judge:
         engine: where the model runs.
         strategy: how it is asked.
         prompt: what it is asked.
-        max_model_len: tokens of prompt and answer together.
+        max_model_len: tokens of prompt, thought and answer together.
         documents_per_prompt: how many documents a prompt shows at most.
         seed: of the order in which they are shown.
+        thinking: tokens that it may think for before each answer; 0 where it answers at once.
     """
 
     annotator: str
@@ -54,6 +57,7 @@ class Judge:
     max_model_len: int
     documents_per_prompt: int
     seed: int
+    thinking: int = 0
 
     @property
     def shows_lists(self) -> bool:
@@ -75,7 +79,7 @@ class Judge:
                 "and this machine can reach; for an endpoint, --engine.measured_by takes any other "
                 "model's tokenizer"
             ) from error
-        return PromptEncoder(tokenizer, self.prompt)
+        return PromptEncoder(tokenizer, self.prompt, reasoning=self.thinking > 0)
 
     def check(self, longest_list: int) -> None:
         """Refuses what cannot be asked, before any engine starts.
@@ -87,10 +91,14 @@ class Judge:
             InputError: naming the reason.
         """
         form = answer_form(self.strategy, min(self.documents_per_prompt, longest_list))
-        if form.max_tokens >= self.max_model_len:
+        longest = form.max_tokens + self.thinking
+        if longest >= self.max_model_len:
+            thought = " with its thought" if self.thinking else ""
+            less = "lower --reasoning_tokens or " if self.thinking else ""
             raise InputError(
-                f"an answer can take {form.max_tokens} of the {self.max_model_len} tokens that the "
-                "model may read and write; lower --documents_per_prompt"
+                f"an answer{thought} can take {longest} of the {self.max_model_len} tokens that "
+                f"the model may read and write; {less}lower --documents_per_prompt, or raise "
+                "--max_model_len"
             )
         self.engine.check(self.encoder(), type(form))
 
@@ -103,21 +111,28 @@ class Annotator:
         queries: reference to the table of queries.
         documents: reference to the table of documents.
         secret: the endpoint's key.
+        spend: the count of the budget; None where there is none.
     """
 
     def __init__(
-        self, judge: Judge, queries: ray.ObjectRef, documents: ray.ObjectRef, secret: Secret
+        self,
+        judge: Judge,
+        queries: ray.ObjectRef,
+        documents: ray.ObjectRef,
+        secret: Secret,
+        spend: Spend | None = None,
     ) -> None:
         self._judge = judge
         self._queries: pa.Table = ray.get(queries)
         self._documents: pa.Table = ray.get(documents)
         encoder = judge.encoder()
         self._asking = Asking(
-            engine=judge.engine.start(judge.model, judge.max_model_len, encoder, secret),
+            engine=judge.engine.start(judge.model, judge.max_model_len, encoder, secret, spend),
             encoder=encoder,
             max_model_len=judge.max_model_len,
             documents_per_prompt=judge.documents_per_prompt,
             seed=judge.seed,
+            thinking=judge.thinking,
         )
         self._id = uuid4().hex  # an actor that Ray starts again counts from 0 again
         self._begun = 0  # batches
@@ -134,7 +149,7 @@ class Annotator:
             In the same order the columns of `annotations`; those of `Verdict`; part, as given;
             started and ended, when the batch was worked on (seconds since 1970); and what
             `until_closed` reads: actor; number, of the batch in it, from 0; begun, how many it had
-            begun when this one ended; and closed, as of `Engine`.
+            begun when this one ended; and closed and notes (a line each), as of `Engine`.
         """
         started = time.time()
         with self._beginning:
@@ -166,6 +181,7 @@ class Annotator:
             "actor": self._id,
             "number": number,
             "closed": self._asking.engine.closed,
+            "notes": "\n".join(self._asking.engine.notes),
             "begun": self._begun,  # read last, to hold all that the engine may have answered
         }
         columns = {
@@ -181,6 +197,8 @@ class Annotator:
 def until_closed(answers: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Passes batches on until an engine is closed and no batch can come that it has answered.
 
+    What engines note is said, once each.
+
     A batch that the engine answered before it was closed may come after one that shows it closed;
     none that was begun later holds an answer.
 
@@ -188,15 +206,20 @@ def until_closed(answers: Iterable[pa.Table]) -> Iterator[pa.Table]:
         answers: from `Annotator`, in any order; if an engine closes, of one actor at a time.
 
     Raises:
-        InputError: the engine was closed for another reason than its budget; all that it had
+        InputError: an engine was closed for another reason than its budget; all that it had
             answered was passed on.
     """
     come: dict[str, set[int]] = defaultdict(set)
     awaited: dict[str, set[int]] = {}
     reason = ""
-    told = ["actor", "number", "begun", "closed"]
+    said: set[str] = set()
+    told = ["actor", "number", "begun", "closed", "notes"]
     for answer in answers:
-        actor, number, begun, closed = (answer[name][0].as_py() for name in told)
+        actor, number, begun, closed, notes = (answer[name][0].as_py() for name in told)
+        for note in notes.splitlines():
+            if note not in said:
+                print(note)
+                said.add(note)
         yield answer.drop_columns(told)
         come[actor].add(number)
         if closed:
@@ -206,7 +229,43 @@ def until_closed(answers: Iterable[pa.Table]) -> Iterator[pa.Table]:
             break
     kind, _, detail = reason.partition(": ")
     if kind == ENGINE_ERROR:
-        raise InputError(f"the endpoint does not answer: {detail}")
+        raise InputError(f"the judge does not answer: {detail}")
+
+
+def until_failing(answers: Iterable[pa.Table], most: float) -> Iterator[pa.Table]:
+    """Passes batches on until too many of their pairs have failed.
+
+    Args:
+        answers: from `Annotator`; those of an engine that is closed do not count.
+        most: the share of failed pairs, in [0, 1], that is borne; judged from the first
+            PAIRS_TO_JUDGE_BY on, once pairs of QUERIES_TO_JUDGE_BY have failed: one query that a
+            server does not want to hear of says nothing of others. Pairs that a spent budget left
+            unasked do not count.
+
+    Raises:
+        InputError: there are more; all batches until then were passed on.
+    """
+    reasons: Counter[str] = Counter()
+    queries: set[str] = set()
+    pairs = 0
+    for answer in answers:
+        yield answer
+        if answer["closed"][0].as_py():
+            continue
+        columns = (answer[name].to_pylist() for name in ("query_id", "error"))
+        for query_id, error in zip(*columns, strict=True):
+            asked = error is None or error.partition(":")[0] != BUDGET_ERROR
+            pairs += asked
+            if asked and error is not None:
+                reasons[error] += 1
+                queries.add(query_id)
+        enough = pairs >= PAIRS_TO_JUDGE_BY and len(queries) >= QUERIES_TO_JUDGE_BY
+        if enough and reasons.total() > most * pairs:
+            reason = reasons.most_common(1)[0][0]
+            raise InputError(
+                f"{reasons.total():,} of the first {pairs:,} pairs failed, more than --max_failed "
+                f"{most:g} allows, most often with {reason}"
+            )
 
 
 def _columns(verdicts: Sequence[Verdict]) -> dict[str, pa.Array]:

@@ -1,6 +1,7 @@
 """Reading a judge's JSON: what it plainly means is repaired, what it might mean is refused."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from annotation.prompts import GRADES
 
 REFUSED = "answer"
+WHOLE = re.compile(r"\.0+$")  # what a whole number may end with
 GRADE_OF_TEXT = {str(grade): grade for grade in GRADES}
 
 
@@ -52,7 +54,7 @@ def read_grades(text: str, documents: int) -> ListGrades:
     """Reads a grade for each document.
 
     Repaired: text around the JSON, a number that no document has, a grade given twice alike, a
-    grade in quotes.
+    grade in quotes or with a decimal point (2.0).
     Refused, for that document only: no grade, two different grades, a grade that is not 0 to 3.
 
     Raises:
@@ -64,9 +66,11 @@ def read_grades(text: str, documents: int) -> ListGrades:
     entries, repaired = _read_object(text)
     given: dict[str, set[str]] = {str(number): set() for number in range(1, documents + 1)}
     for key, value in entries:
-        repaired = repaired or key not in given or bool(given[key]) or isinstance(value, str)
+        repaired = (
+            repaired or key not in given or bool(given[key]) or isinstance(value, str | float)
+        )
         if key in given:
-            given[key].add(str(value))
+            given[key].add(WHOLE.sub("", str(value).strip()))
     grades: list[int | None] = []
     errors: list[str | None] = []
     for values in given.values():
@@ -80,7 +84,8 @@ def read_grades(text: str, documents: int) -> ListGrades:
 def read_selection(text: str, documents: int) -> tuple[list[int], bool]:
     """Reads the numbers of the selected documents, and whether something was put right.
 
-    Repaired: text around the JSON, a number that no document has, a number that repeats.
+    Repaired: text around the JSON, a number that no document has, a number that repeats, one in
+    quotes or with a decimal point.
 
     Raises:
         AnswerError: there is no list of numbers under "selected".
@@ -97,8 +102,8 @@ def read_ranking(text: str, documents: int) -> tuple[list[int], bool]:
     """Reads a ranking of all documents, best first, and whether something was put right.
 
     Repaired: text around the JSON, a number that no document has, a number that repeats (its
-    first place counts), one missing document (one place is left, the last). Two missing documents
-    could stand in either order: refused.
+    first place counts), one in quotes or with a decimal point, one missing document (one place is
+    left, the last). Two missing documents could stand in either order: refused.
 
     Raises:
         AnswerError: there is no list of numbers under "ranking", or it lacks two documents or more.
@@ -145,9 +150,17 @@ def _read_numbers(text: str, name: str) -> tuple[list[int], bool]:
     lists = [value for key, value in entries if key == name]
     if len(lists) != 1 or not isinstance(lists[0], list):
         raise AnswerError(f"has no list {name!r}")
-    if not all(type(number) is int for number in lists[0]):
+    numbers = [_whole_number(number) for number in lists[0]]
+    known = [number for number in numbers if number is not None]
+    if len(known) < len(numbers):
         raise AnswerError(f"{name!r} holds something other than numbers")
-    return lists[0], repaired or len(entries) > 1
+    return known, repaired or len(entries) > 1 or any(type(n) is not int for n in lists[0])
+
+
+def _whole_number(value: Any) -> int | None:
+    """A number that is whole, however it is written: 2, 2.0, "2"."""
+    text = WHOLE.sub("", str(value).strip())
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _distinct_known(numbers: Sequence[int], documents: int) -> list[int]:

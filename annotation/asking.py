@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 import numpy as np
@@ -88,9 +88,11 @@ class Asking:
     Attributes:
         engine: answers.
         encoder: makes prompts.
-        max_model_len: tokens of prompt and answer together.
+        max_model_len: tokens of prompt, thought and answer together.
         documents_per_prompt: how many documents a prompt shows at most.
         seed: of the order in which they are shown.
+        thinking: tokens that the judge may think for before each answer; 0 where it answers at
+            once.
     """
 
     engine: Engine
@@ -98,6 +100,7 @@ class Asking:
     max_model_len: int
     documents_per_prompt: int
     seed: int
+    thinking: int = 0
     _encoding: Lock = field(default_factory=Lock)
     _answering: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
@@ -110,8 +113,10 @@ class Asking:
         tokenizer nor engine bears two callers, and the engine keeps to one thread, for each that
         computes has OpenMP threads of its own.
         """
+        form = replace(form, thinking=self.thinking)
+        room = self.max_model_len - form.max_tokens - form.thinking
         with self._encoding:
-            prompts = self.encoder.encode(asked, self.max_model_len - form.max_tokens)
+            prompts = self.encoder.encode(asked, room)
         sound = [prompt for prompt in prompts if prompt.error is None]
         answered = self._answering.submit(self.engine.answer, sound, [form] * len(sound))
         answers = iter(answered.result())

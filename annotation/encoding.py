@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from annotation.prompts import Document, Prompt
+from annotation.chat import ThoughtTokens, control_marks, read_chat_frame
+from annotation.prompts import Document, Prompt, fence_of
 from corpus.errors import InputError
 
 # No language needs more characters a token than this on average, so text beyond is never read:
 # it is cut off before it is tokenized, and a huge document costs no more than a long one.
 CHARACTERS_PER_TOKEN = 16
+LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
 @dataclass(frozen=True)
@@ -35,29 +37,39 @@ class EncodedPrompt:
 class PromptEncoder:
     """Turns queries and documents into prompts.
 
-    A tokenizer with a chat template gets the prompt as the user's message. Text that spells one
-    of the tokenizer's special tokens is taken out of queries and documents, so that a document
-    cannot end the message and answer in the judge's place.
+    A tokenizer with a chat template gets the prompt as the user's message. Text that spells a
+    control token, of this tokenizer or of the common families of models (what an endpoint serves
+    may have another tokenizer), is taken out of queries and documents, so that a document cannot
+    end the message and answer in the judge's place. Queries and titles are put on one line, and
+    documents stand in a fence (`annotation.prompts.fence_of`).
 
     Args:
         tokenizer: one of Hugging Face's fast ones.
         prompt: see `annotation.prompts`.
+        reasoning: whether the judge is to think before it answers.
+
+    Attributes:
+        name: the tokenizer's.
+        reasoning: as given.
+        frame: what stands around the message.
 
     Raises:
-        InputError: the tokenizer is a slow one.
+        InputError: the tokenizer is a slow one; and see `read_chat_frame`.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, prompt: Prompt, reasoning: bool = False
+    ) -> None:
         if not tokenizer.is_fast:
             raise InputError(
                 f"{tokenizer.name_or_path}: needs a fast tokenizer (a tokenizer.json in its folder)"
             )
+        self.name = tokenizer.name_or_path
+        self.reasoning = reasoning
         self._tokenizer = tokenizer
         self._render = prompt.compile()
-        self._before, self._after = _chat_frame(tokenizer)
-        added = tokenizer.added_tokens_decoder.values()
-        special = [re.escape(token.content) for token in added if token.special]
-        self._special = re.compile("|".join(special) or "(?!)")
+        self.frame = read_chat_frame(tokenizer, reasoning)
+        self._control = control_marks(tokenizer)
 
     def encode(
         self, asked: Sequence[tuple[str | None, Sequence[Document]]], longest: int
@@ -72,12 +84,13 @@ class PromptEncoder:
             longest: tokens that a prompt may have.
         """
         limit = longest * CHARACTERS_PER_TOKEN
-        queries = [self._clean(query or "") for query, _ in asked]
+        queries = [self._clean_line(query or "") for query, _ in asked]
         texts = [
-            [Document(self._clean(t[:limit]), self._clean(b[:limit])) for t, b in documents]
+            [Document(self._clean_line(t[:limit]), self._clean(b[:limit])) for t, b in documents]
             for _, documents in asked
         ]
-        messages, errors = self._render_each(queries, texts)
+        fences = [fence_of(*shown) for shown in zip(queries, texts, strict=True)]
+        messages, errors = self._render_each(queries, texts, fences)
         all_token_ids = self._tokenize(messages)
         prompts = []
         for row, (_, documents) in enumerate(asked):
@@ -87,23 +100,28 @@ class PromptEncoder:
                 prompts.append(EncodedPrompt("", [], [False] * len(cut), error))
             elif len(all_token_ids[row]) > longest:
                 token_count = len(all_token_ids[row])
-                prompts.append(self._cut_to_fit(queries[row], texts[row], token_count, longest))
+                prompts.append(
+                    self._cut_to_fit(queries[row], texts[row], fences[row], token_count, longest)
+                )
             else:
                 prompts.append(EncodedPrompt(messages[row], all_token_ids[row], cut))
         return prompts
 
     def _render_each(
-        self, queries: Sequence[str], documents: Sequence[Sequence[Document]]
+        self,
+        queries: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        fences: Sequence[str],
     ) -> tuple[list[str], list[str | None]]:
         messages: list[str] = []
         errors: list[str | None] = []
-        for query, shown in zip(queries, documents, strict=True):
+        for asked in zip(queries, documents, fences, strict=True):
             try:
-                messages.append(self._render(query, shown))
+                messages.append(self._render(*asked))
                 errors.append(None)
             except Exception as error:  # a user's template can fail on one list and not on others
                 messages.append("")
-                errors.append(f"template: {error}")
+                errors.append(_template_error(error))
         return messages, errors
 
     def choice_tokens(self, choices: Sequence[str]) -> list[int]:
@@ -113,10 +131,12 @@ class PromptEncoder:
             InputError: a choice is not one token of its own.
         """
         message = self._render("query", [Document("title", "body")])
-        [head] = self._tokenize([message])
-        end = (self._before + message + self._after)[-1]
+        thought = self.frame.thought if self.reasoning else None
+        said = f"thought{thought.end}{thought.answer}" if thought else ""
+        [head] = self._tokenize([message], [said])
+        end = (self._framed(message) + said)[-1]
         for space in [""] if end.isspace() else [" ", ""]:
-            answered = self._tokenize([message], [f"{space}{choice}" for choice in choices])
+            answered = self._tokenize([message], [f"{said}{space}{choice}" for choice in choices])
             keep_head = all(token_ids[: len(head)] == head for token_ids in answered)
             tails = [token_ids[len(head) :] for token_ids in answered]
             tokens = [token for tail in tails for token in tail]
@@ -130,25 +150,45 @@ class PromptEncoder:
             "prompt with a new line"
         )
 
+    def thought_tokens(self) -> ThoughtTokens | None:
+        """How a thought of the judge's ends; None where it is not to think."""
+        thought = self.frame.thought if self.reasoning else None
+        if thought is None:
+            return None
+        closing, answering = (
+            self._tokenizer(text, add_special_tokens=False)["input_ids"]
+            for text in (f"{thought.end}{thought.answer}", thought.answer)
+        )
+        return ThoughtTokens(thought.end, closing, answering)
+
     def _tokenize(self, messages: list[str], answers: Sequence[str] = ("",)) -> list[list[int]]:
         # A chat template writes the special tokens of its own.
         is_chat = self._tokenizer.chat_template is not None
-        framed = [
-            f"{self._before}{message}{self._after}{answer}"
-            for message in messages
-            for answer in answers
-        ]
+        framed = [self._framed(message) + answer for message in messages for answer in answers]
         encoded = self._tokenizer(
             framed, add_special_tokens=not is_chat, return_attention_mask=False
         )
         token_ids: list[list[int]] = encoded["input_ids"]
         return token_ids
 
+    def _framed(self, message: str) -> str:
+        message = message.strip() if self.frame.strips else message
+        return f"{self.frame.before}{message}{self.frame.after}"
+
     def _clean(self, text: str) -> str:
-        return self._special.sub(" ", text)
+        return self._control.sub(" ", text)
+
+    def _clean_line(self, text: str) -> str:
+        """Of what stands on one line of the prompt, so that it cannot begin a line of its own."""
+        return LINE_BREAKS.sub(" ", self._clean(text))
 
     def _cut_to_fit(
-        self, query: str, documents: Sequence[Document], token_count: int, longest: int
+        self,
+        query: str,
+        documents: Sequence[Document],
+        fence: str,
+        token_count: int,
+        longest: int,
     ) -> EncodedPrompt:
         starts = [
             (self._token_starts(title), self._token_starts(body)) for title, body in documents
@@ -165,7 +205,10 @@ class PromptEncoder:
                 )
                 for document, (title, body) in zip(documents, starts, strict=True)
             ]
-            message = self._render(query, kept)
+            try:
+                message = self._render(query, kept, fence)
+            except Exception as failure:  # as above
+                return EncodedPrompt("", [], [False] * len(documents), _template_error(failure))
             [token_ids] = self._tokenize([message])
             if len(token_ids) <= longest:
                 return EncodedPrompt(message, token_ids, (lengths > cap).tolist())
@@ -176,6 +219,10 @@ class PromptEncoder:
     def _token_starts(self, text: str) -> list[int]:
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return [start for start, _ in encoded["offset_mapping"]]
+
+
+def _template_error(error: Exception) -> str:
+    return " ".join(f"template: {error}".split())[:300]
 
 
 def _largest_cap(lengths: "np.ndarray[tuple[int], np.dtype[np.int64]]", available: int) -> int:
@@ -196,19 +243,3 @@ def _first_tokens(text: str, starts: Sequence[int], count: int) -> str:
     if count >= len(starts):
         return text
     return text[: starts[count]] if count > 0 else ""
-
-
-def _chat_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
-    """What the chat template puts before and after a user's message; nothing if there is none."""
-    if tokenizer.chat_template is None:
-        return "", ""
-    message = "the message"
-    # A template that knows no thinking ignores the last argument.
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": message}],
-        tokenize=False,
-        add_generation_prompt=True,
-        enable_thinking=False,
-    )
-    before, _, after = str(text).rpartition(message)
-    return before, after

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from annotation.encoding import EncodedPrompt, PromptEncoder
+from annotation.token_spend import Spend
 
 # Kinds of error that asking again may mend; --resume asks for these rows again.
 ENGINE_ERROR = "engine"
 BUDGET_ERROR = "budget"
 RETRIED = (ENGINE_ERROR, BUDGET_ERROR)
-# A prompt that the engine will never answer.
+# A prompt that the engine will never answer, although it answers others.
 PROMPT_ERROR = "prompt"
+# The judge, or a filter of its server, says no: an answer, and no failure of the engine.
+REFUSED_ERROR = "refused"
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,13 @@ class Engine(Protocol):
     def closed(self) -> str:
         """Why it asks no more: BUDGET_ERROR or ENGINE_ERROR, ": " and more; empty if it asks."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know of how it asks; each is said once."""
+
     def answer(self, prompts: Sequence[EncodedPrompt], forms: Sequence[AnswerForm]) -> list[Answer]:
-        """Answers prompts, greedily, in their order; one that fails costs no other.
+        """Answers prompts in their order, greedily where the judge does not think; one that fails
+        costs no other.
 
         Once it is closed, that is the error of every answer.
 
@@ -131,11 +139,28 @@ class EngineChoice(ABC):
             InputError: naming the reason.
         """
 
+    def budget(self) -> int | None:
+        """Tokens that a job may spend; None where nothing bounds them."""
+        return None
+
     @abstractmethod
     def start(
-        self, model: str, max_model_len: int, encoder: PromptEncoder, secret: "Secret"
+        self,
+        model: str,
+        max_model_len: int,
+        encoder: PromptEncoder,
+        secret: "Secret",
+        spend: Spend | None,
     ) -> Engine:
-        """Starts the engine in this process."""
+        """Starts the engine in this process.
+
+        Args:
+            model: a Hugging Face id or the path of a folder; for an endpoint, the name it knows.
+            max_model_len: tokens of prompt, thought and answer together.
+            encoder: makes the prompts.
+            secret: what `secret` gave where the job was started.
+            spend: the count of `budget`; None where there is no budget.
+        """
 
 
 class Secret:

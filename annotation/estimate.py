@@ -20,13 +20,13 @@ TokenCounter = Callable[[pa.Table], NDArray[np.int64]]
 
 
 def count_tokens(judge: Judge, tables: Collection) -> TokenCounter:
-    """A function that counts the tokens that pairs will take, read and written.
+    """A function that counts the tokens that pairs will take, read and written, thoughts included.
 
     For strategies that show lists, each pair is counted in a prompt of its own, less what prompts
     of a list share: a rough figure, and a high one only where windows do not overlap.
     """
     encoder = judge.encoder()
-    longest = judge.max_model_len - 1
+    longest = judge.max_model_len - judge.thinking - 1
     [frame] = encoder.encode([("query", [Document("", "")])], longest)
 
     def count(pairs: pa.Table) -> NDArray[np.int64]:
@@ -41,10 +41,12 @@ def count_tokens(judge: Judge, tables: Collection) -> TokenCounter:
                 pairs["query_row"].to_numpy(), return_inverse=True, return_counts=True
             )
             shown = np.minimum(listed[query], judge.documents_per_prompt)
-            share = (len(frame.token_ids) + ANSWER_FRAME) / shown
+            share = (len(frame.token_ids) + ANSWER_FRAME + judge.thinking) / shown
             tokens = np.maximum(tokens - len(frame.token_ids), 0) + np.ceil(share).astype(int)
             if judge.strategy == "ranking":  # windows overlap by half
                 tokens *= np.where(listed[query] > judge.documents_per_prompt, 2, 1)
+        else:
+            tokens += judge.thinking
         return tokens + ANSWER_TOKENS[judge.strategy]
 
     return count

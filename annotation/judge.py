@@ -185,8 +185,8 @@ def train_tokenizer(texts: list[str], vocabulary: int = 1024) -> PreTrainedToken
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    # The prompt stands in every text that the judge will read.
-    prompt = load_prompt().compile()("", [Document("", "")])
+    # The prompt stands in every text that the judge will read; each has another fence.
+    prompt = load_prompt().compile()("", [Document("", "")], fence="")
     tokenizer.train_from_iterator([*texts, *[prompt] * len(texts)], trainer)
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, eos_token=END_OF_TEXT, pad_token=END_OF_TEXT

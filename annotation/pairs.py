@@ -124,7 +124,9 @@ def spend_budget(
         order = _affordable(order, unit, pairs, budget.max_tokens, count_tokens)
     if len(order) == 0:
         raise InputError("the budget does not buy a single prompt; raise it")
-    return pairs.filter(np.isin(unit, order))
+    bought = np.zeros(len(size), dtype=bool)
+    bought[order] = True
+    return pairs.filter(bought[unit])
 
 
 def number_parts(pairs: pa.Table, whole_queries: bool, batch_size: int) -> NDArray[np.int64]:
@@ -167,15 +169,21 @@ def _affordable(
     count_tokens: Callable[[pa.Table], NDArray[np.int64]],
     at_once: int = 1000,
 ) -> NDArray[np.int64]:
-    spent = 0
+    # Rows in the order in which their units are bought: each chunk of units is a run of them.
+    turn = np.full(unit.max() + 1, len(order))
+    turn[order] = np.arange(len(order))
+    rows = np.argsort(turn[unit], kind="stable")
+    ends = np.cumsum(np.bincount(unit)[order])
+    spent = begin = 0
     for start in range(0, len(order), at_once):
-        chunk = order[start : start + at_once]
-        rows = np.flatnonzero(np.isin(unit, chunk))
-        tokens = np.bincount(unit[rows], count_tokens(pairs.take(rows)), minlength=unit.max() + 1)
-        running = spent + np.cumsum(tokens[chunk])
+        stop = min(start + at_once, len(order))
+        end = int(ends[stop - 1])
+        some = np.sort(rows[begin:end])
+        tokens = np.bincount(turn[unit[some]] - start, count_tokens(pairs.take(some)))
+        running = spent + np.cumsum(tokens)
         if running[-1] > max_tokens:
             return order[: start + int(np.searchsorted(running, max_tokens, side="right"))]
-        spent = int(running[-1])
+        spent, begin = int(running[-1]), end
     return order
 
 

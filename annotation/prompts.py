@@ -6,29 +6,28 @@ that keeps the prefixes it has read, as vLLM does, reads a query once for all it
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import yaml
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError, UndefinedError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateSyntaxError
 
+from annotation.templates import compile_template, template_fields
 from corpus.errors import InputError
 
 PROMPT_FOLDER = Path(__file__).with_name("prompts")
-FIELDS = frozenset({"query", "title", "body", "documents", "criterion", "examples"})
+FIELDS = frozenset({"query", "title", "body", "documents", "fence", "criterion", "examples"})
 GRADES = (0, 1, 2, 3)
 GRADE_TEXTS = tuple(str(grade) for grade in GRADES)
 
 StrategyName = Literal["pointwise", "listwise", "selection", "ranking"]
 Language = Literal["english", "chinese"]
 
-_environment = ImmutableSandboxedEnvironment(
-    autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
-)
+# Eight letters, each of 20: few enough to be read, too many to be guessed.
+FENCE_LETTERS = "bcdfghjklmnpqrstvwxz"
+FENCE_LENGTH = 8
 
 
 class Document(NamedTuple):
@@ -62,6 +61,19 @@ class Example:
     query: str
     documents: tuple[GradedDocument, ...]
 
+    @property
+    def fence(self) -> str:
+        """The code that stands around its documents, see `fence_of`."""
+        return fence_of(self.query, self.documents)
+
+
+class Render(Protocol):
+    """Makes a prompt of a query, its documents and the code that fences them (`fence_of`)."""
+
+    def __call__(
+        self, query: str, documents: Sequence[Document], fence: str | None = None
+    ) -> str: ...
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -69,7 +81,7 @@ class Prompt:
 
     Attributes:
         source: a Jinja template. Its fields: query; documents, each with title and body; title and
-            body of the first of them; criterion; examples.
+            body of the first of them; fence, a code that no document can know; criterion; examples.
         criterion: what the grades mean, a line each.
         examples: shown before the question.
     """
@@ -84,7 +96,7 @@ class Prompt:
         content = json.dumps(asdict(self), ensure_ascii=False)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
-    def compile(self) -> Callable[[str, Sequence[Document]], str]:
+    def compile(self) -> Render:
         """A function that renders a query and its documents.
 
         What is put into the fields stays text, whatever it looks like.
@@ -94,7 +106,39 @@ class Prompt:
         ... )
         'Query: 2 + 2 Document: {{ 2 + 2 }}'
         """
-        return partial(_render, _environment.from_string(self.source), self)
+        template = compile_template(self.source)
+
+        def render(query: str, documents: Sequence[Document], fence: str | None = None) -> str:
+            return template(
+                query=query,
+                documents=documents,
+                title=documents[0].title,
+                body=documents[0].body,
+                fence=fence_of(query, documents) if fence is None else fence,
+                criterion=self.criterion,
+                examples=self.examples,
+            )
+
+        return render
+
+
+def fence_of(query: str, documents: Sequence[Document | GradedDocument]) -> str:
+    """A code to stand around documents: of letters that look drawn at random, always the same.
+
+    It is drawn from the hash of all texts. A document that would end itself has to hold its own
+    code, and whatever is written into it changes that.
+
+    >>> fence_of("night trains", [Document("Sleepers", "The 22:10 to Vienna.")])
+    'ddrtfmtc'
+    """
+    texts = [query, *(text for document in documents for text in (document.title, document.body))]
+    digest = hashlib.sha256(json.dumps(texts).encode()).digest()
+    number = int.from_bytes(digest)
+    letters = []
+    for _ in range(FENCE_LENGTH):
+        number, place = divmod(number, len(FENCE_LETTERS))
+        letters.append(FENCE_LETTERS[place])
+    return "".join(letters)
 
 
 def load_prompt(
@@ -118,16 +162,14 @@ def load_prompt(
     """
     folder = PROMPT_FOLDER / language
     path = template or folder / f"{strategy}.jinja"
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; a prompt is a Jinja template")
     prompt = Prompt(
-        source=path.read_text(encoding="utf-8"),
+        source=_read_text(path, "a prompt is a Jinja template"),
         criterion=_read_criterion(folder, criterion),
         examples=read_examples(examples) if examples else (),
     )
     needed = [{"query"}, {"body", "documents"} if strategy == "pointwise" else {"documents"}]
     try:
-        fields = meta.find_undeclared_variables(_environment.parse(prompt.source))
+        fields = template_fields(prompt.source)
         if unknown := sorted(fields - FIELDS):
             known = ", ".join(sorted(FIELDS))
             raise InputError(f"{path}: unknown field {unknown[0]!r}; a prompt has {known}")
@@ -136,10 +178,13 @@ def load_prompt(
                 missing = " or ".join(sorted(alternatives))
                 raise InputError(f"{path}: has no field {missing}; nothing could be judged")
         prompt.compile()("query", [Document("title", "body")] * (1 + (strategy != "pointwise")))
+    except InputError:
+        raise
     except TemplateSyntaxError as error:
         raise InputError(f"{path}: line {error.lineno} is no Jinja: {error.message}") from error
-    except (UndefinedError, TypeError, ArithmeticError) as error:
-        raise InputError(f"{path}: {error}") from error
+    except Exception as error:  # a template is a program of the user's
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise InputError(f"{path}: cannot be rendered: {reason}") from error
     return prompt
 
 
@@ -149,12 +194,12 @@ def read_examples(path: Path) -> tuple[Example, ...]:
     Raises:
         InputError: the file is missing, is no YAML, or an example is not of this form.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file of examples")
+    text = _read_text(path, "examples are a YAML file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is not YAML: {error}") from error
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{path}: is not YAML: {reason}") from error
     if not isinstance(content, list) or not content:
         raise InputError(f"{path}: must be a list of examples, each a query and its documents")
     return tuple(_example(entry, f"{path}: example {n}") for n, entry in enumerate(content, 1))
@@ -163,6 +208,8 @@ def read_examples(path: Path) -> tuple[Example, ...]:
 def _example(entry: Any, place: str) -> Example:
     if not isinstance(entry, dict) or not {"query", "documents"} <= entry.keys():
         raise InputError(f"{place}: needs a query and documents")
+    if not isinstance(entry["query"], str | int | float):
+        raise InputError(f"{place}: the query must be a text")
     if not isinstance(entry["documents"], list) or not entry["documents"]:
         raise InputError(f"{place}: documents must be a list")
     documents = []
@@ -171,26 +218,32 @@ def _example(entry: Any, place: str) -> Example:
             raise InputError(f"{place}, document {number}: needs a body and a grade")
         if document["grade"] not in GRADES:
             raise InputError(f"{place}, document {number}: the grade must be 0, 1, 2 or 3")
-        title, body = str(document.get("title") or ""), str(document["body"])
-        documents.append(GradedDocument(number, title, body, int(document["grade"])))
+        title, body = document.get("title") or "", document["body"]
+        if not all(isinstance(text, str | int | float) for text in (title, body)):
+            raise InputError(f"{place}, document {number}: title and body must be texts")
+        documents.append(GradedDocument(number, str(title), str(body), int(document["grade"])))
     return Example(str(entry["query"]), tuple(documents))
 
 
 def _read_criterion(folder: Path, name: str) -> str:
     own = folder / f"{name}.txt"
-    path = own if own.is_file() else Path(name)
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.txt")))
-        raise InputError(f"{name}: no such criterion; give one of {known}, or a text file")
-    return path.read_text(encoding="utf-8").strip()
+    known = ", ".join(sorted(file.stem for file in folder.glob("*.txt")))
+    path = own if name in known.split(", ") else Path(name)
+    return _read_text(path, f"a criterion is one of {known}, or a text file").strip()
 
 
-def _render(template: Template, prompt: Prompt, query: str, documents: Sequence[Document]) -> str:
-    return template.render(
-        query=query,
-        documents=documents,
-        title=documents[0].title,
-        body=documents[0].body,
-        criterion=prompt.criterion,
-        examples=prompt.examples,
-    )
+def _read_text(path: Path, wanted: str) -> str:
+    """Reads a file of text.
+
+    Raises:
+        InputError: it is missing, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{path}: line {line}, byte {error.start}: is not UTF-8; save it as UTF-8"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: there is no such file; {wanted}") from error

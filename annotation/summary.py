@@ -1,13 +1,16 @@
 """What became of a job of annotation, counted part by part."""
 
+import math
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from annotation.engine import BUDGET_ERROR
 from annotation.prompts import GRADES
 
 COLUMNS = [
@@ -22,16 +25,21 @@ COLUMNS = [
     "prompt_tokens",
     "cached_tokens",
     "answer_tokens",
+    "answered_mass",
 ]
+LEAST_MASS = 0.5
 
 
 def summarise(folder: Path) -> str:
-    """One or two lines on the annotations in a folder of parts."""
+    """A few lines on the annotations in a folder of parts."""
     counts: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     grades: Counter[int] = Counter()
+    masses = [np.empty(0)]
     for path in sorted(folder.glob("part-*.parquet")):
-        part = pq.read_table(path, columns=COLUMNS).to_pandas()
+        there = set(pq.read_schema(path).names)  # parts from before a column was have it not
+        part = pq.read_table(path, columns=[name for name in COLUMNS if name in there]).to_pandas()
+        masses.append(_graded_masses(part))
         counts["pairs"] += len(part)
         errors.update(error.partition(":")[0] for error in part["error"].dropna())
         grades.update(part["grade"].dropna().astype(int))
@@ -55,16 +63,74 @@ def summarise(folder: Path) -> str:
             f"bias 0.50); {counts['as_shown']:,} of {counts['answers']:,} answers follow the order "
             "shown"
         )
-    return text
+    return text + _mass_told(np.concatenate(masses))
 
 
-def commonest_error(folder: Path, kinds: tuple[str, ...]) -> str:
-    """The most frequent error of some kinds in a folder of parts; "" where there is none."""
+def commonest_error(
+    folder: Path, kinds: tuple[str, ...] | None = None, but: tuple[str, ...] = ()
+) -> str:
+    """The most frequent error in a folder of parts; "" where there is none.
+
+    Args:
+        folder: of the parts.
+        kinds: only of these; None takes all.
+        but: none of these.
+    """
+    errors = _count_errors(folder)
+    for error, _ in errors.most_common():
+        kind = error.partition(":")[0]
+        if kind not in but and (kinds is None or kind in kinds):
+            return error
+    return ""
+
+
+def count_failures(folder: Path) -> tuple[int, int]:
+    """Pairs in a folder of parts that failed, and all that were asked: not for want of budget."""
+    paths = folder.glob("part-*.parquet")
+    pairs = sum(pq.read_metadata(path).num_rows for path in paths)
+    errors = _count_errors(folder)
+    unasked = sum(n for error, n in errors.items() if error.partition(":")[0] == BUDGET_ERROR)
+    return errors.total() - unasked, pairs - unasked
+
+
+def count_spent_tokens(folder: Path) -> int:
+    """Tokens, read and written, of all answers in a folder of parts."""
+    names = ["prompt_tokens", "answer_tokens"]
+    parts = (pq.read_table(path, columns=names) for path in folder.glob("part-*.parquet"))
+    return math.ceil(sum(pc.sum(part[name]).as_py() or 0 for part in parts for name in names))
+
+
+def _count_errors(folder: Path) -> Counter[str]:
     errors: Counter[str] = Counter()
     for path in folder.glob("part-*.parquet"):
-        found = pq.read_table(path, columns=["error"])["error"].drop_null().to_pylist()
-        errors.update(error for error in found if error.partition(":")[0] in kinds)
-    return errors.most_common(1)[0][0] if errors else ""
+        errors.update(pq.read_table(path, columns=["error"])["error"].drop_null().to_pylist())
+    return errors
+
+
+def _graded_masses(part: pd.DataFrame) -> NDArray[np.float64]:
+    """`answered_mass` of the rows that have a grade and tell it; shape (such rows,)."""
+    if "answered_mass" not in part:
+        return np.empty(0)
+    masses = part.loc[part["grade"].notna(), "answered_mass"].dropna()
+    return masses.to_numpy(dtype=np.float64)
+
+
+def _mass_told(masses: NDArray[np.float64]) -> str:
+    """A line on how far a judge wanted to answer with a grade at all; "" where none tells."""
+    if len(masses) == 0:
+        return ""
+    mean, below = masses.mean(), (masses < LEAST_MASS).mean()
+    told = (
+        f"\nmass of the four grades: {mean:.2f} on average; below one half for {below:.2f} of the "
+        "graded pairs"
+    )
+    if mean < LEAST_MASS or below > LEAST_MASS:
+        told += (
+            "\nwarning: this judge would rather answer with something else, so its grades are made "
+            "of what little it thinks of them; look at the prompt and the chat template, or let it "
+            "think with --reasoning"
+        )
+    return told
 
 
 def position_bias(annotations: pd.DataFrame) -> dict[str, int]:

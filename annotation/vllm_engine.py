@@ -1,17 +1,17 @@
 """The vLLM engine: in an actor's own process, one of a pool."""
 
-import atexit
-import os
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from transformers import AutoConfig
 
+from annotation.chat import ThoughtTokens
 from annotation.encoding import EncodedPrompt, PromptEncoder
 from annotation.engine import (
+    ENGINE_ERROR,
     PROMPT_ERROR,
     Answer,
     AnswerForm,
@@ -21,22 +21,12 @@ from annotation.engine import (
     Secret,
 )
 from annotation.prompts import GRADE_TEXTS
+from annotation.token_spend import Spend
+from annotation.vllm_start import engine_environment, start_llm
 from corpus.errors import InputError
 
-CPU_ENVIRONMENT = {
-    # The engine in its actor's own process: it starts in 2 s instead of 30 and dies with the actor.
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    # Ray gives each actor its number of threads; vLLM would pin all engines to the same cores.
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    # The engine runs eagerly here; what vLLM would still compile costs seconds and saves nothing.
-    "TORCHDYNAMO_DISABLE": "1",
-}
-QUIET = {
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "TORCH_CPP_LOG_LEVEL": "ERROR",
-}
+# After so many failures in a row an engine is given up: what fails for all is no prompt's fault.
+FAILURES_TO_GIVE_UP = 10
 
 
 @dataclass(frozen=True)
@@ -54,9 +44,9 @@ class VllmPool(EngineChoice):
     gpus_per_engine: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("engines", "cpus_per_engine"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name, least in {"engines": 1, "cpus_per_engine": 1, "gpus_per_engine": 0}.items():
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
 
     def actors(self) -> int:
         return self.engines
@@ -88,98 +78,167 @@ class VllmPool(EngineChoice):
         return Secret()
 
     def check(self, encoder: PromptEncoder, form: type[AnswerForm]) -> None:
+        if encoder.frame.opened and not encoder.reasoning:
+            raise InputError(
+                f"{encoder.name}: its chat template begins every answer with a thought, which "
+                "would take the place of the grade; --reasoning lets it think first"
+            )
+        if encoder.reasoning and encoder.frame.thought is None:
+            raise InputError(
+                f"{encoder.name}: its chat template and tokenizer know no marks of a thought, such "
+                "as <think>; leave --reasoning out, or take another model"
+            )
         if form is OneOf:
             encoder.choice_tokens(GRADE_TEXTS)
 
     def start(
-        self, model: str, max_model_len: int, encoder: PromptEncoder, secret: Secret
+        self,
+        model: str,
+        max_model_len: int,
+        encoder: PromptEncoder,
+        secret: Secret,
+        spend: Spend | None,
     ) -> "VllmEngine":
         try:
             grade_tokens = encoder.choice_tokens(GRADE_TEXTS)
         except InputError:  # only pointwise needs them, and `check` has refused it then
             grade_tokens = []
-        return VllmEngine(model, max_model_len, grade_tokens, self.gpus_per_engine)
-
-
-def engine_environment(gpus: int) -> dict[str, str]:
-    """Environment variables of a process that starts an engine; those that are set already win."""
-    wanted = QUIET | ({} if gpus else CPU_ENVIRONMENT)
-    return {name: os.environ.get(name, value) for name, value in wanted.items()}
-
-
-def _close_standard_error() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        thought = encoder.thought_tokens()
+        return VllmEngine(model, max_model_len, grade_tokens, self.gpus_per_engine, thought)
 
 
 class VllmEngine:
     """One vLLM engine; its process needs `engine_environment`.
 
+    It is closed if it cannot start, if it dies, or once FAILURES_TO_GIVE_UP prompts in a row have
+    failed by no fault of theirs.
+
     Args:
         model: a Hugging Face id or the path of a folder.
-        max_model_len: tokens of prompt and answer together.
+        max_model_len: tokens of prompt, thought and answer together.
         choice_tokens: the tokens of `OneOf`'s choices, in their order.
         gpus: number of GPUs to spread the model over; 0 runs it on the CPU.
+        thought: how a thought ends; None if the judge never thinks.
     """
 
-    closed = ""
+    notes: Sequence[str] = ()
 
     def __init__(
-        self, model: str, max_model_len: int, choice_tokens: Sequence[int], gpus: int = 0
+        self,
+        model: str,
+        max_model_len: int,
+        choice_tokens: Sequence[int],
+        gpus: int = 0,
+        thought: ThoughtTokens | None = None,
     ) -> None:
-        from vllm import LLM  # takes 10 s, and only actors need it
-
-        # Triton, which vLLM imports, ends its process with pages on what nanobind has leaked.
-        atexit.register(_close_standard_error)
-        if gpus == 0:
-            # Linux lends AMX to a process that asks. vLLM relies on PyTorch having asked, which it
-            # has not if the first prompts are too short for its own AMX kernels: SIGILL.
-            torch.cpu._init_amx()
+        self.closed = ""
         self._choice_tokens = list(choice_tokens)
-        self._llm = LLM(
-            model,
-            max_model_len=max_model_len,
-            tensor_parallel_size=max(gpus, 1),
-            enable_prefix_caching=True,
-            enforce_eager=gpus == 0,
-            # On a CPU vLLM caches prefixes by 128 tokens, which many a prompt does not have.
-            block_size=None if gpus else 32,
-            use_tqdm_on_load=False,
-            # Blanks between the parts of an answer would only cost tokens.
-            structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
-            seed=0,
-        )
+        self._thought = thought
+        self._failures = 0
+        self._good: list[int] = []  # a prompt that was answered
+        try:
+            self._llm = start_llm(model, max_model_len, gpus)
+        except Exception as error:  # of a model, of vLLM, of a driver; a trace would tell no more
+            self.closed = f"{ENGINE_ERROR}: it cannot start: {_describe(error)}"
 
     def answer(self, prompts: Sequence[EncodedPrompt], forms: Sequence[AnswerForm]) -> list[Answer]:
-        """See `Engine`. A prompt that the engine refuses is found by asking in halves.
+        """See `Engine`. A judge that may think does so in a round of its own.
 
-        Raises:
-            vllm.v1.engine.exceptions.EngineDeadError: the engine is gone.
+        The thought then stands in the prompt of the answer, whose prefix the engine still knows.
         """
-        from vllm.v1.engine.exceptions import EngineDeadError
+        if self.closed:
+            return [Answer(error=self.closed) for _ in prompts]
+        answers = [Answer() for _ in prompts]
+        asked = [prompt.token_ids for prompt in prompts]
+        thinking = [row for row, form in enumerate(forms) if form.thinking]
+        if self._thought and thinking:
+            parameters = [self._thinking(forms[row].thinking) for row in thinking]
+            outputs = self._generate([asked[row] for row in thinking], parameters)
+            for row, output in zip(thinking, outputs, strict=True):
+                if not isinstance(output, str):
+                    asked[row] = [*asked[row], *_thought_so_far(output, self._thought)]
+                    answers[row].reasoning = output.outputs[0].text.strip() or None
+                _note(output, answers[row])
+        sound = [row for row, answer in enumerate(answers) if answer.error is None]
+        made = {form: self._parameters(form) for form in set(forms)}
+        outputs = self._generate([asked[row] for row in sound], [made[forms[row]] for row in sound])
+        for row, output in zip(sound, outputs, strict=True):
+            _note(output, answers[row])
+            if isinstance(output, str):
+                continue
+            completion = output.outputs[0]
+            if isinstance(forms[row], Json):
+                answers[row].text = completion.text
+            else:  # the log-probabilities are of the whole vocabulary
+                believed = [completion.logprobs[0][token].logprob for token in self._choice_tokens]
+                answers[row].log_probabilities = believed
+                answers[row].answered_mass = min(sum(map(math.exp, believed)), 1.0)
+        return answers
 
-        if not prompts:
-            return []
-        parameters = {form: self._parameters(form) for form in set(forms)}
+    def _generate(self, asked: list[list[int]], parameters: list[Any]) -> list[Any]:
+        """vLLM's output of each prompt, or its error; who fails is found by asking in halves."""
+        if self.closed or not asked:
+            return [self.closed] * len(asked)
         try:
-            outputs = self._llm.generate(
-                [{"prompt_token_ids": prompt.token_ids} for prompt in prompts],
-                [parameters[form] for form in forms],
-                use_tqdm=False,
-            )
-        except EngineDeadError:
-            raise
+            outputs = self._ask(asked, parameters)
         except Exception as error:  # whatever one prompt brings up must not cost the others
+            if len(asked) == 1:
+                return [self._blame(error, asked[0], parameters[0])]
+            middle = len(asked) // 2
+            left = self._generate(asked[:middle], parameters[:middle])
+            return left + self._generate(asked[middle:], parameters[middle:])
+        self._failures, self._good = 0, asked[0]
+        return outputs
+
+    def _ask(self, asked: list[list[int]], parameters: list[Any]) -> list[Any]:
+        prompts = [{"prompt_token_ids": token_ids} for token_ids in asked]
+        try:
+            outputs: list[Any] = self._llm.generate(prompts, parameters, use_tqdm=False)
+        except Exception:
             engine = self._llm.llm_engine
             engine.abort_request(list(engine.output_processor.request_states), internal=True)
-            if len(prompts) == 1:
-                return [Answer(error=f"{PROMPT_ERROR}: {type(error).__name__}: {error}")]
-            middle = len(prompts) // 2
-            left = self.answer(prompts[:middle], forms[:middle])
-            return left + self.answer(prompts[middle:], forms[middle:])
-        return [
-            _answer(output, parameters[form].logprob_token_ids)
-            for output, form in zip(outputs, forms, strict=True)
-        ]
+            raise
+        return outputs
+
+    def _blame(self, error: Exception, token_ids: list[int], parameters: Any) -> str:
+        """Tells a prompt that is no good from an engine that is not.
+
+        Only what vLLM refuses before it computes can be the prompt's fault, and only if a prompt
+        that is known to be good passes with the same parameters. All else, such as want of memory,
+        may pass at another time.
+        """
+        from vllm.exceptions import VLLMClientError
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        refused = isinstance(error, VLLMClientError | TypeError | ValueError)
+        if isinstance(error, EngineDeadError):
+            self.closed = f"{ENGINE_ERROR}: it died: {_describe(error)}"
+            return self.closed
+        shortest = parameters.clone()
+        shortest.max_tokens = 1
+        try:
+            self._ask([self._good or token_ids[:1]], [shortest])
+        except Exception:  # then it is the engine, whatever this says
+            refused = False
+            self._failures += 1
+        else:
+            self._failures = 0 if self._good else self._failures + (not refused)
+        if self._failures >= FAILURES_TO_GIVE_UP:
+            in_a_row = f"{self._failures} prompts in a row failed"
+            self.closed = f"{ENGINE_ERROR}: {in_a_row}, the last with {_describe(error)}"
+            return self.closed
+        return f"{PROMPT_ERROR if refused else ENGINE_ERROR}: {_describe(error)}"
+
+    def _thinking(self, tokens: int) -> Any:
+        from vllm import SamplingParams
+
+        assert self._thought is not None
+        return SamplingParams(
+            max_tokens=max(tokens - len(self._thought.closing), 1),
+            temperature=0,
+            stop=[self._thought.end],
+            skip_special_tokens=False,  # else the end would not be seen
+        )
 
     def _parameters(self, form: AnswerForm) -> Any:
         from vllm import SamplingParams
@@ -199,16 +258,28 @@ class VllmEngine:
         )
 
 
-def _answer(output: Any, choice_tokens: list[int] | None) -> Answer:
+def _thought_so_far(output: Any, thought: ThoughtTokens) -> list[int]:
+    """The tokens of a thought, its end and what leads to the answer, however it came to an end."""
     completion = output.outputs[0]
-    answer = Answer(
-        prompt_tokens=len(output.prompt_token_ids),
-        cached_tokens=output.num_cached_tokens or 0,
-        answer_tokens=len(completion.token_ids),
-    )
-    if choice_tokens is None:
-        answer.text = completion.text
-    else:
-        believed = completion.logprobs[0]
-        answer.log_probabilities = [believed[token].logprob for token in choice_tokens]
-    return answer
+    written = list(completion.token_ids)
+    if completion.stop_reason == thought.end:
+        return [*written, *thought.answering]
+    if completion.finish_reason == "stop":  # by a token that ends the judge's whole turn
+        written.pop()
+    return [*written, *thought.closing]
+
+
+def _note(output: Any, answer: Answer) -> None:
+    """Adds to an answer what its output cost, or the error that stands in its place."""
+    if isinstance(output, str):
+        answer.error = output
+        return
+    answer.prompt_tokens += len(output.prompt_token_ids)
+    answer.cached_tokens += output.num_cached_tokens or 0
+    answer.answer_tokens += len(output.outputs[0].token_ids)
+
+
+def _describe(error: Exception) -> str:
+    """One line of at most 300 characters; what vLLM says can be a page."""
+    kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error}".split())[:300]

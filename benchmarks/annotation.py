@@ -39,7 +39,8 @@ from annotation.judge import demo_judge
 from annotation.pairs import pairs_to_annotate
 from annotation.prompts import Document, StrategyName, load_prompt
 from annotation.strategies import STRATEGIES
-from annotation.vllm_engine import VllmPool, engine_environment
+from annotation.vllm_engine import VllmPool
+from annotation.vllm_start import engine_environment
 from cluster import connect
 from corpus.preparation import SimulatedWorld, prepare
 from corpus.tables import read_collection

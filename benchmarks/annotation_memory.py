@@ -34,6 +34,7 @@ from annotation.annotate import annotate
 from annotation.encoding import EncodedPrompt, PromptEncoder
 from annotation.engine import Answer, AnswerForm, EngineChoice, Secret
 from annotation.judge import demo_judge
+from annotation.token_spend import Spend
 from cluster import connect
 from corpus.schemas import empty_table
 from corpus.tables import Collection, write_collection
@@ -48,6 +49,7 @@ class Instant(EngineChoice):
 
     tokenizer_folder: str
     closed = ""
+    notes = ()
 
     def actors(self) -> int:
         return 1
@@ -71,7 +73,12 @@ class Instant(EngineChoice):
         pass
 
     def start(
-        self, model: str, max_model_len: int, encoder: PromptEncoder, secret: Secret
+        self,
+        model: str,
+        max_model_len: int,
+        encoder: PromptEncoder,
+        secret: Secret,
+        spend: Spend | None,
     ) -> "Instant":
         return self
 

@@ -92,7 +92,10 @@ def collection_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """A local Ray cluster with two CPUs, as `ray start --head` makes it on a small machine."""
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    """A local Ray cluster with two CPUs, as `ray start --head` makes it on a small machine.
+
+    It is told of a GPU that is not there, so that what asks for one is scheduled.
+    """
+    ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()

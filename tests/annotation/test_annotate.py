@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from annotation.annotate import annotate
+from annotation.annotate import _refuse_failures, annotate
 from annotation.pairs import pairs_to_annotate
 from annotation.vllm_engine import VllmPool
 from corpus.errors import InputError
@@ -92,6 +93,44 @@ def test_a_count_below_one_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=setting):
         annotate(collection_folder, tmp_path / "out", model="any", **{setting: 0})
+
+
+def test_reasoning_without_room_to_think_is_refused(
+    collection_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="reasoning_tokens must be at least 1"):
+        annotate(
+            collection_folder, tmp_path / "out", model="any", reasoning=True, reasoning_tokens=0
+        )
+
+
+def write_part(folder: Path, grades: list[int | None], errors: list[str | None]) -> None:
+    folder.mkdir()
+    rows = {"grade": pa.array(grades, pa.int64()), "error": pa.array(errors, pa.string())}
+    pq.write_table(pa.table(rows), folder / "part-000000.parquet")
+
+
+def test_a_job_without_a_grade_is_no_result(tmp_path: Path) -> None:
+    write_part(tmp_path / "a", [None] * 3, ["refused: not this one"] * 2 + ["empty query"])
+    with pytest.raises(InputError, match="no pair was answered: refused: not this one; mend that"):
+        _refuse_failures(tmp_path / "a", max_failed=1, resumable=False)
+
+
+def test_a_job_that_mostly_failed_is_no_result(tmp_path: Path) -> None:
+    spent = ["budget: 9 tokens are spent"] * 5
+    failed = ["refused: no", "answer: none of 0, 1, 2, 3", "refused: no"]
+    write_part(tmp_path / "a", [1, 2, *[None] * 8], [None, None, *failed, *spent])
+    with pytest.raises(InputError, match=r"3 of 5 pairs failed.*0.5 allows.*with refused: no;"):
+        _refuse_failures(tmp_path / "a", max_failed=0.5, resumable=True)
+    _refuse_failures(tmp_path / "a", max_failed=0.6, resumable=True)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_of_failures_that_is_none_is_refused(
+    share: float, collection_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="max_failed must be from 0 to 1"):
+        annotate(collection_folder, tmp_path / "out", model="any", max_failed=share)
 
 
 @pytest.mark.parametrize("setting", ["engines", "cpus_per_engine"])

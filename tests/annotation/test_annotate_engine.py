@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,18 @@ import ray
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from annotation.annotate import annotate
+from annotation.annotate import _run_engines, annotate
+from annotation.annotator import Judge
+from annotation.answers import grades_schema
 from annotation.asking import CHOICES
+from annotation.chat import ThoughtTokens
 from annotation.encoding import EncodedPrompt, PromptEncoder
-from annotation.engine import Answer, OneOf
+from annotation.engine import Answer, AnswerForm, Json
+from annotation.pairs import number_parts, pairs_to_annotate
 from annotation.prompts import Document, StrategyName, load_prompt
 from annotation.strategies import grade_from_log_probabilities
-from annotation.vllm_engine import VllmEngine, engine_environment
+from annotation.vllm_engine import VllmEngine, VllmPool
+from annotation.vllm_start import engine_environment
 from corpus.errors import InputError
 from corpus.tables import read_collection, read_table, write_collection
 from tests.annotation.conftest import DOCUMENTS, QUERIES
@@ -113,30 +119,109 @@ def test_the_grades_are_those_of_the_model_run_by_transformers(
     assert np.ptp(expected) > 1
 
 
-def test_a_prompt_that_the_engine_refuses_costs_itself_only(
-    random_model: Path, cluster: None
-) -> None:
+class EngineActor:
+    """An engine that a test can look into, and damage."""
+
+    def __init__(self, model: str) -> None:
+        self._engine = VllmEngine(model, 256, choice_tokens=[5, 6, 7, 8])
+
+    def answer(self, prompts: list[EncodedPrompt], form: AnswerForm) -> list[Answer]:
+        return self._engine.answer(prompts, [form] * len(prompts))
+
+    def closed(self) -> str:
+        return self._engine.closed
+
+    def think(self, token_ids: list[int], tokens: int) -> tuple[list[int], str]:
+        """What the judge writes after a prompt, and the text of its third token."""
+        [output] = self._engine._generate([token_ids], [self._engine._thinking(tokens)])
+        written = list(output.outputs[0].token_ids)
+        return written, self._engine._llm.get_tokenizer().decode(written[2])
+
+    def end_thoughts_with(self, thought: ThoughtTokens) -> None:
+        self._engine._thought = thought
+
+    def keep_embeddings(self, count: int | None) -> None:
+        """Lets the model know the first tokens only, or all again."""
+
+        def keep(model: torch.nn.Module) -> None:
+            embeddings = model.model.embed_tokens
+            embeddings.all_weights = getattr(embeddings, "all_weights", embeddings.weight.data)
+            embeddings.weight.data = embeddings.all_weights[:count]
+
+        self._engine._llm.apply_model(keep)
+
+
+@pytest.fixture(scope="module")
+def engine(random_model: Path, cluster: None) -> Iterator[ray.actor.ActorHandle]:
     environment = {"env_vars": engine_environment(gpus=0)}
+    actor = ray.remote(num_cpus=1, runtime_env=environment)(EngineActor).remote(str(random_model))
+    yield actor
+    ray.kill(actor)
 
-    class EngineActor:
-        def __init__(self, model: str) -> None:
-            self._engine = VllmEngine(model, 256, choice_tokens=[5, 6, 7, 8])
 
-        def answer(self, prompts: list[EncodedPrompt], forms: list[OneOf]) -> list[Answer]:
-            return self._engine.answer(prompts, forms)
+GOOD, TOO_LONG = (EncodedPrompt("", token_ids, [False]) for token_ids in ([5, 6, 7], [5] * 300))
 
-    engine = ray.remote(num_cpus=1, runtime_env=environment)(EngineActor).remote(str(random_model))
-    good, too_long = (EncodedPrompt("", token_ids, [False]) for token_ids in ([5, 6, 7], [5] * 300))
-    asked = [good, too_long, good, too_long, good]
-    answers = ray.get(engine.answer.remote(asked, [CHOICES] * 5))
-    [alone] = ray.get(engine.answer.remote([good], [CHOICES]))
-    nothing = ray.get(engine.answer.remote([], []))
-    ray.kill(engine)
+
+def test_a_prompt_that_the_engine_refuses_costs_itself_only(engine: ray.actor.ActorHandle) -> None:
+    asked = [GOOD, TOO_LONG, GOOD, TOO_LONG, GOOD]
+    answers = ray.get(engine.answer.remote(asked, CHOICES))
+    [alone] = ray.get(engine.answer.remote([GOOD], CHOICES))
     assert [answer.error is None for answer in answers] == [True, False, True, False, True]
     assert all(answer.error.startswith("prompt: ") for answer in answers if answer.error)
     for answer in answers[::2]:
+        assert answer.answered_mass == pytest.approx(np.exp(answer.log_probabilities).sum())
+        assert 0 < answer.answered_mass < 0.1  # of 1,500 tokens that are about equally likely
         np.testing.assert_allclose(answer.log_probabilities, alone.log_probabilities, atol=0.02)
-    assert nothing == []
+    assert ray.get(engine.answer.remote([], CHOICES)) == []
+
+
+@pytest.mark.parametrize("form", [CHOICES, Json(grades_schema(1), 36)], ids=["grade", "JSON"])
+def test_a_judge_that_may_think_does_so_and_then_answers(
+    form: AnswerForm, engine: ray.actor.ActorHandle
+) -> None:
+    ray.get(engine.end_thoughts_with.remote(ThoughtTokens("no such end", [9, 10, 11], [11])))
+    written, third = ray.get(engine.think.remote(GOOD.token_ids, 10))
+    assert len(written) == 7  # the room that its end leaves
+    ends = [  # by want of room, and by the mark that ends it
+        (ThoughtTokens("no such end", [9, 10, 11], [11]), [*written, 9, 10, 11], 7),
+        (ThoughtTokens(third, [9, 10, 11], [11]), [*written[:3], 11], 3),
+    ]
+    for thought, token_ids, thinking in ends:
+        ray.get(engine.end_thoughts_with.remote(thought))
+        [answer] = ray.get(engine.answer.remote([GOOD], replace(form, thinking=10)))
+        by_hand = EncodedPrompt("", [*GOOD.token_ids, *token_ids], [False])
+        [expected] = ray.get(engine.answer.remote([by_hand], form))
+        assert answer.error is None
+        assert answer.reasoning
+        assert third not in answer.reasoning or thinking == 7
+        assert answer.text == expected.text
+        assert answer.answer_tokens == expected.answer_tokens + thinking
+        assert answer.prompt_tokens == expected.prompt_tokens + 3
+        if form == CHOICES:
+            difference = np.subtract(answer.log_probabilities, expected.log_probabilities)
+            assert np.abs(difference).max() < 0.05
+
+
+def test_an_engine_that_fails_is_asked_again_and_given_up_if_it_always_fails(
+    engine: ray.actor.ActorHandle,
+) -> None:
+    [before] = ray.get(engine.answer.remote([GOOD], CHOICES))
+    ray.get(engine.keep_embeddings.remote(6))  # 6 and 7 are then no tokens that it can read
+    only_five = EncodedPrompt("", [5, 5, 5], [False])
+    answers = ray.get(engine.answer.remote([only_five, GOOD, only_five], CHOICES))
+    assert [answer.error is None for answer in answers] == [True, False, True]
+    assert answers[1].error.startswith("engine: IndexError: ")
+    ray.get(engine.keep_embeddings.remote(None))
+    [after] = ray.get(engine.answer.remote([GOOD], CHOICES))
+    np.testing.assert_allclose(after.log_probabilities, before.log_probabilities, atol=0.02)
+    assert ray.get(engine.closed.remote()) == ""
+    ray.get(engine.keep_embeddings.remote(0))
+    answers = ray.get(engine.answer.remote([GOOD] * 40, CHOICES))
+    assert {answer.error.split(":")[0] for answer in answers} == {"engine"}
+    closed = ray.get(engine.closed.remote())
+    assert closed.startswith("engine: 10 prompts in a row failed, the last with RuntimeError: ")
+    assert "\n" not in closed
+    assert answers[-1].error == closed
 
 
 def test_a_finished_output_is_left_alone(
@@ -239,6 +324,30 @@ def test_lists_are_answered_in_their_form(
     assert asked["error"].null_count == asked.num_rows
     assert asked["grade"].null_count == 0
     assert set(table["shown_position"].to_pylist()) >= {1, 2}
+
+
+def test_engines_with_gpus_get_whole_parts_and_say_that_there_is_no_gpu(
+    collection_folder: Path, random_model: Path, cluster: None
+) -> None:
+    tables = read_collection(collection_folder)
+    judge = Judge(
+        annotator="random",
+        model=str(random_model),
+        engine=VllmPool(gpus_per_engine=1),
+        strategy="pointwise",
+        prompt=load_prompt(),
+        max_model_len=1024,
+        documents_per_prompt=20,
+        seed=0,
+    )
+    pairs = pairs_to_annotate(tables, collection_folder)[:30]
+    pairs = pairs.append_column("part", pa.array(number_parts(pairs, False, 7)))
+    answered = list(_run_engines(pairs, tables, judge, None))
+    sizes = {part["part"][0].as_py(): part.num_rows for part in answered}
+    assert sizes == {0: 7, 1: 7, 2: 7, 3: 7, 4: 2}
+    closed = {part["closed"][0].as_py() for part in answered}
+    assert len(closed) == 1
+    assert closed.pop().startswith("engine: it cannot start: gpus_per_engine is 1, but PyTorch")
 
 
 def test_an_estimate_says_what_all_would_take_and_writes_nothing(

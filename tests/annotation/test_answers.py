@@ -21,6 +21,8 @@ from annotation.answers import (
         ('{"1": 0, "2": 3, "2": 3}', [0, 3], True),
         ('{"1": 0, "2": 3, "3": 1}', [0, 3], True),
         ('{"1": "0", "2": 3}', [0, 3], True),
+        ('{"1": 0.0, "2": "3.0"}', [0, 3], True),
+        ('{"1": 0.5, "2": 3.05}', [None, None], True),
         ('{"1": 0}', [0, None], False),
         ('{"1": 0, "2": 3, "2": 1}', [0, None], True),
         ('{"1": 0, "2": 4}', [0, None], False),
@@ -43,6 +45,7 @@ def test_grades(text: str, grades: list[int | None], repaired: bool) -> None:
         ('{"ranking": [3, 1, 2, 8]}', [3, 1, 2], True),
         ('{"ranking": [3, 1]}', [3, 1, 2], True),
         ('{"ranking": [3, 3, 1]}', [3, 1, 2], True),
+        ('{"ranking": [3.0, "1", 2]}', [3, 1, 2], True),
     ],
 )
 def test_rankings(text: str, ranking: list[int], repaired: bool) -> None:

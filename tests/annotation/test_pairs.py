@@ -1,23 +1,29 @@
 """Which pairs a budget buys, on a collection where every answer can be counted by hand."""
 
+import tempfile
+import time
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotation import pairs as pairs_module
 from annotation.pairs import (
     Budget,
     Policy,
+    _affordable,
     hash_texts,
     number_parts,
     pairs_to_annotate,
     spend_budget,
 )
+from annotation.parts import unanswered_pairs
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection
@@ -155,6 +161,69 @@ def test_a_budget_that_buys_nothing_is_refused(tables: Collection) -> None:
     equal = replace(tables, queries=tables.queries.set_column(2, "frequency", [[5] * QUERIES]))
     with pytest.raises(InputError, match="high"):
         bought(equal, Budget(buckets=["high"]))
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(0, 120), st.integers(1, 5))
+def test_what_tokens_buy_is_the_longest_beginning_of_the_order(
+    lengths: list[int], max_tokens: int, at_once: int
+) -> None:
+    unit = np.repeat(np.arange(len(lengths)), lengths)
+    order = np.random.default_rng(max_tokens).permutation(len(lengths))
+    pairs = pa.table({"doc_row": np.arange(len(unit))})
+    tokens = 3 + np.arange(len(unit)) % 7  # of each pair
+    bought = _affordable(
+        order, unit, pairs, max_tokens, lambda some: tokens[some["doc_row"].to_numpy()], at_once
+    )
+    costs = np.bincount(unit, tokens)[order]
+    assert bought.tolist() == order[: int((np.cumsum(costs) <= max_tokens).sum())].tolist()
+
+
+def test_a_million_pairs_are_bought_in_seconds() -> None:
+    pairs = pa.table({"doc_row": np.arange(1_000_000)})
+    order = np.random.default_rng(0).permutation(1_000_000)
+    started = time.process_time()
+    unit = np.arange(1_000_000)
+    bought = _affordable(order, unit, pairs, 10**9, lambda some: np.full(some.num_rows, 7))
+    assert time.process_time() - started < 4  # by masks of all pairs it took 16 s
+    assert len(bought) == 1_000_000
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from([None, "empty query", "engine: gone", "budget: spent", "prompt: no"]),
+            min_size=1,
+            max_size=4,
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    st.integers(1, 6),
+    st.sets(st.integers(0, 8)),
+    st.booleans(),
+)
+@settings(max_examples=30, deadline=None)
+def test_pairs_without_a_lasting_answer_are_asked_again(
+    queries: list[list[str | None]], batch_size: int, missing: set[int], whole_queries: bool
+) -> None:
+    errors = [error for query in queries for error in query]
+    query_row = np.repeat(np.arange(len(queries)), [len(query) for query in queries])
+    pairs = pa.table({"query_row": query_row})
+    part = number_parts(pairs, whole_queries, batch_size)
+    pairs = pairs.append_column("part", pa.array(part))
+    again = np.array([error is not None and error[:6] in ("engine", "budget") for error in errors])
+    with tempfile.TemporaryDirectory() as name:
+        for number in set(part.tolist()):
+            rows = [error for error, own in zip(errors, part, strict=True) if own == number]
+            if number in missing:
+                again[part == number] = True
+            else:
+                table = pa.table({"error": pa.array(rows, pa.string())})
+                pq.write_table(table, Path(name) / f"part-{number:06d}.parquet")
+        found = unanswered_pairs(pairs, Path(name), whole_queries)
+    if whole_queries:
+        again = np.array([again[query_row == query].any() for query in query_row])
+    assert found.tolist() == again.tolist()
 
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=20), st.integers(1, 10), st.booleans())

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from annotation.summary import position_bias, summarise
+from annotation.summary import count_failures, count_spent_tokens, position_bias, summarise
 
 
 def shown(positions: list[int | None], grades: list[float | None]) -> pd.DataFrame:
@@ -58,3 +58,29 @@ def test_parts_are_counted_together(tmp_path: Path) -> None:
     assert "grades 0: 0, 1: 1, 2: 0, 3: 2" in text
     assert "200 tokens read (0.50 from the prefix cache), 8 written" in text
     assert "stands higher in 1.00" in text
+    assert "mass" not in text, "parts from before it was a column"
+    assert count_failures(tmp_path) == (1, 4)
+    assert count_spent_tokens(tmp_path) == 208
+
+
+def graded(folder: Path, masses: list[float | None]) -> str:
+    """A summary of graded pairs, and of one without a grade and with a mass of 0."""
+    columns = {"query_id": "q", "expected_grade": 2.0, "cut": False, "repaired": False}
+    columns |= {"prompt_tokens": 9.0, "cached_tokens": 0.0, "answer_tokens": 1.0, "shown_list": 0}
+    grades = pd.Series([2] * len(masses) + [None], dtype="Int64")
+    rows = pd.DataFrame({"grade": grades}).assign(**columns)
+    rows["answered_mass"] = pd.Series([*masses, 0.0], dtype="float64")
+    rows["shown_position"] = pd.Series([None] * len(rows), dtype="Int64")
+    rows["error"] = pd.Series([None] * len(rows), dtype=object)
+    rows.to_parquet(folder / "part-000000.parquet")
+    return summarise(folder)
+
+
+def test_a_judge_that_would_rather_answer_otherwise_is_warned_of(tmp_path: Path) -> None:
+    text = graded(tmp_path, [0.1, 0.3, 0.8, None])
+    assert "mass of the four grades: 0.40 on average; below one half for 0.67" in text
+    assert "warning: this judge would rather answer with something else" in text
+    text = graded(tmp_path, [0.4, 0.9, 1.0, None])
+    assert "mass of the four grades: 0.77 on average; below one half for 0.33" in text
+    assert "warning" not in text
+    assert "mass" not in graded(tmp_path, [None, None])
