@@ -98,16 +98,24 @@ def annotate(
         InputError: a setting or the collection cannot be used, and nothing has been started; or
             an endpoint refuses to answer, and what it has answered is kept.
     """
-    if batch_size < 1 or documents_per_prompt < 1:
-        raise InputError("batch_size and documents_per_prompt must be at least 1")
-    if strategy == "ranking" and documents_per_prompt < 2:
-        raise InputError("ranking needs documents_per_prompt of at least 2")
-    if model == DEMO_JUDGE and isinstance(engine, Endpoint):
-        raise InputError("give --model, the name that the endpoint knows the model by")
-    if seed < 0:
-        raise InputError(f"seed must be at least 0, not {seed}")
-    wanted = [bucket.strip() for bucket in buckets.split(",")] if buckets else None
-    budget = Budget(wanted, max_pairs, max_tokens, policy)
+    check_annotation_settings(
+        model,
+        strategy,
+        criterion,
+        language,
+        prompt,
+        examples,
+        engine,
+        max_model_len,
+        documents_per_prompt,
+        batch_size,
+        buckets,
+        max_pairs,
+        max_tokens,
+        policy,
+        seed,
+    )
+    budget = _budget(buckets, max_pairs, max_tokens, policy)
     tables = read_collection(collection, map_table)
     pairs = pairs_to_annotate(tables, collection)
     checkpoint = model
@@ -179,6 +187,54 @@ def annotate(
         raise InputError(f"{output}: no pair was answered: {reason}; mend that and --resume")
     print(f"{unanswered:,} pairs are still without an answer: --resume asks for them again")
     print(f"the most frequent reason: {reason}")
+
+
+def check_annotation_settings(
+    model: str,
+    strategy: StrategyName,
+    criterion: str,
+    language: Language,
+    prompt: Path | None,
+    examples: Path | None,
+    engine: EngineChoice,
+    max_model_len: int,
+    documents_per_prompt: int,
+    batch_size: int,
+    buckets: str | None,
+    max_pairs: int | None,
+    max_tokens: int | None,
+    policy: Policy,
+    seed: int,
+) -> None:
+    """Refuses settings of `annotate` that no collection could make right, see there.
+
+    The judge and its tokenizer must be there, but for the demo's, which is made in time.
+
+    Raises:
+        InputError: naming the setting, the file or the model.
+    """
+    if batch_size < 1 or documents_per_prompt < 1:
+        raise InputError("batch_size and documents_per_prompt must be at least 1")
+    if strategy == "ranking" and documents_per_prompt < 2:
+        raise InputError("ranking needs documents_per_prompt of at least 2")
+    if model == DEMO_JUDGE and isinstance(engine, Endpoint):
+        raise InputError("give --model, the name that the endpoint knows the model by")
+    if seed < 0:
+        raise InputError(f"seed must be at least 0, not {seed}")
+    _budget(buckets, max_pairs, max_tokens, policy)
+    asked = load_prompt(strategy, language, criterion, prompt, examples)
+    if model == DEMO_JUDGE:
+        return
+    longest = min(max_model_len, engine.context_length(model))
+    judge = Judge(model, model, engine, strategy, asked, longest, documents_per_prompt, seed)
+    judge.check(longest_list=1)
+
+
+def _budget(
+    buckets: str | None, max_pairs: int | None, max_tokens: int | None, policy: Policy
+) -> Budget:
+    wanted = [bucket.strip() for bucket in buckets.split(",")] if buckets else None
+    return Budget(wanted, max_pairs, max_tokens, policy)
 
 
 def _run_engines(pairs: pa.Table, tables: Collection, judge: Judge) -> Iterator[pa.Table]:
