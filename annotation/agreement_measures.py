@@ -10,6 +10,7 @@ Every measure takes pairs with the columns
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import krippendorff
 import numpy as np
@@ -109,8 +110,8 @@ def measure_agreement(pairs: pd.DataFrame, resamples: int, seed: int) -> dict[st
 
 def _with_interval(
     value: float,
-    samples: NDArray[np.generic],
-    statistic: Callable[[NDArray[np.int64]], float] | Callable[[NDArray[np.float64]], float],
+    samples: NDArray[Any],
+    statistic: Callable[..., Any],
     resamples: int,
     seed: int,
 ) -> Interval:

@@ -98,23 +98,7 @@ def annotate(
         InputError: a setting or the collection cannot be used, and nothing has been started; or
             an endpoint refuses to answer, and what it has answered is kept.
     """
-    check_annotation_settings(
-        model,
-        strategy,
-        criterion,
-        language,
-        prompt,
-        examples,
-        engine,
-        max_model_len,
-        documents_per_prompt,
-        batch_size,
-        buckets,
-        max_pairs,
-        max_tokens,
-        policy,
-        seed,
-    )
+    _check_sizes(model, strategy, engine, documents_per_prompt, batch_size, seed)
     budget = _budget(buckets, max_pairs, max_tokens, policy)
     tables = read_collection(collection, map_table)
     pairs = pairs_to_annotate(tables, collection)
@@ -213,6 +197,24 @@ def check_annotation_settings(
     Raises:
         InputError: naming the setting, the file or the model.
     """
+    _check_sizes(model, strategy, engine, documents_per_prompt, batch_size, seed)
+    _budget(buckets, max_pairs, max_tokens, policy)
+    asked = load_prompt(strategy, language, criterion, prompt, examples)
+    if model == DEMO_JUDGE:
+        return
+    longest = min(max_model_len, engine.context_length(model))
+    judge = Judge(model, model, engine, strategy, asked, longest, documents_per_prompt, seed)
+    judge.check(longest_list=1)
+
+
+def _check_sizes(
+    model: str,
+    strategy: StrategyName,
+    engine: EngineChoice,
+    documents_per_prompt: int,
+    batch_size: int,
+    seed: int,
+) -> None:
     if batch_size < 1 or documents_per_prompt < 1:
         raise InputError("batch_size and documents_per_prompt must be at least 1")
     if strategy == "ranking" and documents_per_prompt < 2:
@@ -221,13 +223,6 @@ def check_annotation_settings(
         raise InputError("give --model, the name that the endpoint knows the model by")
     if seed < 0:
         raise InputError(f"seed must be at least 0, not {seed}")
-    _budget(buckets, max_pairs, max_tokens, policy)
-    asked = load_prompt(strategy, language, criterion, prompt, examples)
-    if model == DEMO_JUDGE:
-        return
-    longest = min(max_model_len, engine.context_length(model))
-    judge = Judge(model, model, engine, strategy, asked, longest, documents_per_prompt, seed)
-    judge.check(longest_list=1)
 
 
 def _budget(

@@ -4,11 +4,10 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from corpus.names import check_names
-
 from annotation.annotate import check_annotation_settings
 from clicks.fitting import check_click_settings
 from corpus.errors import InputError
+from corpus.names import check_names
 from rankers.checkpoint_storage import checkpoint_storage
 from rankers.comparison import FIRST_STAGE, check_evaluation_settings
 from rankers.mixing import Mix
