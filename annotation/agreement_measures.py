@@ -128,8 +128,8 @@ def _with_interval(
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    low, high = np.nanquantile(result.bootstrap_distribution, ENDS)
-    return {"value": round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    low, high = (float(np.nanquantile(result.bootstrap_distribution, end)) for end in ENDS)
+    return {"value": round(value, 4), "low": round(low, 4), "high": round(high, 4)}
 
 
 def _kappa(pairs: pd.DataFrame, weights: str | None) -> float:

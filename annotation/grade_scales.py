@@ -76,7 +76,7 @@ def human_scale(
     """
     highest = int(judgments["grade"].max())
     if declared is not None and highest > declared:
-        row = judgments.loc[judgments["grade"].idxmax()]
+        row = judgments.iloc[int(judgments["grade"].to_numpy().argmax())]
         raise InputError(
             f"{place}: query {row['query_id']!r} and document {row['doc_id']!r} have grade "
             f"{highest}, above the highest_human_grade {declared}; give the scale's highest"

@@ -114,7 +114,7 @@ def _majority(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The grade that most gave to each pair of `means`, and the share of those who gave it."""
     pair = means.index.get_indexer(pd.MultiIndex.from_frame(graded[PAIR]))
-    votes = np.zeros((len(means), len(GRADES)), int)
+    votes: NDArray[np.int64] = np.zeros((len(means), len(GRADES)), np.int64)
     np.add.at(votes, (pair, graded["grade"].to_numpy(int)), 1)
     most = votes.max(axis=1, keepdims=True, initial=0)
     distance = np.abs(np.array(GRADES) - means["expected_grade"].to_numpy()[:, None])
