@@ -1,31 +1,26 @@
 """The job `agreement`: how far a judge's grades go with humans, with clicks, with another judge."""
 
 import json
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import krippendorff
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import bootstrap, kendalltau, rankdata
-from sklearn.metrics import cohen_kappa_score, confusion_matrix, roc_auc_score
+from scipy.stats import rankdata
+from sklearn.metrics import confusion_matrix
 
+from annotation.agreement_measures import measure_agreement
+from annotation.grade_scales import HIGHEST, HumanScale, human_scale
 from annotation.prompts import GRADES
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS, frequency_buckets
 from corpus.output_folder import begin_output, finish_output, warn_unfinished
-from corpus.tables import read_collection, read_table
+from corpus.tables import read_collection, read_table, table_path
 
-Measure = Callable[[pd.DataFrame], float]
-Interval = dict[str, float | None]
-# Under fewer, an interval would pretend to know something.
-LEAST_QUERIES = 3
+PAIR = ["query_id", "doc_id"]
 
 
 def agreement(
@@ -35,16 +30,17 @@ def agreement(
     click_labels: Path | None = None,
     other_annotations: Path | None = None,
     relevant_from: int = 2,
+    highest_human_grade: int | None = None,
     resamples: int = 200,
     seed: int = 0,
     resume: bool = False,
 ) -> None:
     """Compares annotations with human judgments, click labels and another judge's annotations.
 
-    For each and by query frequency: Cohen's kappa (plain, and with quadratic weights), Kendall's
-    tau-b, Krippendorff's alpha (ordinal), the AUC of relevant against irrelevant, and the confusion
-    matrix. Intervals are of 95 %, by a bootstrap over queries. Writes agreement.json and
-    agreement.svg.
+    For each and by query frequency: Cohen's kappa (plain, and with quadratic weights),
+    Krippendorff's alpha (ordinal), and over all pairs and as a mean over queries Kendall's tau-b
+    and the AUC of relevant against irrelevant; and the confusion matrix. Intervals are of 95 %, by
+    a bootstrap over queries. Writes agreement.json and agreement.svg.
 
     Args:
         collection: folder of the collection; its judgments are the humans'.
@@ -52,7 +48,10 @@ def agreement(
         output: folder to write into.
         click_labels: folder with click_labels.parquet to compare with as well.
         other_annotations: folder with another judge's annotations.parquet.
-        relevant_from: the lowest grade, 1 to 3, that counts as relevant for the AUC.
+        relevant_from: the judge's lowest grade, 1 to 3, that counts as relevant: for the AUC, and
+            where humans only told relevant from irrelevant.
+        highest_human_grade: of the scale that humans graded on, from 0: 1 where they only told
+            relevant from irrelevant; by default the highest that the collection's judgments have.
         resamples: of the bootstrap.
         seed: of the bootstrap.
         resume: do nothing if the output is complete.
@@ -62,26 +61,32 @@ def agreement(
     """
     if not 1 <= relevant_from <= max(GRADES):
         raise InputError(f"relevant_from must be between 1 and {max(GRADES)}, not {relevant_from}")
+    if highest_human_grade is not None and highest_human_grade < 1:
+        raise InputError(f"highest_human_grade must be at least 1, not {highest_human_grade}")
     if resamples < 1 or seed < 0:
         raise InputError(f"resamples ({resamples}) must be at least 1, seed ({seed}) at least 0")
     tables = read_collection(collection)
     judged = read_grades(annotations)
-    references = {}
+    of_judges = HumanScale(HIGHEST, relevant_from)
+    references: dict[str, tuple[pd.DataFrame, HumanScale]] = {}
     if tables.judgments.num_rows:
-        references["human"] = human_grades(tables.judgments.to_pandas())
+        judgments = tables.judgments.to_pandas()
+        place = str(table_path(collection, "judgments"))
+        scale = human_scale(judgments, highest_human_grade, relevant_from, place)
+        references["human"] = human_grades(judgments, scale), scale
     if click_labels is not None:
         labels = read_table(click_labels, "click_labels").to_pandas()
-        references["clicks"] = grades_of_clicks(labels, judged)
+        references["clicks"] = grades_of_clicks(labels, judged), of_judges
     if other_annotations is not None:
-        references["other judge"] = read_grades(other_annotations)
+        references["other judge"] = read_grades(other_annotations), of_judges
     if not references:
         raise InputError(
             f"{collection}: has no judgments; give --click_labels or --other_annotations to "
             "compare the annotations with"
         )
     compared = {
-        name: judged.merge(reference, on=["query_id", "doc_id"], suffixes=("", "_reference"))
-        for name, reference in references.items()
+        name: pair_grades(judged, reference, scale)
+        for name, (reference, scale) in references.items()
     }
     for name, pairs in compared.items():
         if pairs.empty:
@@ -92,6 +97,7 @@ def agreement(
         "click_labels": click_labels and str(click_labels),
         "other_annotations": other_annotations and str(other_annotations),
         "relevant_from": relevant_from,
+        "highest_human_grade": highest_human_grade,
         "resamples": resamples,
         "seed": seed,
     }
@@ -103,64 +109,70 @@ def agreement(
     report = {}
     for name, pairs in compared.items():
         bucketed = pairs.merge(queries, on="query_id")
-        report[name] = compare_by_bucket(bucketed, relevant_from, resamples, seed)
+        report[name] = compare_by_bucket(bucketed, references[name][1].levels, resamples, seed)
     (output / "agreement.json").write_text(json.dumps(report, indent=2) + "\n")
     plot_agreement(report).savefig(output / "agreement.svg")
     finish_output(output)
     print_agreement(report)
+    if "human" in references:
+        print(_told_scale(references["human"][1], highest_human_grade is None))
+    for line in _undefined(compared):
+        print(line)
     print(f"{output}: agreement.json, agreement.svg")
 
 
-def measures(relevant_from: int) -> dict[str, Measure]:
-    """The measures of agreement, by name; each takes grade, expected_grade and grade_reference.
-
-    kappa and quadratic_kappa: Cohen (1960, 1968); alpha: Krippendorff (2011), ordinal; tau:
-    Kendall's tau-b of expected grades; auc: the chance that of a relevant and an irrelevant
-    document the relevant one has the higher expected grade. NaN where a measure is not defined,
-    as of a single grade.
-    """
-    return {
-        "kappa": partial(_kappa, weights=None),
-        "quadratic_kappa": partial(_kappa, weights="quadratic"),
-        "tau": _tau,
-        "alpha": _alpha,
-        "auc": partial(_auc, relevant_from=relevant_from),
-    }
-
-
 def compare_by_bucket(
-    pairs: pd.DataFrame, relevant_from: int, resamples: int, seed: int
+    pairs: pd.DataFrame, levels: int, resamples: int, seed: int
 ) -> dict[str, dict[str, Any]]:
     """Measures, their intervals and the confusion matrix, by bucket and for all.
 
     Args:
-        pairs: query_id, bucket, grade, expected_grade, grade_reference.
-        relevant_from: see `agreement`.
+        pairs: from `pair_grades`, with bucket.
+        levels: the highest grade of the scale on which both are compared.
         resamples: see `agreement`.
         seed: see `agreement`.
 
     Returns:
-        By bucket: pairs, queries, confusion (rows: reference, columns: judge) and measures: of
-        each its value and its interval's ends, low and high, None where they are not defined.
+        By bucket: pairs, queries, confusion (rows: the reference's grades, 0 to `levels`; columns:
+        the judge's, 0 to 3) and measures, see `measure_agreement`.
     """
     report = {}
     for bucket in (*BUCKETS, "all"):
         chosen = pairs if bucket == "all" else pairs[pairs["bucket"] == bucket]
-        found: dict[str, Any] = {
+        confusion = (
+            confusion_matrix(chosen["grade_reference"], chosen["judge_grade"], labels=GRADES)[
+                : levels + 1
+            ]
+            if len(chosen)
+            else np.zeros((0, 0), int)
+        )
+        report[bucket] = {
             "pairs": len(chosen),
             "queries": int(chosen["query_id"].nunique()),
-            "confusion": confusion_matrix(
-                chosen["grade_reference"], chosen["grade"], labels=GRADES
-            ).tolist()
-            if len(chosen)
-            else [],
+            "confusion": confusion.tolist(),
+            "measures": measure_agreement(chosen, resamples, seed),
         }
-        found["measures"] = {
-            name: _with_interval(chosen, measure, resamples, seed)
-            for name, measure in measures(relevant_from).items()
-        }
-        report[bucket] = found
     return report
+
+
+def pair_grades(judged: pd.DataFrame, reference: pd.DataFrame, scale: HumanScale) -> pd.DataFrame:
+    """The pairs that both have graded, as `annotation.agreement_measures` takes them.
+
+    Args:
+        judged: from `read_grades`.
+        reference: query_id, doc_id, grade on the scale on which both are compared, and, where that
+            does not tell it, relevant.
+        scale: of the reference.
+
+    Returns:
+        query_id, judge_grade (0 to 3), grade and expected_grade of the judge; grade_reference and
+        relevant.
+    """
+    shown = reference.rename(columns={"grade": "grade_reference"})
+    pairs = judged.merge(shown.drop(columns="expected_grade", errors="ignore"), on=PAIR)
+    if "relevant" not in pairs:
+        pairs["relevant"] = pairs["grade_reference"] >= scale.relevant_from
+    return pairs.assign(judge_grade=pairs["grade"], grade=scale.of_judge(pairs["grade"]))
 
 
 def read_grades(folder: Path) -> pd.DataFrame:
@@ -170,6 +182,7 @@ def read_grades(folder: Path) -> pd.DataFrame:
         InputError: the table is missing or broken, or a pair has more than one grade.
     """
     table = read_table(folder, "annotations").to_pandas().dropna(subset=["grade"])
+    table["expected_grade"] = table["expected_grade"].fillna(table["grade"])
     warn_unfinished(folder)
     repeated = table[table.duplicated(["query_id", "doc_id"])]
     if len(repeated):
@@ -181,11 +194,12 @@ def read_grades(folder: Path) -> pd.DataFrame:
     return table[["query_id", "doc_id", "grade", "expected_grade"]].astype({"grade": int})
 
 
-def human_grades(judgments: pd.DataFrame) -> pd.DataFrame:
-    """Human grades on the judge's scale: 0 to 3 as they are, higher scales shrunk and rounded."""
-    highest = max(judgments["grade"].max(), max(GRADES))
-    grade = (judgments["grade"].clip(lower=0) * max(GRADES) / highest).round().astype(int)
-    return judgments[["query_id", "doc_id"]].assign(grade=grade)
+def human_grades(judgments: pd.DataFrame, scale: HumanScale) -> pd.DataFrame:
+    """Human grades on the scale on which they are compared, and whether they mean relevant."""
+    return judgments[PAIR].assign(
+        grade=scale.of_humans(judgments["grade"]),
+        relevant=judgments["grade"] >= scale.relevant_for_humans,
+    )
 
 
 def grades_of_clicks(labels: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
@@ -206,7 +220,8 @@ def plot_agreement(report: dict[str, dict[str, dict[str, Any]]]) -> Figure:
     for (name, by_bucket), (left, right) in zip(report.items(), axes, strict=True):
         names = list(by_bucket["all"]["measures"])
         for shift, (bucket, found) in enumerate(by_bucket.items()):
-            values = np.array([list(found["measures"][key].values()) for key in names], float)
+            ends = ("value", "low", "high")
+            values = np.array([[found["measures"][key][e] for e in ends] for key in names], float)
             left.errorbar(
                 np.arange(len(names)) + 0.15 * (shift - 1.5),
                 values[:, 0],
@@ -239,58 +254,32 @@ def print_agreement(report: dict[str, dict[str, dict[str, Any]]]) -> None:
         Console().print(shown)
 
 
-def _shown(value: float | None, low: float | None, high: float | None) -> str:
+def _shown(
+    value: float | None, low: float | None, high: float | None, queries: int | None = None
+) -> str:
     if value is None:
         return "-"
-    return f"{value:.2f}" + ("" if low is None else f"\n{low:.2f}…{high:.2f}")
+    interval = "" if low is None else f"\n{low:.2f}…{high:.2f}"
+    return f"{value:.2f}{interval}" + ("" if queries is None else f"\n({queries:,} queries)")
 
 
-def _with_interval(pairs: pd.DataFrame, measure: Measure, resamples: int, seed: int) -> Interval:
-    """The measure and its 95 % interval: percentiles over resampled queries."""
-    value = measure(pairs)
-    rows = list(pairs.groupby("query_id", sort=True).indices.values())
-    if np.isnan(value):
-        return {"value": None, "low": None, "high": None}
-    if len(rows) < LEAST_QUERIES:
-        return {"value": round(value, 4), "low": None, "high": None}
-
-    def resampled(queries: NDArray[np.int64]) -> float:
-        return measure(pairs.iloc[np.concatenate([rows[query] for query in queries])])
-
-    result = bootstrap(
-        (np.arange(len(rows)),),
-        resampled,
-        vectorized=False,
-        n_resamples=resamples,
-        method="percentile",
-        rng=np.random.default_rng(seed),
+def _told_scale(scale: HumanScale, found: bool) -> str:
+    how = ", the highest of the judgments (--highest_human_grade tells another)" if found else ""
+    return (
+        f"humans graded from 0 to {scale.highest}{how}; relevant is {scale.relevant_for_humans} "
+        f"and more to them, {scale.relevant_from} and more to the judge"
     )
-    low, high = np.nanquantile(result.bootstrap_distribution, [0.025, 0.975])
-    return {"value": round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
-def _kappa(pairs: pd.DataFrame, weights: str | None) -> float:
-    if len(np.unique(pairs[["grade", "grade_reference"]])) < 2:
-        return np.nan
-    first, second = pairs["grade"], pairs["grade_reference"]
-    return float(cohen_kappa_score(first, second, labels=GRADES, weights=weights))
-
-
-def _tau(pairs: pd.DataFrame) -> float:
-    if len(pairs) < 2:
-        return np.nan
-    return float(kendalltau(pairs["expected_grade"], pairs["grade_reference"]).statistic)
-
-
-def _alpha(pairs: pd.DataFrame) -> float:
-    coded = pairs[["grade", "grade_reference"]].to_numpy().T
-    if len(np.unique(coded)) < 2:
-        return np.nan
-    return float(krippendorff.alpha(reliability_data=coded, level_of_measurement="ordinal"))
-
-
-def _auc(pairs: pd.DataFrame, relevant_from: int) -> float:
-    relevant = pairs["grade_reference"] >= relevant_from
-    if relevant.nunique() < 2:
-        return np.nan
-    return float(roc_auc_score(relevant, pairs["expected_grade"]))
+def _undefined(compared: dict[str, pd.DataFrame]) -> list[str]:
+    """Says why measures are missing."""
+    lines = []
+    for name, pairs in compared.items():
+        for side, column in (("judge", "grade"), (name, "grade_reference")):
+            if len(pairs[column].unique()) == 1:
+                lines.append(
+                    f"every pair has the grade {pairs[column].iloc[0]} of the {side}: what needs "
+                    "different grades is not defined (null); judgments of irrelevant documents "
+                    "belong in the collection too"
+                )
+    return lines

@@ -14,12 +14,10 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy
 
-from annotation.annotator import Annotator, Judge, until_closed, until_failing
-from annotation.endpoint import Endpoint
+from annotation.annotator import Judge, PooledAnnotator, until_closed, until_failing
 from annotation.engine import BUDGET_ERROR, RETRIED, EngineChoice
 from annotation.estimate import count_tokens, print_estimate, print_probe, probe_pairs
 from annotation.pairs import (
-    Budget,
     Policy,
     hash_texts,
     number_parts,
@@ -28,17 +26,17 @@ from annotation.pairs import (
 )
 from annotation.parts import any_grade, unanswered_pairs, write_parts
 from annotation.prompts import Language, StrategyName, load_prompt
+from annotation.settings_checks import DEMO_JUDGE, check_sizes, read_budget
 from annotation.summary import commonest_error, count_failures, count_spent_tokens, summarise
 from annotation.token_spend import SPEND_FILE, SharedSpend, Spend, read_spend
 from annotation.vllm_engine import VllmPool
 from cluster import connect
+from cluster.blocks import table_as_row
 from corpus.errors import InputError
 from corpus.mapped_tables import map_table
 from corpus.output_folder import begin_output, finish_output
 from corpus.schemas import empty_table
 from corpus.tables import Collection, read_collection, table_path
-
-DEMO_JUDGE = "demo-judge"
 
 
 def annotate(
@@ -109,20 +107,17 @@ def annotate(
             the engine answers no more, no pair has a grade or too many have none: what was
             answered is kept, and the job is not complete.
     """
-    if batch_size < 1 or documents_per_prompt < 1:
-        raise InputError("batch_size and documents_per_prompt must be at least 1")
-    if strategy == "ranking" and documents_per_prompt < 2:
-        raise InputError("ranking needs documents_per_prompt of at least 2")
-    if model == DEMO_JUDGE and isinstance(engine, Endpoint):
-        raise InputError("give --model, the name that the endpoint knows the model by")
-    if reasoning and reasoning_tokens < 1:
-        raise InputError(f"reasoning_tokens must be at least 1, not {reasoning_tokens}")
-    if not 0 <= max_failed <= 1:
-        raise InputError(f"max_failed must be from 0 to 1, not {max_failed}")
-    if seed < 0:
-        raise InputError(f"seed must be at least 0, not {seed}")
-    wanted = [bucket.strip() for bucket in buckets.split(",")] if buckets else None
-    budget = Budget(wanted, max_pairs, max_tokens, policy)
+    check_sizes(
+        model,
+        strategy,
+        engine,
+        documents_per_prompt,
+        batch_size,
+        reasoning_tokens,
+        max_failed,
+        seed,
+    )
+    budget = read_budget(buckets, max_pairs, max_tokens, policy)
     tables = read_collection(collection, map_table)
     pairs = pairs_to_annotate(tables, collection)
     checkpoint = model
@@ -237,14 +232,13 @@ def _run_engines(
     pa.default_memory_pool().release_unused()
     starts = np.flatnonzero(np.diff(pairs["part"], prepend=-1))
     stops = [*starts[1:], pairs.num_rows]
-    dataset = ray.data.from_arrow([pairs[a:b] for a, b in zip(starts, stops, strict=True)])
+    parts = [table_as_row(pairs[a:b]) for a, b in zip(starts, stops, strict=True)]
+    dataset = ray.data.from_arrow(parts)
     dataset.context.enable_progress_bars = False
     dataset.context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    # `map_batches` itself refuses batch_size=None to workers with GPUs; a number of rows would put
-    # parts together, and a part is what one engine call answers.
-    annotated = dataset.map_batches_internal(
-        Annotator,
+    annotated = dataset.map_batches(
+        PooledAnnotator,
         fn_constructor_kwargs={
             "judge": judge,
             "queries": ray.put(tables.queries),
@@ -252,7 +246,7 @@ def _run_engines(
             "secret": judge.engine.secret(),
             "spend": _open_spend(judge, output),
         },
-        batch_size=None,
+        batch_size=1,
         batch_format="pyarrow",
         # Two batches at a time: one is encoded while the engine answers the other.
         compute=ActorPoolStrategy(

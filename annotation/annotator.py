@@ -18,6 +18,7 @@ from annotation.engine import BUDGET_ERROR, ENGINE_ERROR, EngineChoice, Secret
 from annotation.prompts import Document, Prompt, StrategyName
 from annotation.strategies import STRATEGIES
 from annotation.token_spend import Spend
+from cluster.blocks import table_of_row
 from corpus.errors import InputError
 from corpus.mapped_tables import take_rows
 
@@ -192,6 +193,13 @@ class Annotator:
             "part": pairs["part"],
         }
         return pa.table(columns)
+
+
+class PooledAnnotator(Annotator):
+    """An `Annotator` in an actor of Ray Data, each of whose rows is a batch of pairs."""
+
+    def __call__(self, row: pa.Table) -> pa.Table:
+        return super().__call__(table_of_row(row))
 
 
 def until_closed(answers: Iterable[pa.Table]) -> Iterator[pa.Table]:

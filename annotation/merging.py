@@ -7,7 +7,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from annotation.prompts import GRADES
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output, warn_unfinished
 from corpus.schemas import SCHEMAS
@@ -17,6 +19,8 @@ Rule = Literal["mean", "median", "majority"]
 MERGED = "merged"
 PAIR = ["query_id", "doc_id"]
 SOURCE = ["annotator", "strategy", "prompt_id"]
+# How near to the middle of two grades is in the middle.
+HALFWAY = 1e-9
 
 
 def merge(annotations: list[Path], output: Path, rule: Rule = "mean", resume: bool = False) -> None:
@@ -29,7 +33,9 @@ def merge(annotations: list[Path], output: Path, rule: Rule = "mean", resume: bo
             command line a list: --annotations '[runs/a, runs/b]'.
         output: folder to write annotations.parquet into.
         rule: mean or median of the expected grades, with the grade rounded from it; or majority,
-            the grade that most give (of several, the middle one).
+            the grade that most give (of several, the one nearest to the mean of the expected
+            grades). What is then still halfway, as between two judges, goes up for every other
+            pair, so that no side is favoured.
         resume: do nothing if the output is complete.
 
     Raises:
@@ -68,38 +74,64 @@ def merge(annotations: list[Path], output: Path, rule: Rule = "mean", resume: bo
 def merge_annotations(annotations: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     """Merges all rows of a pair into one, in the order in which pairs first appear.
 
+    A grade that lies halfway between two is decided by a coin that the ids of the pair toss: for
+    half of the pairs it is the higher, and for a pair always the same.
+
     Args:
         annotations: the table `annotations`, of several judges.
         rule: see `merge`.
 
     Returns:
-        The table `annotations`: expected_grade by the rule; grade, the nearest whole number (halves
-        up); confidence, for majority the share of the judges who gave that grade, else the mean of
-        the judges' own; error where none gave a grade.
+        The table `annotations`: expected_grade by the rule (of majority, the grade itself); grade,
+        the nearest whole number; confidence, for majority the share of the judges who gave that
+        grade, else the mean of the judges' own; answered_mass, the mean; error where none gave a
+        grade. An expected grade that a judge does not tell is its grade.
     """
     sources = annotations[SOURCE].drop_duplicates()
     names = sorted(sources.astype(str).agg(" ".join, axis=1))
-    grouped = annotations.groupby(PAIR, sort=False)
+    merged = annotations[PAIR].drop_duplicates().set_index(PAIR)
+    graded = annotations.dropna(subset=["grade"])
+    graded = graded.assign(expected_grade=graded["expected_grade"].fillna(graded["grade"]))
+    grouped = graded.groupby(PAIR, sort=False)
+    means = grouped[["expected_grade", "confidence", "answered_mass"]].mean()
     if rule == "majority":
-        expected = grouped["grade"].agg(_majority)
+        means["grade"], means["confidence"] = _majority(graded, means)
+        means["expected_grade"] = means["grade"]
     else:
-        expected = grouped["expected_grade"].agg(rule)
-    grade = np.floor(expected + 0.5)
-    merged = pd.DataFrame({"expected_grade": expected, "grade": grade}).reset_index()
+        means["expected_grade"] = grouped["expected_grade"].agg(rule)
+        means["grade"] = _rounded(means["expected_grade"].to_numpy(), _coin(means))
+    merged = merged.join(means).reset_index()
     merged["annotator"] = f"{rule} of {len(sources)}"
     merged["strategy"] = MERGED
     merged["prompt_id"] = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
-    merged["confidence"] = grouped["confidence"].mean().to_numpy()
-    if rule == "majority":
-        chosen = annotations.merge(merged[["query_id", "doc_id", "grade"]], on=PAIR)
-        given = chosen.dropna(subset=["grade_x"])
-        agreed = (given["grade_x"] == given["grade_y"]).groupby([given[name] for name in PAIR])
-        shares = agreed.mean().rename("confidence").reset_index()
-        merged = merged.drop(columns="confidence").merge(shares, how="left")
+    merged["reasoning"] = None
     merged["error"] = merged["grade"].isna().map({True: "merge: no judge gave a grade"})
     return merged.astype({"grade": "Int64"})
 
 
-def _majority(grades: "pd.Series[float]") -> float:
-    modes = grades.mode()
-    return float(modes.iloc[len(modes) // 2]) if len(modes) else np.nan
+def _majority(
+    graded: pd.DataFrame, means: pd.DataFrame
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The grade that most gave to each pair of `means`, and the share of those who gave it."""
+    pair = means.index.get_indexer(pd.MultiIndex.from_frame(graded[PAIR]))
+    votes: NDArray[np.int64] = np.zeros((len(means), len(GRADES)), np.int64)
+    np.add.at(votes, (pair, graded["grade"].to_numpy(int)), 1)
+    most = votes.max(axis=1, keepdims=True, initial=0)
+    distance = np.abs(np.array(GRADES) - means["expected_grade"].to_numpy()[:, None])
+    distance[votes < most] = np.inf
+    nearest = distance <= distance.min(axis=1, keepdims=True, initial=np.inf) + HALFWAY
+    lower, upper = nearest.argmax(axis=1), max(GRADES) - nearest[:, ::-1].argmax(axis=1)
+    return np.where(_coin(means), upper, lower), most[:, 0] / votes.sum(axis=1)
+
+
+def _rounded(expected: NDArray[np.float64], up: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The nearest whole numbers; what is halfway goes up where told."""
+    lower = np.floor(expected)
+    above = expected - lower - 0.5
+    return lower + np.where(np.abs(above) <= HALFWAY, up, above > 0)
+
+
+def _coin(pairs: pd.DataFrame) -> NDArray[np.bool_]:
+    """True for half of the pairs, by their ids."""
+    ids = pairs.index.to_frame(index=False).astype(str)
+    return np.asarray(pd.util.hash_pandas_object(ids, index=False).to_numpy() % 2 == 1)

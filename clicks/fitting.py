@@ -101,10 +101,7 @@ def fit_clicks(
         InputError: the collection breaks its schema or has no sessions, a setting is out of
             range, a propensity cannot be known from the log, or the output folder is taken.
     """
-    if max_weight < 1:
-        raise InputError(f"max_weight must be at least 1, not {max_weight}")
-    if resamples < 0:
-        raise InputError(f"resamples must be at least 0, not {resamples}")
+    check_click_settings(max_weight, resamples)
     path = table_path(collection, "sessions")
     if context is not None:
         check_context(path, context)
@@ -163,6 +160,18 @@ def fit_clicks(
         f"{count:,} sessions, {distinct.num_rows:,} distinct "
         f"({count / distinct.num_rows:.1f} of a kind), {made.num_rows:,} click labels"
     )
+
+
+def check_click_settings(max_weight: float, resamples: int) -> None:
+    """Refuses settings of `fit_clicks` that no log could make right.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    if not max_weight >= 1:
+        raise InputError(f"max_weight must be at least 1, not {max_weight}")
+    if resamples < 0:
+        raise InputError(f"resamples must be at least 0, not {resamples}")
 
 
 def _read_sessions(collection: Path, path: Path, context: str | None) -> pa.Table:

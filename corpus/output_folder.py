@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from corpus.errors import InputError
+from corpus.shown_text import without_secrets
 
 RECORD = "job.json"
+# What a kill leaves of a record that was being written.
+PARTIAL_RECORD = f".{RECORD}.partial"
 
 
 def begin_output(folder: str | Path, job: str, settings: dict[str, Any], resume: bool) -> bool:
@@ -17,21 +20,30 @@ def begin_output(folder: str | Path, job: str, settings: dict[str, Any], resume:
     Args:
         folder: made if it is not there.
         job: the job's name.
-        settings: what decides the result, as JSON can hold it.
+        settings: what decides the result, as JSON can hold it. Passwords and keys in them are not
+            kept, nor compared when the job is resumed.
         resume: go on in a folder that the same job, with the same settings, has begun.
 
     Returns:
         Whether there is work left: False if the job has already finished here.
 
     Raises:
-        InputError: the folder holds something and `resume` is off; or it was begun by another
-            job or with other settings.
+        InputError: the folder holds something and `resume` is off; it was begun by another job or
+            with other settings; or it cannot be written.
     """
     folder = Path(folder)
+    wanted = without_secrets(json.loads(json.dumps(settings, default=str)))
+    try:
+        return _claim(folder, job, wanted, resume)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{folder}: cannot be the output: {reason}; give another") from error
+
+
+def _claim(folder: Path, job: str, wanted: dict[str, Any], resume: bool) -> bool:
     record_path = folder / RECORD
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; the output of {job} is a folder")
-    wanted = json.loads(json.dumps(settings, default=str))
     if record_path.exists():
         record = _read_record(record_path)
         if not resume:
@@ -42,7 +54,7 @@ def begin_output(folder: str | Path, job: str, settings: dict[str, Any], resume:
             )
         _refuse_other_work(folder, job, wanted, record)
         return not record["complete"]
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(path.name != PARTIAL_RECORD for path in folder.iterdir()):
         raise InputError(f"{folder}: is not empty and no job's output; give another --output")
     folder.mkdir(parents=True, exist_ok=True)
     _write_record(record_path, {"job": job, "settings": wanted, "complete": False})
@@ -52,7 +64,9 @@ def begin_output(folder: str | Path, job: str, settings: dict[str, Any], resume:
 def finish_output(folder: str | Path) -> None:
     """Records that the job of `folder` has finished."""
     record_path = Path(folder) / RECORD
-    _write_record(record_path, json.loads(record_path.read_text()) | {"complete": True})
+    _write_record(
+        record_path, json.loads(record_path.read_text(encoding="utf-8")) | {"complete": True}
+    )
 
 
 def warn_unfinished(*folders: str | Path) -> None:
@@ -72,10 +86,11 @@ def _refuse_other_work(
 ) -> None:
     if record["job"] != job:
         raise InputError(f"{folder}: was begun by {record['job']}, not {job}")
-    names = wanted.keys() | record["settings"].keys()
+    begun = without_secrets(record["settings"])
+    names = wanted.keys() | begun.keys()
     # What follows from other settings is named last: a hash says little.
     for name in sorted(names, key=lambda name: (name.endswith(("_id", "_hash")), name)):
-        before, now = record["settings"].get(name), wanted.get(name)
+        before, now = begun.get(name), wanted.get(name)
         if before != now:
             raise InputError(
                 f"{folder}: was begun with {name} = {before!r}, and is now asked for {now!r}; "
@@ -94,6 +109,9 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _write_record(path: Path, record: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(record, indent=2) + "\n")
+    partial = path.with_name(PARTIAL_RECORD)
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(record, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())  # else a crash of the machine can leave an empty file
     os.replace(partial, path)

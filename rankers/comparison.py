@@ -63,6 +63,7 @@ def evaluate(
         InputError: an input is missing or broken, a ranker has no scoring head or another, no
             query can tell rankings apart, there is no GPU to use, or `output` is in use.
     """
+    check_evaluation_settings(bucket_cuts, scorers, cpus_per_scorer, use_gpu)
     if not rankers:
         raise InputError("give at least one ranker: --rankers.NAME FOLDER")
     check_names(rankers, "ranker", taken=[FIRST_STAGE])
@@ -72,7 +73,6 @@ def evaluate(
     first_stage = _first_stage_run(tables, lists)
     none_of = f"{collection}: no query of the split {split!r}"
     telling = _count_telling(first_stage, tables.judgments, none_of)
-    check_pool(scorers, cpus_per_scorer, use_gpu)
     settings = {
         "collection": str(collection),
         "rankers": {name: str(path) for name, path in rankers.items()},
@@ -104,6 +104,19 @@ def evaluate(
         write_parquet(table, output / f"{name}.parquet")
     finish_output(output)
     print_measures(pd.concat(means))
+
+
+def check_evaluation_settings(
+    bucket_cuts: tuple[int, int], scorers: int, cpus_per_scorer: float, use_gpu: bool
+) -> None:
+    """Refuses settings of `evaluate` that no data could make right.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    if not 0 <= bucket_cuts[0] <= bucket_cuts[1] <= 10:
+        raise InputError(f"bucket_cuts must be 0 <= medium <= low <= 10, not {list(bucket_cuts)}")
+    check_pool(scorers, cpus_per_scorer, use_gpu)
 
 
 def print_measures(measures: pd.DataFrame) -> None:

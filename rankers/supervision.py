@@ -65,7 +65,7 @@ def read_supervised_lists(
             given, the settings contradict each other, or nothing tells rankings of the validation
             queries apart.
     """
-    _check_settings(training)
+    check_training_settings(training, mix)
     only = mix.click_weight if isinstance(mix, Constant) else None
     objective = training.click_objective
     of_sessions = None if objective == "labels" else CLICK_OBJECTIVES[objective]
@@ -74,11 +74,6 @@ def read_supervised_lists(
         raise InputError(f"{mix} uses clicks; give --click_labels, or a Constant mix of 0")
     if click_labels is None and mix is not None and mix.needs_impressions:
         raise InputError(f"{mix} goes by impressions; give --click_labels, which count them")
-    if training.heads == "two" and mix is not None and mix.needs_impressions:
-        raise InputError(
-            f"two heads are mixed when ranking, where nothing counts impressions: {mix} cannot mix "
-            "them; take another mix, or one shared head"
-        )
     if annotations is None and only != 1:
         raise InputError(f"{mix} uses annotations; give --annotations, or a Constant mix of 1")
     tables = read_collection(collection)
@@ -110,7 +105,21 @@ def read_supervised_lists(
     return SupervisedLists(tables, train_lists, validation_lists, judgments, propensities)
 
 
-def _check_settings(training: TrainingSettings) -> None:
+def check_training_settings(training: TrainingSettings, mix: Mix | None) -> None:
+    """Refuses settings that no data could make right, a backbone that is not there among them.
+
+    Args:
+        training: the settings.
+        mix: the click weight; None if it is still to be found.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    if training.heads == "two" and mix is not None and mix.needs_impressions:
+        raise InputError(
+            f"two heads are mixed when ranking, where nothing counts impressions: {mix} cannot mix "
+            "them; take another mix, or one shared head"
+        )
     least = {
         **dict.fromkeys(("epochs", "workers", "lists_per_step", "accumulation"), 1),
         **dict.fromkeys(("tokens_per_pass", "max_length", "max_weight", "keep_checkpoints"), 1),

@@ -1,9 +1,11 @@
 """What all jobs share: the command line of a function, and errors that a user can read."""
 
+import dataclasses
 import difflib
 import re
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,12 +13,36 @@ import jsonargparse
 import yaml
 
 from corpus.errors import InputError
+from corpus.shown_text import printable, without_secrets
+
+# All that settings may name a class of; anything else is refused before it is imported. A name of
+# another module's that these modules have imported is refused too, by where it is defined.
+CHOICES = [
+    "annotation.Endpoint",
+    "annotation.VllmPool",
+    "annotation.endpoint",
+    "annotation.vllm_engine",
+    "corpus.preparation",
+    "rankers.mixing",
+]
+jsonargparse.set_parsing_settings(
+    import_path_denylist=["*"],
+    import_path_allowlist=CHOICES,
+    instantiate_subclass_spec_in_any=False,
+)
+# More than anybody writes; what anchors repeat counts each time.
+MOST_SETTINGS = 100_000
 
 
 class JobParser(jsonargparse.ArgumentParser):  # type: ignore[misc]
     """A parser whose errors are one line, with the nearest right name for a wrong one."""
 
     def error(self, message: str, *args: Any, **kwargs: Any) -> NoReturn:
+        message = re.sub(
+            r"Importing ('[^']*') is not allowed.*",
+            r"\1 is not one of Tandem's own classes, and settings can name no other",
+            message,
+        )
         names = [action.dest for action in self._actions]
         for wrong in re.findall(r"[Oo]ption '([^']+)'|--([\w.]+)", message):
             name = wrong[0] or wrong[1]
@@ -58,9 +84,20 @@ def parse(parser: JobParser, job: str) -> dict[str, Any]:
     """The arguments of the command line, with classes made; wrong ones end the program."""
     argv = _with_sections(sys.argv[1:], job)
     try:
-        arguments = parser.instantiate(parser.parse_args(argv)).as_dict()
+        settings = parser.parse_args(argv)
+        for group in parser.groups:
+            if group in settings and not isinstance(settings[group], jsonargparse.Namespace):
+                parser.error(f"{group} needs settings of its own, not {settings[group]!r}")
+        for action in parser._actions:  # the parser lets a null pass for any type
+            if action.default is not None and settings.get(action.dest, action.default) is None:
+                parser.error(f"{action.dest} is null; leave it out, or give it a value")
+        arguments: dict[str, Any] = parser.instantiate(settings).as_dict()
+        for place in _nulls(arguments.items()):
+            parser.error(f"{place} is null; leave it out, or give it a value")
     except InputError as error:
         _stop(str(error))
+    except (ImportError, TypeError) as error:  # of what the parser did not look into
+        parser.error(str(error))
     arguments.pop("config")
     return arguments
 
@@ -74,6 +111,9 @@ def run(work: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command with --resume goes on from here", file=sys.stderr)
         sys.exit(130)
+    except Exception:  # a fault of Tandem's own, but what it tells can be from outside
+        _print_error(traceback.format_exc())
+        sys.exit(1)
 
 
 def _with_sections(argv: list[str], job: str) -> list[str]:
@@ -90,17 +130,59 @@ def _with_sections(argv: list[str], job: str) -> list[str]:
         path = Path(value if given else next(arguments, ""))
         if not path.is_file():
             _stop(f"--config: there is no file {str(path)!r}")
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            _stop(f"{path}: is not YAML: {error}")
-        if isinstance(content, dict) and isinstance(content.get(job), dict):
+        content = _read_settings(path)
+        if isinstance(content.get(job), dict):
             result.append(f"--config={yaml.safe_dump(content[job])}")
         else:
             result.append(f"--config={path}")
     return result
 
 
+def _nulls(named: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """The fields of what settings have made that are None, where that is not their default."""
+    for name, value in named:
+        if isinstance(value, list):
+            yield from _nulls((f"{name}[{place}]", item) for place, item in enumerate(value))
+        elif isinstance(value, dict):
+            yield from _nulls((f"{name}.{key}", item) for key, item in value.items())
+        elif dataclasses.is_dataclass(value):
+            fields = dataclasses.fields(value)
+            held = {field.name: getattr(value, field.name) for field in fields}
+            yield from (
+                f"{name}.{field.name}"
+                for field in fields
+                if held[field.name] is None and field.default is not None
+            )
+            yield from _nulls((f"{name}.{field}", item) for field, item in held.items())
+
+
+def _read_settings(path: Path) -> dict[Any, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        _stop(f"{path}: is not YAML: {error}")
+    except RecursionError:
+        _stop(f"{path}: its settings are nested too deep")
+    except OSError as error:
+        _stop(f"{path}: cannot be read: {error.strerror}")
+    if not isinstance(content, dict):
+        _stop(f"{path}: holds no settings; a setting is a line such as 'output: runs/mine'")
+    # An anchor of anchors can stand for more than any memory holds, or for itself.
+    count, rest = 0, [content]
+    while rest:
+        item = rest.pop()
+        count += 1
+        if count > MOST_SETTINGS:
+            _stop(f"{path}: holds more than {MOST_SETTINGS:,} settings; has it anchors of anchors?")
+        if isinstance(item, dict | list):
+            rest.extend(item.values() if isinstance(item, dict) else item)
+    return content
+
+
 def _stop(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    _print_error(f"error: {message}")
     sys.exit(2)
+
+
+def _print_error(text: str) -> None:
+    print(printable(without_secrets(text)), file=sys.stderr)

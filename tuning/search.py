@@ -22,7 +22,11 @@ from rankers.learner import TrainingInput
 from rankers.mixing import Mix
 from rankers.settings import TrainingSettings
 from rankers.stops import TrainingStoppedError
-from rankers.supervision import SupervisedLists, read_supervised_lists
+from rankers.supervision import (
+    SupervisedLists,
+    check_training_settings,
+    read_supervised_lists,
+)
 from rankers.training import fit_ranker, tokenize_input
 from rankers.validation import VALIDATION_MEASURE
 from tuning.analysis import print_trials, write_analysis
@@ -70,8 +74,7 @@ def tune(
         InputError: an input is missing or broken, `output` or `checkpoints` is in use, or no trial
             finished an epoch without being spoiled.
     """
-    if trials < 1 or concurrent_trials < 1:
-        raise InputError("trials and concurrent_trials must be at least 1")
+    check_tuning_settings(training, trials, concurrent_trials, grace_epochs, seed)
     settings = {
         "collection": str(collection),
         "click_labels": str(click_labels),
@@ -120,6 +123,23 @@ def tune(
     (output / "best.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     finish_output(output)
     print_trials(table)
+
+
+def check_tuning_settings(
+    training: TrainingSettings, trials: int, concurrent_trials: int, grace_epochs: int, seed: int
+) -> None:
+    """Refuses settings of `tune` that no data could make right.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    if trials < 1 or concurrent_trials < 1:
+        raise InputError("trials and concurrent_trials must be at least 1")
+    if grace_epochs < 1 or seed < 0:
+        raise InputError(
+            f"grace_epochs ({grace_epochs}) must be at least 1, seed ({seed}) at least 0"
+        )
+    check_training_settings(training, None)
 
 
 def best_mix(output: Path) -> Mix:

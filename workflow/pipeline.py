@@ -9,8 +9,7 @@ from rich.console import Console
 
 from annotation.annotate import annotate
 from clicks import fit_clicks
-from corpus.errors import InputError
-from corpus.output_folder import begin_output, finish_output
+from corpus.output_folder import RECORD, begin_output, finish_output
 from corpus.preparation import prepare
 from rankers.checkpoint_storage import place_within
 from rankers.comparison import evaluate
@@ -18,11 +17,12 @@ from rankers.mixing import Constant, FrequencySigmoid, Mix, Staged
 from rankers.training import train
 from tuning.search import best_mix, tune
 from workflow.report import write_report
+from workflow.settings_checks import check_arms, check_stages
 
 # The jobs of the pipeline, in order, and their arguments that the pipeline itself fills in.
 STAGES: dict[str, tuple[Callable[..., None], set[str]]] = {
     "prepare": (prepare, {"output", "resume"}),
-    "annotate": (annotate, {"collection", "output", "resume"}),
+    "annotate": (annotate, {"collection", "output", "estimate", "resume"}),
     "fit_clicks": (fit_clicks, {"collection", "output", "resume"}),
     "train": (
         train,
@@ -53,6 +53,8 @@ def run_pipeline(
 ) -> None:
     """Runs every job in its order and writes a report.
 
+    The settings of all jobs are looked through before the first of them starts.
+
     Prepares a collection, annotates it, fits clicks, trains a ranker for each arm, tunes the mix,
     trains a ranker with the best mix found, and measures them all on the test queries.
 
@@ -66,11 +68,14 @@ def run_pipeline(
         resume: go on where an earlier run, with the same settings, has stopped.
 
     Raises:
-        InputError: an input is missing or broken, or `output` is in use.
+        InputError: a setting of any job cannot be right, an input is missing or broken, or
+            `output` is in use.
     """
-    arms = default_arms() if arms is None else arms
-    if TUNED in arms:
-        raise InputError(f"the arm {TUNED!r} is made by the pipeline; give yours another name")
+    # YAML has numbers for names too.
+    arms = default_arms() if arms is None else {str(name): mix for name, mix in arms.items()}
+    check_arms(arms, TUNED)
+    jobs = {name: job for name, (job, _) in STAGES.items()}
+    check_stages(jobs, stages, arms, prepared=(output / "collection" / RECORD).exists())
     begin_output(
         output, "pipeline", {"arms": {name: str(mix) for name, mix in arms.items()}}, resume
     )

@@ -1,6 +1,7 @@
 """Agreement, against published numbers and by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import krippendorff
@@ -8,17 +9,26 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from annotation.agreement import agreement, grades_of_clicks, human_grades, measures
+from annotation.agreement import agreement, grades_of_clicks, human_grades
+from annotation.agreement_measures import POOLED, measure_agreement
+from annotation.grade_scales import HumanScale, human_scale
 from annotation.merging import merge, merge_annotations
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection, read_table, write_collection, write_table
 
 
-def pairs_of(grades: list[int], references: list[int]) -> pd.DataFrame:
+def pairs_of(grades: list[int], references: list[int], queries: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(
-        {"grade": grades, "expected_grade": np.float64(grades), "grade_reference": references}
+        {
+            "query_id": list(queries or "q" * len(grades)),
+            "grade": grades,
+            "expected_grade": np.float64(grades),
+            "grade_reference": references,
+            "relevant": np.array(references) >= 2,
+        }
     )
 
 
@@ -26,8 +36,8 @@ def test_cohens_kappa_of_the_textbook_table() -> None:
     # Fifty proposals, two readers: 20 yes/yes, 5 yes/no, 10 no/yes, 15 no/no. Observed agreement
     # 0.7, expected 0.5, so kappa = 0.4.
     pairs = pairs_of([1] * 25 + [0] * 25, [1] * 20 + [0] * 5 + [1] * 10 + [0] * 15)
-    assert measures(1)["kappa"](pairs) == pytest.approx(0.4)
-    assert measures(1)["quadratic_kappa"](pairs) == pytest.approx(0.4), "two grades: the same"
+    assert POOLED["kappa"](pairs) == pytest.approx(0.4)
+    assert POOLED["quadratic_kappa"](pairs) == pytest.approx(0.4), "two grades: the same"
 
 
 def test_krippendorffs_alpha_of_his_two_observers() -> None:
@@ -35,7 +45,7 @@ def test_krippendorffs_alpha_of_his_two_observers() -> None:
     # values, the ordinal alpha is the nominal one.
     meg = [0, 1, 0, 0, 0, 0, 0, 0, 1, 0]
     owen = [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]
-    assert measures(1)["alpha"](pairs_of(meg, owen)) == pytest.approx(0.095, abs=5e-4)
+    assert POOLED["alpha"](pairs_of(meg, owen)) == pytest.approx(0.095, abs=5e-4)
 
 
 def test_the_library_has_krippendorffs_ordinal_alpha() -> None:
@@ -53,19 +63,82 @@ def test_the_library_has_krippendorffs_ordinal_alpha() -> None:
 
 def test_tau_and_auc_by_hand() -> None:
     pairs = pairs_of([0, 1, 2, 3], [0, 2, 1, 3])
-    assert measures(2)["tau"](pairs) == pytest.approx(4 / 6)  # five pairs agree, one does not
-    assert measures(2)["auc"](pairs) == pytest.approx(3 / 4)  # (1, 2) is the pair that is wrong
+    assert POOLED["tau"](pairs) == pytest.approx(4 / 6)  # five pairs agree, one does not
+    assert POOLED["auc"](pairs) == pytest.approx(3 / 4)  # (1, 2) is the pair that is wrong
+
+
+def test_auc_with_ties_is_the_librarys() -> None:
+    rng = np.random.default_rng(0)
+    pairs = pairs_of(rng.integers(0, 4, 50).tolist(), rng.integers(0, 4, 50).tolist())
+    expected = roc_auc_score(pairs["relevant"], pairs["expected_grade"])
+    assert POOLED["auc"](pairs) == pytest.approx(expected)
 
 
 def test_what_is_not_defined_is_nan() -> None:
     pairs = pairs_of([2, 2], [2, 2])
-    assert all(np.isnan(measure(pairs)) for measure in measures(2).values())
+    assert all(np.isnan(measure(pairs)) for measure in POOLED.values())
+    undefined = {"value": None, "low": None, "high": None}
+    found = measure_agreement(pairs, resamples=5, seed=0)
+    assert found["kappa"] == undefined
+    assert found["mean_auc"] == undefined | {"queries": 0}
+    assert measure_agreement(pairs[:0], resamples=5, seed=0)["tau"] == undefined
 
 
-def test_other_scales_are_brought_to_the_judges() -> None:
+def test_queries_are_told_apart_from_pairs() -> None:
+    # The judge is stricter with the second query, and right within each of the first two; the
+    # third cannot tell. Over all pairs, of four relevant and two irrelevant documents, the one of
+    # expected grade 3 is above both, each of grade 1 above one.
+    pairs = pairs_of([2, 3, 0, 1, 1, 1], [0, 2, 1, 3, 2, 2], "aabbcc")
+    found = measure_agreement(pairs, resamples=20, seed=0)
+    assert found["mean_tau"] == {"value": 1.0, "low": None, "high": None, "queries": 2}
+    assert found["mean_auc"] == {"value": 1.0, "low": None, "high": None, "queries": 2}
+    assert found["auc"]["value"] == 5 / 8
+    assert found["auc"].keys() == {"value", "low", "high"}
+
+
+def scale_of(grades: list[int], declared: int | None = None) -> HumanScale:
+    ids = [str(number) for number in range(len(grades))]
+    frame = pd.DataFrame({"query_id": ["q"] * len(grades), "doc_id": ids, "grade": grades})
+    return human_scale(frame, declared, 2, "judgments.parquet")
+
+
+def test_scales_are_brought_together() -> None:
     judgments = pd.DataFrame({"query_id": ["q"] * 5, "doc_id": list("abcde"), "grade": range(5)})
-    assert human_grades(judgments)["grade"].tolist() == [0, 1, 2, 2, 3]
-    assert human_grades(judgments[:3])["grade"].tolist() == [0, 1, 2], "0 to 3 stay as they are"
+    shrunk = human_grades(judgments, HumanScale(4, 2))
+    assert shrunk["grade"].tolist() == [0, 1, 2, 2, 3]
+    assert shrunk["relevant"].tolist() == [False, False, False, True, True]
+    same = human_grades(judgments[:3], HumanScale(3, 2))
+    assert same["grade"].tolist() == [0, 1, 2], "0 to 3 stay as they are"
+
+
+def test_the_scale_is_that_of_all_judgments_or_as_declared() -> None:
+    assert scale_of([0, 1, 1]).highest == 1
+    assert scale_of([0, 0]).highest == 1, "no scale has one grade"
+    assert scale_of([-2, 3, 1]).highest == 3
+    assert scale_of([0, 1], declared=4).highest == 4
+    with pytest.raises(InputError, match=r"judgments.parquet: query 'q' and document '1' have "):
+        scale_of([0, 2], declared=1)
+
+
+@pytest.mark.parametrize(("relevant", "irrelevant"), [(3, 0), (2, 1)])
+def test_a_perfect_judge_agrees_with_binary_judgments(
+    tiny_collection: Collection, tmp_path: Path, relevant: int, irrelevant: int
+) -> None:
+    grades = {("q1", "d1"): 1, ("q1", "d2"): 0, ("q2", "d3"): 1, ("q2", "d4"): 0, ("q3", "d1"): 0}
+    judgments = pa.table(
+        [[q for q, _ in grades], [d for _, d in grades], list(grades.values())],
+        schema=SCHEMAS["judgments"],
+    )
+    write_collection(replace(tiny_collection, judgments=judgments), tmp_path / "collection")
+    rows = [(q, d, "a", relevant if grade else irrelevant) for (q, d), grade in grades.items()]
+    write_table(annotations_of(list(rows)), tmp_path / "a", "annotations")
+    agreement(tmp_path / "collection", tmp_path / "a", tmp_path / "out", resamples=5)
+    found = json.loads((tmp_path / "out" / "agreement.json").read_text())["human"]["all"]
+    values = {name: measure["value"] for name, measure in found["measures"].items()}
+    assert values == dict.fromkeys(values, 1.0)
+    assert found["measures"]["mean_auc"]["queries"] == 2
+    assert found["confusion"][0][irrelevant] == 3, "a row for each human grade"
+    assert len(found["confusion"]) == 2
 
 
 def test_clicks_get_the_judges_grades_by_rank() -> None:
@@ -113,7 +186,22 @@ def test_the_job_reports_by_bucket(
     assert report["human"]["all"]["confusion"][2] == [0, 1, 0, 0]  # d3: human 2, judge 1
     assert report["human"]["all"]["measures"]["auc"]["value"] == 0.75
     assert (output / "agreement.svg").stat().st_size > 1000
-    assert "agreement of the judge and human" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "agreement of the judge and human" in shown
+    assert "humans graded from 0 to 3, the highest of the judgments" in shown
+
+
+def test_what_cannot_be_told_is_said(
+    judged_collection: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [("q1", "d1", "a", 3), ("q1", "d2", "a", 3), ("q2", "d3", "a", 3)]
+    write_table(annotations_of(list(rows)), judged_collection / "same", "annotations")
+    output = judged_collection / "out"
+    agreement(judged_collection / "collection", judged_collection / "same", output, resamples=5)
+    assert "every pair has the grade 3 of the judge" in capsys.readouterr().out
+    found = json.loads((output / "agreement.json").read_text())["human"]["all"]["measures"]
+    assert found["tau"]["value"] is None
+    assert found["kappa"]["value"] == 0.0
 
 
 def test_nothing_to_compare_with_is_refused(judged_collection: Path) -> None:
@@ -200,22 +288,65 @@ ROWS: list[tuple[str, str, str, int | None]] = [
 @pytest.mark.parametrize(
     ("rule", "expected", "grades", "confidence"),
     [
-        ("mean", [1.75, 2.5], [2, 3], [0.75, 0.75]),
-        ("median", [2.0, 2.5], [2, 3], [0.75, 0.75]),
-        ("majority", [3.0, 3.0], [3, 3], [0.5, 0.5]),
+        ("mean", [1.75, 2.5], [{2}, {2, 3}], [0.75, 0.75]),
+        ("median", [2.0, 2.5], [{2}, {2, 3}], [0.75, 0.75]),
+        ("majority", [3.0, None], [{3}, {2, 3}], [0.5, 0.5]),
     ],
 )
 def test_merging_by_hand(
-    rule: str, expected: list[float], grades: list[int], confidence: list[float]
+    rule: str,
+    expected: list[float | None],
+    grades: list[set[int]],
+    confidence: list[float],
 ) -> None:
     merged = merge_annotations(annotations_of(ROWS).to_pandas(), rule)
     assert merged["doc_id"].tolist() == ["x", "y", "z"]
-    assert merged["expected_grade"].tolist()[:2] == expected
-    assert merged["grade"].tolist()[:2] == grades
+    for row in (0, 1):
+        assert merged["grade"][row] in grades[row]
+        assert merged["expected_grade"][row] == (expected[row] or merged["grade"][row])
     assert merged["confidence"].tolist()[:2] == confidence
     assert merged["error"].isna().tolist() == [True, True, False]
     assert pd.isna(merged["grade"].tolist()[2])
     assert merged["error"].tolist()[2].startswith("merge:")
+
+
+@pytest.mark.parametrize("rule", ["mean", "median", "majority"])
+@pytest.mark.parametrize("votes", [[0, 1], [2, 3], [1, 2, 3, 0], [0, 0, 1, 1]])
+def test_what_is_halfway_goes_up_as_often_as_down(rule: str, votes: list[int]) -> None:
+    pairs = [(f"q{number // 10}", f"d{number}") for number in range(400)]
+    rows = [(*pair, f"j{judge}", vote) for pair in pairs for judge, vote in enumerate(votes)]
+    merged = merge_annotations(annotations_of(list(rows)).to_pandas(), rule)
+    assert merged["grade"].mean() == pytest.approx(np.mean(votes), abs=0.08)  # three deviations
+    again = merge_annotations(annotations_of(rows[::-1]).to_pandas(), rule)
+    both = merged.merge(again, on=["query_id", "doc_id"])
+    assert (both["grade_x"] == both["grade_y"]).all(), "whatever the order of the judges"
+
+
+@pytest.mark.parametrize(
+    ("votes", "expected_grades", "grade"),
+    [
+        ([1, 3], [1.2, 2.6], 1),  # mean 1.9
+        ([1, 2], [1.4, 1.8], 2),
+        ([0, 1, 3], [0.0, 1.0, 3.0], 1),  # mean 1.33
+        ([0, 0, 3, 3, 1], [0.1, 0.2, 3.0, 3.0, 1.0], 0),  # mean 1.46
+        ([0, 0, 3], [1.4, 1.4, 3.0], 0),  # a majority needs no mean
+    ],
+)
+def test_a_tie_goes_to_what_the_judges_expect(
+    votes: list[int], expected_grades: list[float], grade: int
+) -> None:
+    rows = [("q", "d", f"j{judge}", vote) for judge, vote in enumerate(votes)]
+    table = annotations_of(list(rows)).to_pandas().assign(expected_grade=expected_grades)
+    merged = merge_annotations(table, "majority")
+    assert merged["grade"].tolist() == [grade]
+    assert merged["expected_grade"].tolist() == [grade]
+    assert merged["confidence"].tolist() == [votes.count(grade) / len(votes)]
+
+
+def test_a_judge_that_tells_no_expected_grade_counts_with_its_grade() -> None:
+    rows = [("q", "d", "a", 1), ("q", "d", "b", 3)]
+    table = annotations_of(list(rows)).to_pandas().assign(expected_grade=np.nan)
+    assert merge_annotations(table, "mean")["grade"].tolist() == [2]
 
 
 def test_a_judge_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,4 +365,5 @@ def test_the_merged_table_is_one_of_annotations(tmp_path: Path) -> None:
     merge([tmp_path / "all"], tmp_path / "merged")
     table = read_table(tmp_path / "merged", "annotations")
     assert table["annotator"].to_pylist() == ["mean of 4"] * 3
-    assert table["grade"].to_pylist() == [2, 3, None]
+    assert table["grade"].to_pylist() == [2, 2, None]  # 2.5 goes either way, by the ids
+    assert table["expected_grade"].to_pylist() == [1.75, 2.5, None]

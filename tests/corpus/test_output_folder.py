@@ -114,3 +114,48 @@ def test_an_unfinished_folder_is_pointed_out(
     assert capsys.readouterr().err == ""
     warn_unfinished(tmp_path / "begun")
     assert f"{tmp_path / 'begun'}: is unfinished" in capsys.readouterr().err
+
+
+def test_what_a_kill_leaves_of_the_record_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / ".job.json.partial").write_text('{"job": "tra')
+    assert begin(tmp_path)
+    assert json.loads((tmp_path / "job.json").read_text())["settings"]["seed"] == 1
+    (tmp_path / ".job.json.partial").write_text('{"job": "tra')
+    finish_output(tmp_path)
+    assert not begin(tmp_path, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["job.json"]
+
+
+def test_no_password_or_key_is_kept(tmp_path: Path) -> None:
+    def settings(secret: str) -> dict[str, Any]:
+        return {
+            "url": f"https://me:{secret}@host/v1",
+            "checkpoints": f"s3://id:{secret}/x@bucket/folder?region=eu&api_key={secret}&v=1",
+            "signed": [f"https://host/?X-Amz-Signature={secret}#f", {"sig": secret}],
+            "engine": {"fields": {"headers": {"Authorization": f"Bearer {secret}"}}},
+        }
+
+    begin(tmp_path, **settings("hunter2"))
+    kept = (tmp_path / "job.json").read_text()
+    assert "hunter2" not in kept
+    assert "https://***@host/v1" in kept
+    assert "region=eu&api_key=***&v=1" in kept
+    assert begin(tmp_path, resume=True, **settings("another")), "a key may change"
+    other = settings("hunter2") | {"url": "https://me:hunter2@elsewhere/v1"}
+    assert "hunter2" not in refusal(tmp_path, resume=True, **other)
+
+
+def test_a_record_from_before_keys_were_hidden_is_resumed(tmp_path: Path) -> None:
+    begin(tmp_path)
+    record = json.loads((tmp_path / "job.json").read_text())
+    record["settings"]["url"] = "https://me:hunter2@host"
+    (tmp_path / "job.json").write_text(json.dumps(record))
+    assert begin(tmp_path, resume=True, url="https://me:hunter2@host")
+    assert "hunter2" not in refusal(tmp_path, resume=True, url="https://host")
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "cannot be the output: Not a directory" in refusal(tmp_path / "file" / "out")
+    with pytest.raises(InputError, match="cannot be the output: File name too long"):
+        begin(tmp_path / ("x" * 300))

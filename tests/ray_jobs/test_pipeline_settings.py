@@ -1,0 +1,98 @@
+"""A pipeline looks through all its settings before it writes anything."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annotation.endpoint import Endpoint
+from corpus.errors import InputError
+from rankers.mixing import Constant, Evidence
+from rankers.settings import TrainingSettings
+from ray_jobs.command_line import job_parser, parse
+from workflow.pipeline import STAGES, default_arms, run_pipeline
+from workflow.settings_checks import check_stages
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("stages", "told"),
+    [
+        (
+            {"train": {"training": TrainingSettings(backbone="./no/backbone")}},
+            r"train: ./no/backbone",
+        ),
+        ({"train": {"training": TrainingSettings(learning_rate=-1.0)}}, "train: .*learning_rate"),
+        ({"train": {"training": TrainingSettings(epochs=0)}}, r"train: training.epochs"),
+        ({"train": {"checkpoints": "nowhere://a/b"}}, "train: checkpoints: nowhere://"),
+        ({"tune": {"training": TrainingSettings(backbone="./no/backbone")}}, "tune: ./no/backbone"),
+        ({"tune": {"trials": 0}}, "tune: trials"),
+        ({"tune": {"grace_epochs": 0}}, "tune: grace_epochs"),
+        ({"annotate": {"model": "./no/judge"}}, "annotate: ./no/judge"),
+        ({"annotate": {"prompt": Path("no/prompt.jinja")}}, "annotate: no/prompt.jinja"),
+        ({"annotate": {"examples": Path("no/examples.yaml")}}, "annotate: no/examples.yaml"),
+        ({"annotate": {"criterion": "beauty"}}, "annotate: beauty"),
+        ({"annotate": {"batch_size": 0}}, "annotate: batch_size"),
+        ({"annotate": {"buckets": "high,lwo"}}, "annotate: .*lwo"),
+        ({"annotate": {"engine": Endpoint("http://localhost")}}, "annotate: give --model"),
+        ({"fit_clicks": {"max_weight": 0.5}}, "fit_clicks: max_weight"),
+        ({"fit_clicks": {"resamples": -1}}, "fit_clicks: resamples"),
+        ({"evaluate": {"scorers": 0}}, "evaluate: scorers"),
+        ({"evaluate": {"bucket_cuts": (7, 3)}}, "evaluate: bucket_cuts"),
+    ],
+)
+def test_a_setting_that_cannot_be_right_is_found_first(
+    tmp_path: Path, stages: dict[str, dict[str, Any]], told: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{told}"):
+        run_pipeline(tmp_path / "out", stages=stages)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["../../escaped"], "the arm name"),
+        (["a/b"], "the arm name"),
+        ([""], "the arm name"),
+        (["a b", "a_b"], "become one file name"),
+        (["Tuned"], "become one file name"),
+        (["first stage"], "become one file name"),
+        (["tuned"], "made by the pipeline"),
+    ],
+)
+def test_arms_without_a_folder_of_their_own_are_refused(
+    tmp_path: Path, names: list[str], told: str
+) -> None:
+    with pytest.raises(InputError, match=told):
+        run_pipeline(tmp_path / "out", dict.fromkeys(names, Constant(1.0)), stages={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_arm_is_looked_at(tmp_path: Path) -> None:
+    arms = {"click": Constant(1.0), "evidence": Evidence()}
+    stages = {"train": {"training": TrainingSettings(heads="two")}}
+    with pytest.raises(InputError, match=r"^train: two heads .* Evidence"):
+        run_pipeline(tmp_path / "out", arms, stages=stages)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("config", ["demo.yaml", "cranfield.yaml"])
+def test_the_settings_of_the_configs_can_be_right(
+    monkeypatch: pytest.MonkeyPatch, cranfield: Path, config: str
+) -> None:
+    path = REPOSITORY / "configs" / config
+    arguments = ["--config", str(path), "--train.training.backbone", "small-bert"]
+    arguments += ["--tune.training.backbone", "small-bert"]
+    if config == "cranfield.yaml":
+        arguments += ["--prepare.source.path", str(cranfield)]
+    monkeypatch.setattr(sys, "argv", ["pipeline.py", *arguments])
+    parser = job_parser("pipeline", "")
+    parser.add_function_arguments(run_pipeline, skip={"stages", "resume"})
+    for stage, (job, wired) in STAGES.items():
+        parser.add_function_arguments(job, stage, skip=wired)
+    stages = {name: value for name, value in parse(parser, "pipeline").items() if name in STAGES}
+    jobs = {name: job for name, (job, _) in STAGES.items()}
+    check_stages(jobs, stages, default_arms(), prepared=False)

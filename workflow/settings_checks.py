@@ -1,0 +1,82 @@
+"""What can be said of a pipeline's settings before anything is there: all of it, at once."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from annotation.settings_checks import check_annotation_settings
+from clicks.fitting import check_click_settings
+from corpus.errors import InputError
+from corpus.names import check_names
+from rankers.checkpoint_storage import checkpoint_storage
+from rankers.comparison import FIRST_STAGE, check_evaluation_settings
+from rankers.mixing import Mix
+from rankers.supervision import check_training_settings
+from tuning.search import check_tuning_settings
+
+# Of each job that has no further inputs of its own: what looks at its settings.
+CHECKS: dict[str, Callable[..., None]] = {
+    "fit_clicks": check_click_settings,
+    "annotate": check_annotation_settings,
+    "tune": check_tuning_settings,
+    "evaluate": check_evaluation_settings,
+}
+
+
+def check_arms(arms: Mapping[str, Mix], tuned: str) -> None:
+    """Refuses names of arms that no folder can have, or that the pipeline needs itself.
+
+    Args:
+        arms: the mix of each, by name.
+        tuned: the name of the arm that the pipeline makes.
+
+    Raises:
+        InputError: naming the arm.
+    """
+    if tuned in arms:
+        raise InputError(f"the arm {tuned!r} is made by the pipeline; give yours another name")
+    check_names([*arms, tuned, FIRST_STAGE], "arm")
+
+
+def check_stages(
+    jobs: Mapping[str, Callable[..., None]],
+    stages: Mapping[str, Mapping[str, Any]],
+    arms: Mapping[str, Mix],
+    prepared: bool,
+) -> None:
+    """Refuses what no data could make right in the settings of any job.
+
+    Args:
+        jobs: the function of each, by name.
+        stages: the settings of each that are given, by the job's name.
+        arms: the mix of each ranker to train, by name.
+        prepared: whether the collection has been begun, so that its source may be gone.
+
+    Raises:
+        InputError: naming the job and its setting, file or model.
+    """
+    settings = {name: _with_defaults(job, stages.get(name, {})) for name, job in jobs.items()}
+    if not prepared:
+        _check("prepare", settings["prepare"]["source"].check, ())
+    for name, check in CHECKS.items():
+        wanted = inspect.signature(check).parameters
+        _check(name, check, (settings[name][parameter] for parameter in wanted))
+    training = settings["train"]["training"]
+    for mix in arms.values():
+        _check("train", check_training_settings, (training, mix))
+    for name in ("train", "tune"):
+        if (place := settings[name].get("checkpoints")) is not None:
+            _check(name, checkpoint_storage, (place,))
+
+
+def _with_defaults(job: Callable[..., None], given: Mapping[str, Any]) -> dict[str, Any]:
+    bound = inspect.signature(job).bind_partial(**given)
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def _check(job: str, check: Callable[..., Any], arguments: Iterable[Any]) -> None:
+    try:
+        check(*arguments)
+    except InputError as error:
+        raise InputError(f"{job}: {error}") from error
