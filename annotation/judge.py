@@ -7,6 +7,7 @@ other seeds than the demo's. It is a real model in a normal checkpoint, and make
 import hashlib
 import json
 import os
+import re
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -27,14 +28,15 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 import annotation.encoding
 import corpus.world
 from annotation.asking import CHOICES
-from annotation.encoding import PromptEncoder
-from annotation.prompts import Document, load_prompt
+from annotation.encoding import EncodedPrompt, PromptEncoder
+from annotation.prompts import FENCE_LENGTH, FENCE_LETTERS, Document, load_prompt
 from corpus.world import VOCABULARY_PATH, simulate_world
 
 REPORT = "judge_report.json"
 
 CONTEXT_LENGTH = 512
 END_OF_TEXT = "<|endoftext|>"
+FENCE = re.compile(rf"\[[{FENCE_LETTERS}]{{{FENCE_LENGTH}}}\]")
 IGNORED = -100  # cross_entropy's sign for a token that is not learned
 
 
@@ -152,7 +154,7 @@ def train_judge(folder: Path, training: JudgeTraining) -> JudgeReport:
     )
     _embed_words(model, tokenizer, sorted({*learned.queries, *learned.bodies}))
     model.set_attn_implementation("eager")  # on a CPU its gradient takes half of sdpa's time
-    _fit(model, encoder, learned, training)
+    _fit(model, tokenizer, encoder, learned, training)
     report = _report(model, encoder, unseen, seconds=time.time() - started)
     model.bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -214,13 +216,20 @@ def _embed_words(
 
 
 def _fit(
-    model: Qwen2ForCausalLM, encoder: PromptEncoder, pairs: GradedPairs, training: JudgeTraining
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    encoder: PromptEncoder,
+    pairs: GradedPairs,
+    training: JudgeTraining,
 ) -> None:
     """Teaches the model the answers and, for the sake of the words' meaning, the text as well.
 
     The loss is that of the answer plus the mean of a language model's over query and document.
+    Fences are left out of it: they cannot be foreseen, and would drown what can.
     """
-    prompts = _prompts(encoder, pairs)
+    encoded = _encode(encoder, pairs)
+    prompts = [prompt.token_ids for prompt in encoded]
+    fenced = _fence_places(tokenizer, [prompt.message for prompt in encoded])
     answers = torch.tensor(encoder.choice_tokens(CHOICES.choices))[torch.from_numpy(pairs.grades)]
     # In the order of lists, what the first and the last share, all share.
     shared = next(
@@ -239,6 +248,8 @@ def _fit(
             logits = _logits_after_shared(model, tokens, shared)
             following = tokens[:, shared + 1 :].clone()
             following[torch.arange(shared + 1, tokens.shape[1]) > last[:, None]] = IGNORED
+            in_fence = torch.nn.utils.rnn.pad_sequence([fenced[row] for row in rows], True)
+            following[in_fence[:, shared + 1 :]] = IGNORED
             text_loss = cross_entropy(
                 logits[:, :-1].flatten(0, 1), following.flatten(), ignore_index=IGNORED
             )
@@ -251,10 +262,22 @@ def _fit(
             schedule.step()
 
 
-def _prompts(encoder: PromptEncoder, pairs: GradedPairs) -> list[list[int]]:
+def _encode(encoder: PromptEncoder, pairs: GradedPairs) -> list[EncodedPrompt]:
     documents = [[Document(*texts)] for texts in zip(pairs.titles, pairs.bodies, strict=True)]
     asked = list(zip(pairs.queries, documents, strict=True))
-    return [prompt.token_ids for prompt in encoder.encode(asked, longest=CONTEXT_LENGTH - 1)]
+    return encoder.encode(asked, longest=CONTEXT_LENGTH - 1)
+
+
+def _fence_places(tokenizer: PreTrainedTokenizerFast, messages: list[str]) -> list[torch.Tensor]:
+    """Of each token of each message, whether it is of a fence; bool, shape (tokens,)."""
+    places = []
+    offsets = tokenizer(messages, return_offsets_mapping=True)["offset_mapping"]
+    for message, spans in zip(messages, offsets, strict=True):
+        inside = np.zeros(len(message) + 1, dtype=bool)
+        for fence in FENCE.finditer(message):
+            inside[fence.start() : fence.end()] = True
+        places.append(torch.from_numpy(inside[[start for start, _ in spans]]))
+    return places
 
 
 def _logits_after_shared(
@@ -287,7 +310,7 @@ def _pad(prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
 def _report(
     model: Qwen2ForCausalLM, encoder: PromptEncoder, unseen: GradedPairs, seconds: float
 ) -> JudgeReport:
-    prompts = _prompts(encoder, unseen)
+    prompts = [prompt.token_ids for prompt in _encode(encoder, unseen)]
     choices = encoder.choice_tokens(CHOICES.choices)
     model.train(False)
     graded = []
