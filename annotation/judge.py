@@ -60,7 +60,7 @@ class JudgeTraining:
     unseen_seed: int = 95_000
     queries: int = 600
     documents: int = 900
-    steps: int = 1500
+    steps: int = 2200
     batch_size: int = 32
     learning_rate: float = 2e-3
 
