@@ -82,6 +82,11 @@ ODDITIES: dict[str, Callable[[dict[str, Any], int], Reply]] = {
     "strict": strict,
     "reasoner": reasoner,
     "top5": lambda body, _: (422, "at most 5 top_logprobs") if body["top_logprobs"] > 5 else GOOD,
+    "no schemas": lambda body, _: (
+        GOOD
+        if body["response_format"]["type"] == "json_object"
+        else (400, refusal("this response_format is not served"))
+    ),
     "all refused": lambda *_: (400, refusal("no such thing")),
     "dies": lambda _, before: GOOD if before == 0 else (503, "down"),
     "rate": lambda _, before: (429, "slow", {"Retry-After-Ms": "20"}) if before % 3 else GOOD,
@@ -369,6 +374,16 @@ def test_a_server_that_refuses_all_is_soon_given_up(server: str) -> None:
     assert engine.closed == (
         "engine: 5 requests in a row failed, and none was answered; HTTP 400: no such thing"
     )
+
+
+def test_a_list_is_not_asked_for_without_its_schema_unless_the_user_says_so(server: str) -> None:
+    form = Json('{"type": "object"}', 50)
+    engine = start(odd(server, "no schemas"))
+    assert kinds(answer(engine, *["good"] * 20, form=form)) == ["engine"] * 20
+    assert Misbehaving.seen["no schemas"] == 10
+    assert "this response_format is not served (the schema of the answer; to ask" in engine.closed
+    asked = start(odd(server, "no schemas"), fields={"response_format": {"type": "json_object"}})
+    assert kinds(answer(asked, *["good"] * 20, form=form)) == [None] * 20
 
 
 def test_a_server_that_answers_no_more_is_given_up(server: str) -> None:
