@@ -174,7 +174,7 @@ def _find_thought(tokenizer: PreTrainedTokenizerBase, after: str) -> tuple[Thoug
             if begin in text:
                 return Thought(begin, end, answer), after.rfind(begin) > after.rfind(end)
         if marks := list(THOUGHT_MARK.finditer(text)):
-            return _thought(marks[-1]), text is after and not _closes(marks[-1])
+            return _thought(marks[-1]), text is after and not closes(marks[-1])
     return None, False
 
 
@@ -184,10 +184,11 @@ def _thought(mark: re.Match[str]) -> Thought:
     if not side:
         return Thought(f"{opens}{name}", f"{opens}/{name}")
     start = "START" if side.isupper() else "begin"
-    begin = side if not _closes(mark) else re.sub("end", start, side, flags=re.IGNORECASE)
+    begin = side if not closes(mark) else re.sub("end", start, side, flags=re.IGNORECASE)
     end = re.sub("start|begin", "END" if side.isupper() else "end", side, flags=re.IGNORECASE)
     return Thought(f"{opens}{begin}{name}", f"{opens}{end}{name}")
 
 
-def _closes(mark: re.Match[str]) -> bool:
+def closes(mark: re.Match[str]) -> bool:
+    """Whether a `THOUGHT_MARK` ends a thought."""
     return bool(mark["closes"]) or mark["side"].lower().startswith("end")

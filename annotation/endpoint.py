@@ -1,7 +1,9 @@
 """The settings of the endpoint engine: any server that speaks OpenAI's chat completions."""
 
 import ipaddress
+import json
 import os
+import re
 import sys
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +19,7 @@ from corpus.errors import InputError
 
 # Fields that would change how often or in what shape a server answers.
 OWN_FIELDS = ("model", "messages", "stream", "n")
+HEADER_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,9 @@ class Endpoint(EngineChoice):
     error of the server), all that it could have cost. Attempts that the server turned away (a
     status of 3xx or 4xx) cost nothing. Before a request is sent, all that it could cost must be
     left, by the tokenizer here and by how many more tokens the server was seen to count. The first
-    request is sent alone, to learn that; it is the only one that can go beyond. The count is kept
-    in the output folder, so that it covers restarts and every `--resume`.
+    request is sent alone, to learn that; only it, and those of which the server then counts yet
+    more, can go beyond. The count is kept in the output folder, so that it covers restarts and
+    every `--resume`.
 
     Attributes:
         url: up to the version, such as https://api.openai.com/v1; with a query where the server
@@ -86,6 +90,12 @@ class Endpoint(EngineChoice):
         for name in OWN_FIELDS:
             if name in self.fields:
                 raise InputError(f"fields may not set {name}, which is Tandem's own to set")
+        try:
+            json.dumps(self.fields, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"fields can hold only what JSON can: {error}") from None
+        if self.key_header is not None and not HEADER_NAME.fullmatch(self.key_header):
+            raise InputError(f"key_header is no name of a header: {self.key_header!r}")
         for name in LENGTH_FIELDS:
             value = self.fields.get(name, 1)
             if type(value) is not int or value < 1:

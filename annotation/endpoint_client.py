@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -67,12 +68,13 @@ class ChatClient:
             completion = json.loads(content)
         except (ValueError, RecursionError):
             begins = one_line(content[:1000].decode(errors="replace"))[:80]
-            raise RequestError(f"the reply is no JSON: {begins}", by_prompt=True) from None
+            reason = f"the reply is no JSON: {begins or 'it is empty'}"
+            raise RequestError(reason, by_prompt=True) from None
         if not isinstance(completion, dict):
             raise RequestError("the reply is no chat completion", by_prompt=True)
         if completion.get("error") and not completion.get("choices"):
             told = completion["error"]
             code = told.get("code") if isinstance(told, dict) else None
-            status = code if isinstance(code, int) and 400 <= code < 600 else 400
+            status = int(code) if re.fullmatch("[45][0-9]{2}", str(code)) else 400
             raise status_failure(status, told, self.address, {})
         return completion

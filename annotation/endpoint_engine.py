@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from annotation.encoding import EncodedPrompt
 from annotation.endpoint_client import ChatClient
 from annotation.endpoint_failures import RequestError
-from annotation.endpoint_policy import TOP_LOG_PROBABILITIES, Parameters
+from annotation.endpoint_policy import TOP_LOG_PROBABILITIES, Parameters, remedy
 from annotation.endpoint_replies import Reply, fill_answer, read_reply, read_usage
 from annotation.engine import (
     BUDGET_ERROR,
@@ -132,7 +132,8 @@ class EndpointEngine:
         if self._failures >= at_most:
             all_of_them = "" if self._replies else ", and none was answered"
             in_a_row = f"{self._failures} requests in a row failed{all_of_them}"
-            self._close(f"{ENGINE_ERROR}: {in_a_row}; {self._reason(failure)}")
+            advice = remedy(failure.words, form)
+            self._close(f"{ENGINE_ERROR}: {in_a_row}; {self._reason(failure)}{advice}")
         answer.error = self.closed or f"{ENGINE_ERROR}: {self._reason(failure)}"
 
     async def _answers_others(self, since: float, form: AnswerForm) -> bool:

@@ -10,7 +10,7 @@ import openai
 from annotation.endpoint_replies import one_line
 
 PASSING_STATUSES = (408, 409, 425, 429)
-CLOSING_STATUSES = (401, 402, 404)
+CLOSING_STATUSES = (401, 402, 404, 405)
 # Codes of errors by which a server says that it would rather not read or write this.
 FILTER_CODES = ("contentfilter", "contentpolicy", "responsibleaipolicy", "moderation")
 NEVER_CONNECTED = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")

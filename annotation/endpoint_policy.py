@@ -1,8 +1,9 @@
 """Which parameters a server of chat completions takes, found out from what it refuses.
 
 Servers differ: reasoning models take no temperature and give no log-probabilities, older servers
-know `max_tokens` only, others have no JSON schemas. Each refusal names what it is about; that is
-left out or replaced, and asked again, until the server answers or there is nothing left to change.
+know `max_tokens` only. Each refusal names what it is about; that is left out or replaced, and asked
+again, until the server answers or there is nothing left to change. The JSON schema of a list's
+answer stays: without one a judge is another, which only the user may choose.
 """
 
 import json
@@ -16,6 +17,7 @@ TOP_LOG_PROBABILITIES = 20
 FEWER_LOG_PROBABILITIES = 5  # where a server says that 20 are too many, but not how many it gives
 ROOM_TO_THINK = 1024  # tokens, for a model that thinks although it was not asked to
 LENGTH_FIELDS = ("max_completion_tokens", "max_tokens")
+NAMES_A_SCHEMA = re.compile(r"response[ _-]?format|json[ _-]?schema|structured[ _-]?output", re.I)
 CUT_WHILE_THINKING = re.compile(r"could not finish the message|output limit was reached", re.I)
 
 
@@ -27,14 +29,12 @@ class Parameters:
         length_field: which field bounds an answer.
         temperature: whether temperature 0 is asked for.
         top_log_probabilities: of how many tokens; 0 asks for none.
-        response_format: how the server is told to answer in JSON; None does not tell it.
         room_to_think: tokens more that each answer may take.
     """
 
     length_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     temperature: bool = True
     top_log_probabilities: int = TOP_LOG_PROBABILITIES
-    response_format: Literal["json_schema", "json_object"] | None = "json_schema"
     room_to_think: int = 0
 
     def longest(self, form: AnswerForm, fields: dict[str, Any]) -> int:
@@ -57,11 +57,9 @@ class Parameters:
         if not isinstance(form, Json):
             if self.top_log_probabilities:
                 body |= {"logprobs": True, "top_logprobs": self.top_log_probabilities}
-        elif self.response_format == "json_schema":
+        else:
             schema = {"name": "answer", "strict": True, "schema": json.loads(form.schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        elif self.response_format == "json_object":
-            body["response_format"] = {"type": "json_object"}
         return body | fields
 
     def after_refusal(
@@ -85,15 +83,10 @@ class Parameters:
             named = {told[1]} & ours
         else:
             named = {name for name in ours if _names(refusal, name)}
-            if re.search(r"json_schema|json_object|structured[ _]output", refusal, re.I):
-                named |= {"response_format"} & ours
         if "temperature" in named:
             return replace(self, temperature=False)
         if {"logprobs", "top_logprobs"} & named:
             return replace(self, top_log_probabilities=self._fewer(refusal, named))
-        if "response_format" in named:
-            simpler: Any = "json_object" if self.response_format == "json_schema" else None
-            return replace(self, response_format=simpler)
         if "max_completion_tokens" in named:
             return replace(self, length_field="max_tokens")
         return None
@@ -123,18 +116,22 @@ class Parameters:
                 if self.top_log_probabilities
                 else "log-probabilities are left out, so grades have no confidence"
             )
-        if self.response_format != first.response_format:
-            said.append(
-                "JSON is asked for without its schema"
-                if self.response_format
-                else "the form of the answer is asked for by the prompt alone"
-            )
         if self.room_to_think != first.room_to_think:
             said.append(
                 f"the model thinks: each answer may take {self.room_to_think:,} tokens more "
                 "(--reasoning sets how many)"
             )
         return said
+
+
+def remedy(refusal: str, form: AnswerForm) -> str:
+    """What the user can do where a server refuses the schema of an answer; else ""."""
+    if not isinstance(form, Json) or not NAMES_A_SCHEMA.search(refusal):
+        return ""
+    return (
+        " (the schema of the answer; to ask for JSON without one: "
+        """--engine.fields '{"response_format": {"type": "json_object"}}')"""
+    )
 
 
 def _names(refusal: str, parameter: str) -> bool:

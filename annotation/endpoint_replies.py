@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from annotation.chat import THOUGHT_MARK, closes
 from annotation.engine import REFUSED_ERROR, Answer, AnswerForm, OneOf
 
 # What may stand around a grade: quotes, marks of Markdown, a fence, a label such as "Grade:".
@@ -15,14 +16,11 @@ MARKS = r"[\s\"'`(*\[{_#]*"
 FENCE = r"(?:```\w*\s)?"
 LABEL = (
     r"(?:[\w ]{0,30}?(?:grade|score|answer|rating|relevance|label|等级|评分|分数|答案)"
-    rf"[\w \"'`*]{{0,10}}[:=：]{MARKS})?"
+    rf"(?:[\w \"'`*]{{0,10}}[:=：]|(?: is| of)?\s){MARKS})?"
 )
-# Another number after it says that it is not the answer: "2.5", "1 or 2", "3/10".
-NO_OTHER_NUMBER = r"(?:[.,]0+)?(?!\d|\s*(?:[.,/–-]|or|to|and)\s*\d)"
-OPENING = r"(?:<(?:think|thinking|thought|reasoning)>|\[THINK\])"
-CLOSING = r"(?:</(?:think|thinking|thought|reasoning)>|\[/THINK\])"
-THOUGHT = re.compile(rf"\s*{OPENING}?(.*){CLOSING}", re.S)  # a chat template may open it itself
-THOUGHT_BEGINS = re.compile(rf"\s*{OPENING}(.*)", re.S)
+# Another number after it says that it is not the answer: "2.5", "1 or 2", "3/10", "7 out of 10".
+BETWEEN_NUMBERS = r"[.,、/~～–—-]|or|to|and|(?:out )?of|或|到|至|和"
+NO_OTHER_NUMBER = rf"(?:[.,]0+)?(?!\d|\s*(?:{BETWEEN_NUMBERS})\s*\d)"
 # Control characters, which a terminal would obey, and marks that turn the direction of writing.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # As tokens show them: SentencePiece and byte-level BPE have characters of their own for a blank.
@@ -62,9 +60,9 @@ class Usage:
 def read_usage(completion: Mapping[str, Any]) -> Usage:
     """What a completion says that it has cost."""
     usage = _mapping(completion.get("usage"))
-    read = _count(usage.get("prompt_tokens"))
-    # Some count a thought in the total alone.
-    written = max(_count(usage.get("completion_tokens")), _count(usage.get("total_tokens")) - read)
+    read = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
+    written = _count(usage.get("completion_tokens", usage.get("output_tokens")))
+    written = max(written, _count(usage.get("total_tokens")) - read)  # some count a thought there
     details = _mapping(usage.get("prompt_tokens_details"))
     return Usage(read, _count(details.get("cached_tokens")), written)
 
@@ -88,12 +86,8 @@ def read_reply(completion: Mapping[str, Any]) -> Reply:
         thoughts.append(_text(message.get(name)))
         if thoughts[-1]:
             break
-    if found := THOUGHT.match(text):
-        thoughts.append(found[1])
-        text = text[found.end() :]
-    elif found := THOUGHT_BEGINS.match(text):
-        thoughts.append(found[1])
-        text = ""
+    thought, text = _part_thought(text)
+    thoughts.append(thought)
     finish = choice.get("finish_reason")
     if finish == "content_filter":
         refusal = refusal or "the server filtered the answer"
@@ -130,6 +124,18 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """The beginning of a text, in one line."""
     return " ".join(printable(text[: 4 * DESCRIBED]).split())[:DESCRIBED]
+
+
+def _part_thought(text: str) -> tuple[str, str]:
+    """The thought that a text begins with, whose beginning a chat template may have written, and
+    what follows on it; "" where there is none."""
+    marks = list(THOUGHT_MARK.finditer(text))
+    opened = bool(marks) and not closes(marks[0]) and not text[: marks[0].start()].strip()
+    begin = marks[0].end() if opened else 0
+    for mark in reversed(marks):
+        if closes(mark):
+            return text[begin : mark.start()], text[mark.end() :]
+    return (text[begin:], "") if opened else ("", text)
 
 
 def _read_choice(
@@ -220,4 +226,4 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 < value < 10**9 else 0
+    return math.ceil(value) if isinstance(value, int | float) and 0 < value < 10**9 else 0

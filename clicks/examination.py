@@ -115,8 +115,8 @@ def examine(
     if (untold := ~found.identified.places).any():
         every_pair = np.zeros(len(log.pairs.query), dtype=np.uint8)
         [clicks], [impressions] = count_places(log, place, places, every_pair, 1)
-        rate = (clicks + 1) / (impressions + 2) / found.spread.mean
-        assumed[untold] = np.clip(rate[untold], 0.02, 0.98)
+        rate = (clicks + 1) / (impressions * found.spread.mean + 2)
+        assumed[untold] = np.minimum(rate[untold], 1.0)
     attractiveness = _attractiveness(log, found.counts, assumed)
     return Examination(found.places, assumed, attractiveness, found.iterations, found.converged)
 

@@ -191,7 +191,8 @@ def _refuse_unknown(found: list[Estimate], method: PropensityMethod, path: Path)
         raise InputError(
             f"{path}: too few pairs are shown and clicked both at position "
             f"{name_positions(unknown)} and at others to tell its propensity; take {other}labels "
-            "DocumentCTR, or a log in which documents change places"
+            "DocumentCTR, which leave the bias of positions in, or a log in which documents change "
+            "places"
         )
 
 

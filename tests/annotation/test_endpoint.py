@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -82,12 +83,18 @@ ODDITIES: dict[str, Callable[[dict[str, Any], int], Reply]] = {
     "strict": strict,
     "reasoner": reasoner,
     "top5": lambda body, _: (422, "at most 5 top_logprobs") if body["top_logprobs"] > 5 else GOOD,
+    "no schemas": lambda body, _: (
+        GOOD
+        if body["response_format"]["type"] == "json_object"
+        else (400, refusal("this response_format is not served"))
+    ),
     "all refused": lambda *_: (400, refusal("no such thing")),
     "dies": lambda _, before: GOOD if before == 0 else (503, "down"),
     "rate": lambda _, before: (429, "slow", {"Retry-After-Ms": "20"}) if before % 3 else GOOD,
     "for days": lambda *_: (429, "later", {"Retry-After": "86400"}),
     "no money": lambda *_: (429, refusal("pay first", code="insufficient_quota")),
     "wrong key": lambda *_: (401, refusal(f"{KEY} is no key of ours\x1b[2J")),
+    "no such address": lambda *_: (405, "Method Not Allowed"),
     "redirect": lambda *_: (307, "", {"Location": "http://127.0.0.1:9/elsewhere"}),
     "counts nothing": lambda *_: (200, completion("2", usage=None)),
     "counts more": lambda *_: (200, completion("2", {"prompt_tokens": 35, "total_tokens": 36})),
@@ -102,6 +109,7 @@ MESSAGES: dict[str, Callable[[int], Reply]] = {
     "nested": lambda _: (200, "[" * 100_000),
     "empty": lambda _: (200, {"choices": []}),
     "error in a reply": lambda _: (200, refusal("overlong", code=400)),
+    "busy in a reply once": lambda n: (200, refusal("slow", code="429")) if n == 0 else GOOD,
     "unknown model": lambda _: (404, refusal("no such model")),
     "bad": lambda _: (400, refusal("prompt is too long")),
     "filtered": lambda _: (400, refusal("no", code="content_filter")),
@@ -211,6 +219,10 @@ def test_what_passes_is_asked_again_and_what_does_not_costs_itself_only(server: 
     assert min(seen[name] for name in ("busy twice", "late")) >= 3
     assert seen["always broken"] == 4, "once more, after a good prompt was answered"
     assert not engine.closed
+
+
+def test_a_status_that_stands_in_a_reply_is_heeded(server: str) -> None:
+    assert kinds(answer(start(server, retries=1), "busy in a reply once")) == [None]
 
 
 def test_an_answer_that_comes_drop_by_drop_is_not_waited_for_longer_than_another(
@@ -345,6 +357,7 @@ def test_a_server_that_knows_no_such_model_stops_the_job(server: str) -> None:
     ("oddity", "reason"),
     [
         ("no money", "HTTP 429: pay first"),
+        ("no such address", r"HTTP 405: Method Not Allowed \(asked: http://.*/chat/completions\)"),
         ("wrong key", r"HTTP 401: \*\*\* is no key of ours \[2J"),
         ("for days", r"HTTP 429: later \(asks to wait for 86,400 s\)"),
         ("redirect", "sends to http://127.0.0.1:9/elsewhere; .*--engine.url"),
@@ -369,6 +382,16 @@ def test_a_server_that_refuses_all_is_soon_given_up(server: str) -> None:
     assert engine.closed == (
         "engine: 5 requests in a row failed, and none was answered; HTTP 400: no such thing"
     )
+
+
+def test_a_list_is_not_asked_for_without_its_schema_unless_the_user_says_so(server: str) -> None:
+    form = Json('{"type": "object"}', 50)
+    engine = start(odd(server, "no schemas"))
+    assert kinds(answer(engine, *["good"] * 20, form=form)) == ["engine"] * 20
+    assert Misbehaving.seen["no schemas"] == 10
+    assert "this response_format is not served (the schema of the answer; to ask" in engine.closed
+    asked = start(odd(server, "no schemas"), fields={"response_format": {"type": "json_object"}})
+    assert kinds(answer(asked, *["good"] * 20, form=form)) == [None] * 20
 
 
 def test_a_server_that_answers_no_more_is_given_up(server: str) -> None:
@@ -485,7 +508,9 @@ def test_a_key_is_asked_for_and_goes_nowhere_unencrypted(
     "setting",
     [{"url": "api.example.org"}, {"url": "http:///v1"}, {"url": "http://host:port/v1"}]
     + [{"concurrency": 0}, {"timeout": 0}, {"timeout": float("nan")}, {"retries": -1}]
-    + [{"token_budget": 0}, {"fields": {"stream": True}}, {"fields": {"max_tokens": "7"}}],
+    + [{"token_budget": 0}, {"fields": {"stream": True}}, {"fields": {"max_tokens": "7"}}]
+    + [{"fields": {"since": date(2024, 1, 1)}}, {"fields": {"top_p": float("nan")}}]
+    + [{"key_header": "api key"}, {"key_header": ""}],
 )
 def test_an_endpoint_that_will_not_do_is_refused(setting: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(setting))):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from annotation.asking import CHOICES
-from annotation.endpoint_policy import ROOM_TO_THINK, Parameters
+from annotation.endpoint_policy import ROOM_TO_THINK, Parameters, remedy
 from annotation.engine import AnswerForm, Json
 
 FORM = Json('{"type": "object"}', 50)
@@ -90,12 +90,16 @@ def test_log_probabilities_that_are_refused_again_are_left_out() -> None:
 @pytest.mark.parametrize(
     "refusal", ["this response_format is not served", "json_schema is unknown", "structured output"]
 )
-def test_the_form_of_a_list_is_asked_for_in_ever_simpler_ways(refusal: str) -> None:
-    simpler = after(refusal, FORM)
-    assert simpler.request("m", "p", FORM, {})["response_format"] == {"type": "json_object"}
-    bare = after("no response_format", FORM, simpler)
-    assert "response_format" not in bare.request("m", "p", FORM, {})
-    assert after("no response_format", FORM, bare) is None
+def test_the_schema_of_a_list_is_never_left_out_but_by_the_user(refusal: str) -> None:
+    assert after(refusal, FORM) is None
+    assert '"response_format": {"type": "json_object"}' in remedy(refusal, FORM)
+    fields = {"response_format": {"type": "json_object"}}
+    assert FIRST.request("m", "p", FORM, fields)["response_format"] == {"type": "json_object"}
+
+
+def test_what_has_nothing_to_do_with_a_schema_has_no_such_remedy() -> None:
+    assert remedy("this response_format is not served", CHOICES) == ""
+    assert remedy("no", FORM) == ""
 
 
 @pytest.mark.parametrize(

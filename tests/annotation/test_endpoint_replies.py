@@ -40,7 +40,9 @@ def read(reply: dict[str, Any], form: Any = CHOICES) -> Answer:
     + [("2,00", "2"), ('{"grade": 3}', "3"), ("```\n2\n```", "2"), ("```json\n2\n```", "2")]
     + [("2.5", None), ("1-2", None), ("1 or 2", None), ("-3", None), ("30", None), ("It", None)]
     + [("3.05", None), ("Grade: -3", None), ("Grade: 4", None), ("At 3: trains", None)]
-    + [("Documents: 2", None), ("3/3", None), ("2.0-3.0", None)],
+    + [("Documents: 2", None), ("3/3", None), ("2.0-3.0", None), ("Grade 3", "3")]
+    + [("The grade is **2**", "2"), ("7 out of 10", None), ("3 out of 10", None), ("2 of 3", None)]
+    + [("2或3", None), ("1～2", None), ("answer has 2 parts", None)],
 )
 def test_only_an_answer_that_names_one_grade_is_taken(text: str, grade: str | None) -> None:
     answer = read(completion(text))
@@ -55,6 +57,9 @@ def test_only_an_answer_that_names_one_grade_is_taken(text: str, grade: str | No
         ("<think>\n\n</think>\n\n", {}, None),
         ("it says 3</think>", {}, "it says 3"),
         ("[THINK]3?[/THINK]", {}, "3?"),
+        ("◁think▷3?◁/think▷", {}, "3?"),
+        ("<seed:think>3?</seed:think>\n", {}, "3?"),
+        ("<|START_THINKING|>3?<|END_THINKING|>", {}, "3?"),
         ("<think>a</think><think>b</think>", {}, "a</think><think>b"),
         ("", {"reasoning_content": "1 or 3?"}, "1 or 3?"),
         ("", {"reasoning": "1 or 3?", "reasoning_content": None}, "1 or 3?"),
@@ -141,6 +146,9 @@ def test_usage_is_read_as_far_as_it_is_told() -> None:
     assert (usage.read, usage.cached, usage.written) == (50, 32, 3)
     thought_in_the_total = read_usage({"usage": told | {"total_tokens": 353}})
     assert thought_in_the_total.written == 303
+    for otherwise in ({"input_tokens": 50, "output_tokens": 3}, {"prompt_tokens": 50.0}):
+        usage = read_usage({"usage": {"completion_tokens": 3.0} | otherwise})
+        assert (usage.read, usage.written) == (50, 3)
     nothings: list[Any] = [None, {}, {"prompt_tokens": None}, {"prompt_tokens": "50"}, []]
     for nothing in nothings:
         usage = read_usage({"usage": nothing})

@@ -286,6 +286,8 @@ def test_what_the_log_does_not_tell_is_nan_and_no_half(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.examination_, model.examination_)
     browsing = UserBrowsingModel().fit(sessions)
     assert np.isnan(browsing.examination_[2:]).all()
+    # Nothing was ever clicked at 4, so a last click there was never seen: nothing is known of it.
+    assert browsing.assumed_examination_[4, 4] == pytest.approx(0.5)
     assert not np.isnan(browsing.examination_[:2, 0]).any()
     dependent = DependentClickModel().fit(sessions)
     assert np.isnan(dependent.continuation_).tolist() == [False, False, False, True, True]
