@@ -26,6 +26,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 import annotation.encoding
+import annotation.prompts
 import corpus.world
 from annotation.asking import CHOICES
 from annotation.encoding import EncodedPrompt, PromptEncoder
@@ -332,7 +333,8 @@ def _report(
 
 def _fingerprint(training: JudgeTraining) -> str:
     """Changes with everything that the judge depends on."""
-    sources = (__file__, annotation.encoding.__file__, corpus.world.__file__, VOCABULARY_PATH)
+    makers = (annotation.encoding, annotation.prompts, corpus.world)
+    sources = (__file__, *(maker.__file__ for maker in makers), VOCABULARY_PATH)
     content = [Path(source).read_bytes() for source in sources]
     content += [repr(load_prompt()).encode(), repr(training).encode()]
     return hashlib.sha256(b"\0".join(content)).hexdigest()[:12]
