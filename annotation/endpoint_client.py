@@ -74,7 +74,7 @@ class ChatClient:
             raise RequestError("the reply is no chat completion", by_prompt=True)
         if completion.get("error") and not completion.get("choices"):
             told = completion["error"]
-            code = told.get("code") if isinstance(told, dict) else None
-            status = int(code) if re.fullmatch("[45][0-9]{2}", str(code)) else 400
+            code = str(told.get("code")) if isinstance(told, dict) else ""
+            status = int(code) if re.fullmatch("[45][0-9]{2}", code) else 400
             raise status_failure(status, told, self.address, {})
         return completion

@@ -5,6 +5,7 @@ other seeds than the demo's. It is a real model in a normal checkpoint, and make
 """
 
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -334,7 +335,7 @@ def _report(
 def _fingerprint(training: JudgeTraining) -> str:
     """Changes with everything that the judge depends on."""
     makers = (annotation.encoding, annotation.prompts, corpus.world)
-    sources = (__file__, *(maker.__file__ for maker in makers), VOCABULARY_PATH)
+    sources = [__file__, str(VOCABULARY_PATH), *(inspect.getfile(maker) for maker in makers)]
     content = [Path(source).read_bytes() for source in sources]
     content += [repr(load_prompt()).encode(), repr(training).encode()]
     return hashlib.sha256(b"\0".join(content)).hexdigest()[:12]
