@@ -105,7 +105,10 @@ def write_log_tables(log: LogFormat, folder: Path) -> None:
     shown: list[pd.DataFrame] = []
     for number, part in enumerate(_in_parts(log.searches(aside))):
         for search in part:
-            texts.setdefault(search.query_id, search.text)
+            if texts.setdefault(search.query_id, search.text) != search.text:
+                aside[
+                    "texts of searches, as their query id had another text before, which is kept"
+                ] += 1
             frequency[search.query_id] += 1
             for document in search.documents:
                 documents.add(document)

@@ -95,7 +95,7 @@ class OwnLog(LogFormat):
                     documents=[Document(doc_id) for doc_id in doc_ids],
                     clicks=[bool(click) for click in clicks],
                     context={
-                        name: _context(value, aside)
+                        text_of(name, aside) or name: _context(value, aside)
                         for name, value in row.items()
                         if name not in context and not isinstance(value, (list, dict))
                     },
@@ -160,7 +160,9 @@ def _parquet_rows(path: Path, wanted: set[str], context: bool) -> Iterator[dict[
         columns = [
             field.name
             for field in fields
-            if field.name in wanted or (context and _may_be_context(field.type))
+            # No id or text is a date, and some dates of files are beyond Python's.
+            if (field.name in wanted and not pa.types.is_temporal(field.type))
+            or (context and _may_be_context(field.type))
         ]
         groups = track(
             range(parquet.num_row_groups), path.name, transient=True, disable=no_terminal()

@@ -18,7 +18,12 @@ from corpus.errors import InputError
 MOST_BYTES = 2**24  # of a line; a few kilobytes of gzip unpack to gigabytes without an end of line
 TOO_LONG = f"lines longer than {MOST_BYTES // 2**20} MiB"
 UTF_8_MARK = b"\xef\xbb\xbf"
-UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+OTHER_MARKS = {  # that of UTF-32 begins with that of UTF-16
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
 GZIP_MARK = b"\x1f\x8b"
 
 
@@ -60,17 +65,19 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
     A mark of UTF-8 (BOM) at the beginning is no part of the first line.
 
     Raises:
-        InputError: as of `open_bytes`; or the file is in UTF-16.
+        InputError: as of `open_bytes`; or the file is in UTF-16 or UTF-32.
     """
     with open_bytes(path) as file:
         number = 0
         while line := file.readline(MOST_BYTES + 1):
             number += 1
             if number == 1:
-                if line.startswith(UTF_16_MARKS):
-                    raise InputError(
-                        f"{path}: is in UTF-16, not UTF-8; convert it with iconv -f UTF-16 -t UTF-8"
-                    )
+                for mark, other in OTHER_MARKS.items():
+                    if line.startswith(mark):
+                        raise InputError(
+                            f"{path}: is in {other}, not UTF-8; convert it with iconv -f {other} "
+                            "-t UTF-8"
+                        )
                 line = line.removeprefix(UTF_8_MARK)
             if len(line) <= MOST_BYTES:
                 yield number, line.rstrip(b"\r\n")

@@ -379,6 +379,16 @@ def test_a_missing_query_id_is_made_of_the_text(tmp_path: Path) -> None:
     assert not any(char.isspace() for name in ids for char in name)
 
 
+def test_texts_of_one_query_id_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"query_id": "q", "query": text} for text in ("shoes", "Shoes", "boots", "shoes")]
+    queries = prepared(write_log(tmp_path, rows), tmp_path).queries
+    assert queries.select(["text", "frequency"]).to_pylist() == [{"text": "shoes", "frequency": 4}]
+    told = "2 texts of searches, as their query id had another text before, which is kept"
+    assert f"set aside: {told}" in capsys.readouterr().out
+
+
 def test_searches_of_documents_without_an_id_are_set_aside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -445,6 +455,7 @@ def test_columns_of_parquet_that_are_not_used_are_not_converted(tmp_path: Path) 
             "doc_ids": pa.array([["d1"], ["d2"]], pa.large_list(pa.large_string())),
             "clicks": pa.array([[1], [0]], pa.list_(pa.uint8())),
             "device": pa.array(["phone", None]).dictionary_encode(),
+            "session_id": pa.array([2**50, 2**53], pa.timestamp("ms")),
             # Dates that Python has none for.
             "at": pa.array([2**50, 2**53], pa.timestamp("ms", tz="America/New_York")),
             "parts": pa.array([{"at": 2**53}] * 2, pa.struct([("at", pa.timestamp("ms"))])),
@@ -454,6 +465,7 @@ def test_columns_of_parquet_that_are_not_used_are_not_converted(tmp_path: Path) 
     source.sessions = tmp_path / "log.parquet"
     collection = prepared(source, tmp_path)
     assert collection.queries["query_id"].to_pylist() == ["q1", id_of_text("fox")]
+    assert collection.sessions["session_id"].to_pylist() == ["0", "1"]
     assert collection.sessions.column_names[4:] == ["device"]
     assert collection.sessions["device"].to_pylist() == ["phone", None]
     assert collection.sessions["clicks"].to_pylist() == [[True], [False]]
@@ -462,15 +474,16 @@ def test_columns_of_parquet_that_are_not_used_are_not_converted(tmp_path: Path) 
 def test_half_characters_and_lists_for_texts_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = write_log(tmp_path, [{"query": "half \ud83e"}, {"query": ["fox"]}])
+    source = write_log(tmp_path, [{"query": "half \ud83e", "\ud83e": "x"}, {"query": ["fox"]}])
     with source.documents.open("a") as file:
         file.write('{"doc_id": "d4", "title": ["t"]}\n{"doc_id": "d1", "title": "other"}\n')
     collection = prepared(source, tmp_path)
     assert collection.queries["text"].to_pylist() == ["half \ufffd"]
+    assert collection.sessions.column_names[4:] == ["\ufffd"]
     assert collection.documents["title"].to_pylist() == ["t", "t", "t", ""]
     printed = capsys.readouterr().out
     for line in (
-        "1 halves of characters, which became U+FFFD",
+        "2 halves of characters, which became U+FFFD",
         "1 searches without a query",
         "1 titles and bodies of documents that are no text",
         "1 documents whose id an earlier one has, which is kept",

@@ -71,6 +71,7 @@ def test_the_bound_holds_to_the_byte(
     [
         (b'{"a": 1}\n{"a": "caf\xe9"}', r"line 2 is not JSON in UTF-8: byte 11 (0xe9) is not"),
         ('{"a": 1}'.encode("utf-16"), "is in UTF-16, not UTF-8; convert it with iconv"),
+        ('{"a": 1}'.encode("utf-32"), "is in UTF-32, not UTF-8; convert it with iconv -f UTF-32"),
         (b'{"a": 1}\n[1]', "line 2 is not a JSON object"),
         (b'{"a": 1}\n{"a"', "line 2 is not JSON in UTF-8: Expecting"),
         (b"[" * 10**6, "line 1 is not JSON in UTF-8: maximum recursion depth"),
