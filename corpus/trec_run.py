@@ -1,7 +1,8 @@
 """TREC runs: the candidates that another system found are read, and rankings are written.
 
 A line of a run is six fields with blanks between them, so an id that holds white space, or nothing,
-cannot stand there as it is. What is written has white space and "%" percent-encoded (`night train`
+cannot stand there as it is. What is written has white space, "%" and the mark of UTF-8, which at
+the beginning of a file is no part of it, percent-encoded (`night train`
 is `night%20train`), and a lone "%" for an empty id; what is read is decoded again.
 """
 
@@ -94,7 +95,7 @@ def in_trec_order(run: pd.DataFrame) -> pd.DataFrame:
 
 def _encode(ids: "pd.Series[str]") -> "pd.Series[str]":
     def encoded(value: str) -> str:
-        return re.sub(r"[\s%]", lambda found: quote(found[0]), value) or EMPTY_ID
+        return re.sub(r"[\s%\ufeff]", lambda found: quote(found[0]), value) or EMPTY_ID
 
     return ids.map({value: encoded(value) for value in ids.unique()})
 

@@ -114,6 +114,7 @@ ODD_IDS = [
     "问\u3000题",
     "tab\tand\nline",
     "x\x85",
+    "\ufeff1",
 ]
 
 
@@ -138,6 +139,16 @@ def test_a_written_run_is_read_back_whatever_the_ids(
     assert {pair: np.float32(score) for pair, score in read.items()} == {
         (row.query_id, row.doc_id): np.float32(row.score) for row in run.itertuples()
     }
+
+
+def test_a_mark_that_begins_an_id_is_not_taken_for_that_of_the_file(
+    tiny_collection: Collection, tmp_path: Path
+) -> None:
+    queries = pa.table({"query_id": ["\ufeff1"], "text": ["fox"], "frequency": [0]})
+    run = pd.DataFrame({"query_id": ["\ufeff1"], "doc_id": ["d1"], "score": [1.0]})
+    write_trec_run(run, tmp_path / "run.trec", "tag")
+    candidates, _ = read_trec_run(tmp_path / "run.trec", replace(tiny_collection, queries=queries))
+    assert candidates["query_id"].to_pylist() == ["\ufeff1"]
 
 
 def test_equal_scores_are_in_trec_evals_order(tmp_path: Path) -> None:
