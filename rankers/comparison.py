@@ -150,8 +150,8 @@ def _count_telling(first_stage: pd.DataFrame, judgments: pa.Table, none_of: str)
     if telling := len(telling_queries(first_stage, judged)):
         return telling
     reason = "no two of its candidates differ in grade"
-    if pc.max(judged["grade"]).as_py() == 0:
-        reason = f"all {judged.num_rows:,} grades are 0"
+    if pc.max(judged["grade"]).as_py() <= 0:
+        reason = f"none of {judged.num_rows:,} grades is above 0"
     raise InputError(
         f"{none_of} can tell rankings apart: {reason}; judge more documents, or take another split"
     )

@@ -42,15 +42,18 @@ def measure_run(run: pd.DataFrame, judgments: pa.Table) -> pd.DataFrame:
 
 
 def telling_queries(run: pd.DataFrame, judgments: pa.Table) -> list[str]:
-    """The queries whose documents differ in grade, of which alone rankings can be told apart.
+    """The queries whose documents differ in gain, of which alone rankings can be told apart.
 
     Args:
-        run: query_id, doc_id: the documents that are ranked; unjudged ones have the grade 0.
+        run: query_id, doc_id: the documents that are ranked; unjudged ones have the grade 0,
+            which grades below it, of junk, count as.
         judgments: the table `judgments`.
     """
     grades = judgments.select(["query_id", "doc_id", "grade"]).to_pandas()
     graded = run[["query_id", "doc_id"]].merge(grades, "left").fillna({"grade": 0})
-    differing = graded.groupby("query_id")["grade"].nunique()
+    differing = (
+        graded.assign(gain=graded["grade"].clip(lower=0)).groupby("query_id")["gain"].nunique()
+    )
     return differing.index[differing > 1].tolist()
 
 

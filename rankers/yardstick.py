@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
-from rankers.evaluation import MAIN_MEASURE, measure_run
+from rankers.evaluation import MAIN_MEASURE, measure_run, telling_queries
 
 DEPTH = 10
 LABELS = {"annotation_label": "annotations", "click_label": "click labels"}
@@ -40,14 +40,12 @@ def choose_yardstick(human: pa.Table, lists: pa.Table, clicks_alone: bool) -> pa
         lists.select(columns).to_pandas().explode(columns[1:]).rename(columns={"doc_ids": "doc_id"})
     )
     grades = graded.select(["query_id", "doc_id", "grade"])
-    seen = pairs[["query_id", "doc_id"]].merge(grades.to_pandas(), "left", ["query_id", "doc_id"])
-    # Who is not judged counts as irrelevant, as in evaluation.
-    if len(telling_queries(seen.assign(gain=seen["grade"].fillna(0.0).clip(lower=0)))):
+    if telling_queries(pairs, grades):
         return grades
     for name in reversed(names) if clicks_alone else names:
         gains = pairs.assign(gain=pairs[name].astype(float)).dropna(subset="gain")
         gains = gains[["query_id", "doc_id", "gain"]].reset_index(drop=True)
-        if telling := len(telling_queries(gains)):
+        if telling := len(_queries_of_unequal(gains)):
             print(
                 f"validation: no human grade tells rankings of the {lists.num_rows} validation "
                 f"queries apart; the best epoch is chosen by the {LABELS[name]} of {telling}",
@@ -61,12 +59,8 @@ def choose_yardstick(human: pa.Table, lists: pa.Table, clicks_alone: bool) -> pa
     )
 
 
-def telling_queries(gains: pd.DataFrame) -> "pd.Index[str]":
-    """The queries of whose documents one has a higher gain than another.
-
-    Args:
-        gains: query_id, gain.
-    """
+def _queries_of_unequal(gains: pd.DataFrame) -> "pd.Index[str]":
+    """The queries of whose documents one has a higher gain than another."""
     of_query = gains.groupby("query_id")["gain"]
     different = of_query.max() > of_query.min()
     return different.index[different]
@@ -108,7 +102,7 @@ def ndcg_of_gains(run: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
     """
     gains = gains[["query_id", "doc_id", "gain"]].assign(gain=gains["gain"].clip(lower=0))
     known = run.merge(gains, on=["query_id", "doc_id"])
-    known = known[known["query_id"].isin(telling_queries(known))]
+    known = known[known["query_id"].isin(_queries_of_unequal(known))]
     dcg = {}
     for column in ("score", "gain"):
         ranked = known.sort_values(column, ascending=False, kind="stable")

@@ -145,7 +145,8 @@ def test_what_is_measured_is_what_the_written_run_says(tmp_path: Path) -> None:
 
 def test_queries_whose_documents_differ_in_grade_tell_rankings_apart() -> None:
     run = _run({"one": [2.0], "equal": [2.0, 1.0], "unjudged": [2.0, 1.0], "told": [2.0, 1.0, 0.0]})
-    grades = {"one": [3], "equal": [2, 2], "told": [0, 1], "elsewhere": [0, 1]}
+    run = pd.concat([run, _run({"junk": [2.0, 1.0, 0.0]})])
+    grades = {"one": [3], "equal": [2, 2], "told": [0, 1], "elsewhere": [0, 1], "junk": [-2, 0]}
     assert telling_queries(run, _judgments(grades)) == ["told"]
 
 
@@ -173,13 +174,17 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_made(
     with pytest.raises(InputError, match="cpus_per_scorer must be at least 0"):
         evaluate(folder, {"one": ranker}, output, "train", cpus_per_scorer=-0.5)
     for grades, reason in [
-        ([("q1", "d1", 0), ("q1", "d2", 0)], "can tell rankings apart: all 2 grades are 0"),
+        (
+            [("q1", "d1", 0), ("q1", "d2", 0)],
+            "can tell rankings apart: none of 2 grades is above 0",
+        ),
+        ([("q1", "d1", -1), ("q1", "d2", 0)], "apart: none of 2 grades is above 0"),
         ([("q1", "d1", 2), ("q1", "d2", 2)], "no two of its candidates differ in grade"),
         ([("q2", "d3", 2)], "has human judgments and candidates"),
     ]:
         judged = {name: getattr(tiny_collection, name) for name in vars(tiny_collection)}
         judged["judgments"] = make_table("judgments", list(grades))
-        other = tmp_path / str(len(grades)) / reason[:5]
+        other = tmp_path / str(grades)
         write_collection(Collection(**judged), other)
         with pytest.raises(InputError, match=reason):
             evaluate(other, {"one": ranker}, output, "train")
