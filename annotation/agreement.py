@@ -279,7 +279,7 @@ def _undefined(compared: dict[str, pd.DataFrame]) -> list[str]:
             if len(pairs[column].unique()) == 1:
                 lines.append(
                     f"every pair has the grade {pairs[column].iloc[0]} of the {side}: what needs "
-                    "different grades is not defined (null); judgments of irrelevant documents "
-                    "belong in the collection too"
+                    "different grades is not defined (null), and kappa and alpha say nothing; "
+                    "judgments of irrelevant documents belong in the collection too"
                 )
     return lines

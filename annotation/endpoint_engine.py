@@ -114,7 +114,7 @@ class EndpointEngine:
     ) -> None:
         failed_at = time.monotonic()
         if failure.refused:
-            answer.error = f"{REFUSED_ERROR}: {self._reason(failure)}"
+            answer.error = f"{REFUSED_ERROR}: {self._reason(failure, form)}"
             return
         if failure.by_prompt and await self._answers_others(failed_at, form):
             try:
@@ -123,18 +123,17 @@ class EndpointEngine:
             except RequestError as again:
                 failure = again
             if failure.by_prompt:
-                answer.error = f"{PROMPT_ERROR}: {self._reason(failure)}"
+                answer.error = f"{PROMPT_ERROR}: {self._reason(failure, form)}"
                 return
         self._failures += 1
         if failure.closing:
-            self._close(f"{ENGINE_ERROR}: {self._reason(failure)}")
+            self._close(f"{ENGINE_ERROR}: {self._reason(failure, form)}")
         at_most = FAILURES_TO_GIVE_UP if self._replies else FAILURES_AT_FIRST
         if self._failures >= at_most:
             all_of_them = "" if self._replies else ", and none was answered"
             in_a_row = f"{self._failures} requests in a row failed{all_of_them}"
-            advice = remedy(failure.words, form)
-            self._close(f"{ENGINE_ERROR}: {in_a_row}; {self._reason(failure)}{advice}")
-        answer.error = self.closed or f"{ENGINE_ERROR}: {self._reason(failure)}"
+            self._close(f"{ENGINE_ERROR}: {in_a_row}; {self._reason(failure, form)}")
+        answer.error = self.closed or f"{ENGINE_ERROR}: {self._reason(failure, form)}"
 
     async def _answers_others(self, since: float, form: AnswerForm) -> bool:
         """Whether the server answers a prompt that is known to be good, asked after a failure."""
@@ -269,15 +268,16 @@ class EndpointEngine:
                     await self._settled.wait()
                 else:
                     budget = self._endpoint.token_budget or 0
-                    self._close(f"{BUDGET_ERROR}: {budget:,} tokens are spent")
+                    self._close(f"{BUDGET_ERROR}: {budget:,} tokens do not suffice for more")
             if self.closed:
                 raise RequestError(self.closed.partition(": ")[2])
             self._open += 1
 
-    def _reason(self, failure: RequestError) -> str:
+    def _reason(self, failure: RequestError, form: AnswerForm) -> str:
         """Why a request failed, without the key, which a server may have echoed."""
         key = self._secret.value
-        return str(failure).replace(key, "***") if key else str(failure)
+        reason = str(failure).replace(key, "***") if key else str(failure)
+        return reason + remedy(failure.words, form)
 
     def _close(self, reason: str) -> None:
         self.closed = self.closed or reason

@@ -34,12 +34,12 @@ class HumanScale(NamedTuple):
 
     @property
     def relevant_for_humans(self) -> int:
-        """The lowest grade of the humans' that counts as relevant.
+        """The lowest grade of the humans' that counts as relevant: it rounds to the judge's.
 
         >>> [HumanScale(highest, 2).relevant_for_humans for highest in (1, 2, 3, 4)]
-        [1, 1, 2, 3]
+        [1, 1, 2, 2]
         """
-        return max(1, int(_shrunk(self.relevant_from, HIGHEST, self.highest)))
+        return -(-(2 * self.relevant_from - 1) * self.highest // (2 * HIGHEST))
 
     def of_humans(self, grades: ArrayLike) -> NDArray[np.int64]:
         """The humans' grades on the common scale; those below 0 (junk) count as 0.

@@ -106,9 +106,21 @@ def test_scales_are_brought_together() -> None:
     judgments = pd.DataFrame({"query_id": ["q"] * 5, "doc_id": list("abcde"), "grade": range(5)})
     shrunk = human_grades(judgments, HumanScale(4, 2))
     assert shrunk["grade"].tolist() == [0, 1, 2, 2, 3]
-    assert shrunk["relevant"].tolist() == [False, False, False, True, True]
+    assert shrunk["relevant"].tolist() == [False, False, True, True, True]
     same = human_grades(judgments[:3], HumanScale(3, 2))
     assert same["grade"].tolist() == [0, 1, 2], "0 to 3 stay as they are"
+
+
+@pytest.mark.parametrize("highest", [1, 3, 4, 5, 10, 100])
+@pytest.mark.parametrize("relevant_from", [1, 2, 3])
+def test_humans_and_a_judge_who_grades_as_they_do_call_the_same_relevant(
+    highest: int, relevant_from: int
+) -> None:
+    scale = HumanScale(highest, relevant_from)
+    grades = np.arange(highest + 1)
+    relevant = grades >= scale.relevant_for_humans
+    threshold = scale.of_judge([relevant_from]).item()
+    assert relevant.tolist() == (scale.of_humans(grades) >= threshold).tolist()
 
 
 def test_the_scale_is_that_of_all_judgments_or_as_declared() -> None:
