@@ -17,6 +17,7 @@ from corpus.tables import Collection, read_collection, write_parquet
 from corpus.trec_run import write_trec_qrels, write_trec_run
 from rankers.evaluation import (
     MAIN_MEASURE,
+    candidate_gains,
     mean_by_bucket,
     measure_run,
     query_buckets,
@@ -147,7 +148,7 @@ def _count_telling(first_stage: pd.DataFrame, judgments: pa.Table, none_of: str)
     )
     if judged.num_rows == 0:
         raise InputError(f"{none_of} has human judgments and candidates; take another split")
-    if telling := len(telling_queries(first_stage, judged)):
+    if telling := len(telling_queries(candidate_gains(first_stage, judged))):
         return telling
     reason = "no two of its candidates differ in grade"
     if pc.max(judged["grade"]).as_py() <= 0:

@@ -41,20 +41,30 @@ def measure_run(run: pd.DataFrame, judgments: pa.Table) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["query_id", "measure", "value"])
 
 
-def telling_queries(run: pd.DataFrame, judgments: pa.Table) -> list[str]:
+def candidate_gains(run: pd.DataFrame, judgments: pa.Table) -> pd.DataFrame:
+    """What each ranked document is worth: its grade, or 0 where that is below or there is none.
+
+    Args:
+        run: query_id, doc_id.
+        judgments: the table `judgments`.
+
+    Returns:
+        query_id, doc_id, gain.
+    """
+    grades = judgments.select(["query_id", "doc_id", "grade"]).to_pandas()
+    gains = run[["query_id", "doc_id"]].merge(grades, "left", ["query_id", "doc_id"])
+    return gains.assign(gain=gains.pop("grade").fillna(0.0).clip(lower=0))
+
+
+def telling_queries(gains: pd.DataFrame) -> "pd.Index[str]":
     """The queries whose documents differ in gain, of which alone rankings can be told apart.
 
     Args:
-        run: query_id, doc_id: the documents that are ranked; unjudged ones have the grade 0,
-            which grades below it, of junk, count as.
-        judgments: the table `judgments`.
+        gains: query_id, gain.
     """
-    grades = judgments.select(["query_id", "doc_id", "grade"]).to_pandas()
-    graded = run[["query_id", "doc_id"]].merge(grades, "left").fillna({"grade": 0})
-    differing = (
-        graded.assign(gain=graded["grade"].clip(lower=0)).groupby("query_id")["gain"].nunique()
-    )
-    return differing.index[differing > 1].tolist()
+    of_query = gains.groupby("query_id")["gain"]
+    different = of_query.max() > of_query.min()
+    return different.index[different]
 
 
 def query_buckets(queries: pa.Table, cuts: tuple[int, int]) -> "pd.Series[str]":

@@ -7,11 +7,13 @@ import ray.train
 import torch
 import torch.distributed as dist
 
+from corpus.frequency import BUCKETS
+from rankers.evaluation import mean_by_bucket
 from rankers.list_file import ListFile
 from rankers.list_ranker import ListRanker, ranking_scores
 from rankers.lists import list_traffic, pad_lists
 from rankers.mixing import Mix
-from rankers.yardstick import mean_by_bucket, measure_by
+from rankers.yardstick import measure_by
 
 VALIDATION_MEASURE = "validation_ndcg"
 LISTS_AT_ONCE = 64
@@ -58,4 +60,17 @@ def validate(
     run = pd.concat([frame for frames in gathered for frame in frames])
     if not np.isfinite(run["score"]).all():
         return {}
-    return mean_by_bucket(measure_by(run, yardstick), run, VALIDATION_MEASURE)
+    return bucket_means(run, yardstick)
+
+
+def bucket_means(run: pd.DataFrame, yardstick: pa.Table) -> dict[str, float]:
+    """The mean nDCG@10, by the names that `validate` returns.
+
+    Args:
+        run: query_id, doc_id, score and bucket, its number among `corpus.frequency.BUCKETS`.
+        yardstick: from `rankers.yardstick.choose_yardstick`.
+    """
+    number = run.drop_duplicates("query_id").set_index("query_id")["bucket"]
+    means = mean_by_bucket(measure_by(run, yardstick), number.map(dict(enumerate(BUCKETS))))
+    ends = means["bucket"].astype(str).map(lambda bucket: "" if bucket == "all" else f"_{bucket}")
+    return dict(zip(VALIDATION_MEASURE + ends, means["value"].astype(float), strict=True))

@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpus.errors import InputError
-from corpus.frequency import BUCKETS
-from rankers.evaluation import MAIN_MEASURE, measure_run, telling_queries
+from rankers.evaluation import MAIN_MEASURE, candidate_gains, measure_run, telling_queries
 
 DEPTH = 10
 LABELS = {"annotation_label": "annotations", "click_label": "click labels"}
@@ -40,12 +39,12 @@ def choose_yardstick(human: pa.Table, lists: pa.Table, clicks_alone: bool) -> pa
         lists.select(columns).to_pandas().explode(columns[1:]).rename(columns={"doc_ids": "doc_id"})
     )
     grades = graded.select(["query_id", "doc_id", "grade"])
-    if telling_queries(pairs, grades):
+    if len(telling_queries(candidate_gains(pairs, grades))):
         return grades
     for name in reversed(names) if clicks_alone else names:
         gains = pairs.assign(gain=pairs[name].astype(float)).dropna(subset="gain")
         gains = gains[["query_id", "doc_id", "gain"]].reset_index(drop=True)
-        if telling := len(_queries_of_unequal(gains)):
+        if telling := len(telling_queries(gains)):
             print(
                 f"validation: no human grade tells rankings of the {lists.num_rows} validation "
                 f"queries apart; the best epoch is chosen by the {LABELS[name]} of {telling}",
@@ -59,13 +58,6 @@ def choose_yardstick(human: pa.Table, lists: pa.Table, clicks_alone: bool) -> pa
     )
 
 
-def _queries_of_unequal(gains: pd.DataFrame) -> "pd.Index[str]":
-    """The queries of whose documents one has a higher gain than another."""
-    of_query = gains.groupby("query_id")["gain"]
-    different = of_query.max() > of_query.min()
-    return different.index[different]
-
-
 def measure_by(run: pd.DataFrame, yardstick: pa.Table) -> pd.DataFrame:
     """The nDCG@10 of each query that can tell rankings apart.
 
@@ -74,12 +66,12 @@ def measure_by(run: pd.DataFrame, yardstick: pa.Table) -> pd.DataFrame:
         yardstick: from `choose_yardstick`.
 
     Returns:
-        query_id and value, in [0, 1].
+        query_id, measure ("nDCG@10") and value, in [0, 1].
     """
     if "gain" in yardstick.column_names:
-        return ndcg_of_gains(run, yardstick.to_pandas())
+        return ndcg_of_gains(run, yardstick.to_pandas()).assign(measure=MAIN_MEASURE)
     values = measure_run(run, yardstick)
-    return values.loc[values["measure"] == MAIN_MEASURE, ["query_id", "value"]]
+    return values[values["measure"] == MAIN_MEASURE]
 
 
 def ndcg_of_gains(run: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
@@ -102,7 +94,7 @@ def ndcg_of_gains(run: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
     """
     gains = gains[["query_id", "doc_id", "gain"]].assign(gain=gains["gain"].clip(lower=0))
     known = run.merge(gains, on=["query_id", "doc_id"])
-    known = known[known["query_id"].isin(_queries_of_unequal(known))]
+    known = known[known["query_id"].isin(telling_queries(known))]
     dcg = {}
     for column in ("score", "gain"):
         ranked = known.sort_values(column, ascending=False, kind="stable")
@@ -110,18 +102,3 @@ def ndcg_of_gains(run: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
         discount = np.where(rank < DEPTH, 1 / np.log2(rank + 2), 0.0)
         dcg[column] = (ranked["gain"] * discount).groupby(ranked["query_id"]).sum()
     return (dcg["score"] / dcg["gain"]).rename("value").reset_index()
-
-
-def mean_by_bucket(values: pd.DataFrame, run: pd.DataFrame, name: str) -> dict[str, float]:
-    """The mean value, under a name, and that of each frequency bucket that has one.
-
-    Args:
-        values: query_id and value.
-        run: query_id and bucket, its number among `corpus.frequency.BUCKETS`.
-        name: of the measure.
-    """
-    bucket_of = run.drop_duplicates("query_id").set_index("query_id")["bucket"]
-    bucket = values["query_id"].map(bucket_of).map(dict(enumerate(BUCKETS)))
-    by_bucket = values.groupby(bucket)["value"].mean()
-    means = {f"{name}_{bucket}": float(mean) for bucket, mean in by_bucket.items()}
-    return {name: float(values["value"].mean()), **means}

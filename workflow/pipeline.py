@@ -75,12 +75,13 @@ def run_pipeline(
     arms = default_arms() if arms is None else {str(name): mix for name, mix in arms.items()}
     check_arms(arms, TUNED)
     jobs = {name: job for name, (job, _) in STAGES.items()}
-    check_stages(jobs, stages, arms, prepared=(output / "collection" / RECORD).exists())
+    collection, tuning = output / "collection", output / "tuning"
+    stores = {"train": [*arms, TUNED], "tune": [tuning.name]}
+    check_stages(jobs, stages, arms, stores, (collection / RECORD).exists(), resume)
     begin_output(
         output, "pipeline", {"arms": {name: str(mix) for name, mix in arms.items()}}, resume
     )
     start = time.perf_counter()
-    collection, tuning = output / "collection", output / "tuning"
     labels = {"annotations": output / "annotations", "click_labels": output / "click_labels"}
 
     def stage(name: str, title: str, **wired: Any) -> None:

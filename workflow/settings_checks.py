@@ -8,7 +8,8 @@ from annotation.settings_checks import check_annotation_settings
 from clicks.fitting import check_click_settings
 from corpus.errors import InputError
 from corpus.names import check_names
-from rankers.checkpoint_storage import checkpoint_storage
+from rankers.checkpoint_storage import check_store, checkpoint_storage, place_within
+from rankers.click_objectives import CLICK_OBJECTIVES
 from rankers.comparison import FIRST_STAGE, check_evaluation_settings
 from rankers.mixing import Mix
 from rankers.supervision import check_training_settings
@@ -42,7 +43,9 @@ def check_stages(
     jobs: Mapping[str, Callable[..., None]],
     stages: Mapping[str, Mapping[str, Any]],
     arms: Mapping[str, Mix],
+    stores: Mapping[str, Iterable[str]],
     prepared: bool,
+    resume: bool,
 ) -> None:
     """Refuses what no data could make right in the settings of any job.
 
@@ -50,7 +53,9 @@ def check_stages(
         jobs: the function of each, by name.
         stages: the settings of each that are given, by the job's name.
         arms: the mix of each ranker to train, by name.
+        stores: by the job's name, what it calls its places below `checkpoints`.
         prepared: whether the collection has been begun, so that its source may be gone.
+        resume: whether these places may hold something.
 
     Raises:
         InputError: naming the job and its setting, file or model.
@@ -64,9 +69,23 @@ def check_stages(
     training = settings["train"]["training"]
     for mix in arms.values():
         _check("train", check_training_settings, (training, mix))
-    for name in ("train", "tune"):
-        if (place := settings[name].get("checkpoints")) is not None:
-            _check(name, checkpoint_storage, (place,))
+    for name, places in stores.items():
+        objective = settings[name]["training"].click_objective
+        _check(name, _check_context, (objective, settings["fit_clicks"]["context"]))
+        if (store := settings[name]["checkpoints"]) is not None:
+            _check(name, checkpoint_storage, (store,))
+            for place in () if resume else places:
+                _check(name, check_store, (place_within(store, place), name, {}, False))
+
+
+def _check_context(objective: str, context: str | None) -> None:
+    """Refuses an objective of sessions that cannot take the propensities of contexts."""
+    by_position = objective != "labels" and CLICK_OBJECTIVES[objective].needs_propensities
+    if by_position and context is not None:
+        raise InputError(
+            f"click_objective {objective} takes propensities by position alone, and fit_clicks "
+            f"estimates them by {context}; take click_objective labels, or leave out the context"
+        )
 
 
 def _with_defaults(job: Callable[..., None], given: Mapping[str, Any]) -> dict[str, Any]:

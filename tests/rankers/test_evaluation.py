@@ -17,6 +17,7 @@ from corpus.trec_run import write_trec_qrels, write_trec_run
 from rankers.comparison import evaluate
 from rankers.evaluation import (
     MEASURES,
+    candidate_gains,
     mean_by_bucket,
     measure_run,
     query_buckets,
@@ -144,10 +145,20 @@ def test_what_is_measured_is_what_the_written_run_says(tmp_path: Path) -> None:
 
 
 def test_queries_whose_documents_differ_in_grade_tell_rankings_apart() -> None:
-    run = _run({"one": [2.0], "equal": [2.0, 1.0], "unjudged": [2.0, 1.0], "told": [2.0, 1.0, 0.0]})
-    run = pd.concat([run, _run({"junk": [2.0, 1.0, 0.0]})])
-    grades = {"one": [3], "equal": [2, 2], "told": [0, 1], "elsewhere": [0, 1], "junk": [-2, 0]}
-    assert telling_queries(run, _judgments(grades)) == ["told"]
+    run = _run(
+        {
+            "one": [2.0],
+            "equal": [2.0, 1.0],
+            "unjudged": [2.0, 1.0],
+            "junk": [2.0, 1.0],
+            "told": [2.0, 1.0, 0.0],
+        }
+    )
+    grades = {"one": [3], "equal": [2, 2], "junk": [-2, 0], "told": [0, 1], "elsewhere": [0, 1]}
+    judgments = _judgments(grades)
+    assert telling_queries(candidate_gains(run, judgments)).tolist() == ["told"]
+    # Of what tells nothing apart, nothing below 1 is measured either.
+    assert "junk" not in set(measure_run(run, judgments)["query_id"])
 
 
 def test_what_cannot_be_compared_is_refused_before_anything_is_made(
@@ -174,17 +185,14 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_made(
     with pytest.raises(InputError, match="cpus_per_scorer must be at least 0"):
         evaluate(folder, {"one": ranker}, output, "train", cpus_per_scorer=-0.5)
     for grades, reason in [
-        (
-            [("q1", "d1", 0), ("q1", "d2", 0)],
-            "can tell rankings apart: none of 2 grades is above 0",
-        ),
+        ([("q1", "d1", 0), ("q1", "d2", 0)], "apart: none of 2 grades is above 0"),
         ([("q1", "d1", -1), ("q1", "d2", 0)], "apart: none of 2 grades is above 0"),
         ([("q1", "d1", 2), ("q1", "d2", 2)], "no two of its candidates differ in grade"),
         ([("q2", "d3", 2)], "has human judgments and candidates"),
     ]:
         judged = {name: getattr(tiny_collection, name) for name in vars(tiny_collection)}
         judged["judgments"] = make_table("judgments", list(grades))
-        other = tmp_path / str(grades)
+        other = tmp_path / str(len(list(tmp_path.iterdir())))
         write_collection(Collection(**judged), other)
         with pytest.raises(InputError, match=reason):
             evaluate(other, {"one": ranker}, output, "train")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from corpus.errors import InputError
-from rankers.yardstick import choose_yardstick, mean_by_bucket, measure_by, ndcg_of_gains
+from rankers.validation import bucket_means
+from rankers.yardstick import choose_yardstick, ndcg_of_gains
 
 UNKNOWN = [[None, None], [None, None]]
 
@@ -96,8 +97,10 @@ def test_the_order_of_labels_counts_at_a_click_rate_of_two_percent() -> None:
     [value] = ndcg_of_gains(run, gains)["value"]
     ideal = 0.02 + 0.01 / np.log2(3)
     assert value == pytest.approx((0.01 + 0.02 / np.log2(3)) / ideal)
-    measured = measure_by(run, pa.Table.from_pandas(gains))
-    assert mean_by_bucket(measured, run, "m") == {"m": value, "m_medium": value}
+    assert bucket_means(run, pa.Table.from_pandas(gains)) == {
+        "validation_ndcg": value,
+        "validation_ndcg_medium": value,
+    }
     better = run_of([2.0, 3.0, 1.0])
     assert ndcg_of_gains(better, gains)["value"].tolist() == [1.0]
 

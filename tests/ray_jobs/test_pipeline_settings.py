@@ -8,6 +8,7 @@ import pytest
 
 from annotation.endpoint import Endpoint
 from corpus.errors import InputError
+from rankers.checkpoint_storage import claim_store, place_within
 from rankers.mixing import Constant, Evidence
 from rankers.settings import TrainingSettings
 from ray_jobs.command_line import job_parser, parse
@@ -29,6 +30,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
         ({"train": {"checkpoints": "nowhere://a/b"}}, "train: checkpoints: nowhere://"),
         ({"tune": {"training": TrainingSettings(backbone="./no/backbone")}}, "tune: ./no/backbone"),
         ({"tune": {"trials": 0}}, "tune: trials"),
+        (
+            {
+                "fit_clicks": {"context": "device"},
+                "tune": {"training": TrainingSettings(click_objective="propensity_ratio")},
+            },
+            "tune: click_objective propensity_ratio .* by device",
+        ),
         ({"tune": {"grace_epochs": 0}}, "tune: grace_epochs"),
         ({"annotate": {"model": "./no/judge"}}, "annotate: ./no/judge"),
         ({"annotate": {"prompt": Path("no/prompt.jinja")}}, "annotate: no/prompt.jinja"),
@@ -71,6 +79,17 @@ def test_arms_without_a_folder_of_their_own_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("job", "place"), [("train", "click"), ("tune", "tuning")])
+def test_checkpoints_of_another_training_are_found_first(
+    tmp_path: Path, job: str, place: str
+) -> None:
+    store = str(tmp_path / "store")
+    claim_store(place_within(store, place), job, {"seed": 1})
+    with pytest.raises(InputError, match=rf"^{job}: {store}/{place}: holds the checkpoints"):
+        run_pipeline(tmp_path / "out", stages={job: {"checkpoints": store}})
+    assert not (tmp_path / "out").exists()
+
+
 def test_each_arm_is_looked_at(tmp_path: Path) -> None:
     arms = {"click": Constant(1.0), "evidence": Evidence()}
     stages = {"train": {"training": TrainingSettings(heads="two")}}
@@ -95,4 +114,4 @@ def test_the_settings_of_the_configs_can_be_right(
         parser.add_function_arguments(job, stage, skip=wired)
     stages = {name: value for name, value in parse(parser, "pipeline").items() if name in STAGES}
     jobs = {name: job for name, (job, _) in STAGES.items()}
-    check_stages(jobs, stages, default_arms(), prepared=False)
+    check_stages(jobs, stages, default_arms(), {"train": [], "tune": []}, False, resume=False)
