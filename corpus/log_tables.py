@@ -119,7 +119,8 @@ def write_log_tables(log: LogFormat, folder: Path) -> None:
         while len(shown) > 1 and 2 * len(shown[-1]) >= len(shown[-2]):
             shown[-2:] = [add_positions(shown[-2:])]
     if not shown:
-        raise InputError(f"the log holds no usable search; set aside: {dict(aside) or 'nothing'}")
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in aside.items())
+        raise InputError(f"the log holds no usable search; set aside: {counts or 'nothing'}")
     settle_sessions(folder)
     grades = _read_judgments(log, texts, documents, aside)
     documents.close()

@@ -126,6 +126,7 @@ class BeirFolder(TableSource):
     candidates_per_query: int = 16
 
     def check(self) -> None:
+        _check_numbers(self.candidates_per_query, self.sessions)
         check_beir(self.path)
 
     def read(self, seed: int) -> Collection:
@@ -162,6 +163,7 @@ class TablesFolder(TableSource):
     candidates_per_query: int = 16
 
     def check(self) -> None:
+        _check_numbers(self.candidates_per_query)
         check_folder(self.path)
 
     def read(self, seed: int) -> Collection:
@@ -305,3 +307,11 @@ def _give_back(folder: Path) -> None:
 
 def _count_rows(folder: Path, name: str) -> int:
     return int(pyarrow.dataset.dataset(table_path(folder, name)).count_rows())
+
+
+def _check_numbers(candidates_per_query: int, sessions: int = 0) -> None:
+    if candidates_per_query < 1 or sessions < 0:
+        raise InputError(
+            "candidates_per_query must be at least 1, and sessions at least 0; got "
+            f"{candidates_per_query} and {sessions}"
+        )

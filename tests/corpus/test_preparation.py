@@ -335,6 +335,15 @@ def test_every_path_is_looked_at_before_anything_is_read_or_claimed(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("numbers", [{"candidates_per_query": 0}, {"sessions": -1}])
+def test_numbers_that_cannot_be_are_refused_before_anything_is_read(
+    numbers: dict[str, int], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="candidates_per_query must be at least 1"):
+        prepare(tmp_path / "out", BeirFolder(existing(tmp_path, "beir"), **numbers))
+    assert not (tmp_path / "out").exists()
+
+
 def test_columns_are_looked_at_before_anything_is_read_or_claimed(tmp_path: Path) -> None:
     log, documents = tmp_path / "log.jsonl", tmp_path / "documents.jsonl"
     log.write_text('{"query": "fox", "doc_ids": ["d1"], "clicks": [1], "page": 1}\n')
