@@ -177,7 +177,8 @@ REQUIRED |= {"OwnLogFiles": "{sessions: s, documents: d}"}
 
 
 def _subclasses(base: type) -> set[type]:
-    return {made for sub in base.__subclasses__() for made in (sub, *_subclasses(sub))}
+    below: list[type] = base.__subclasses__()
+    return {made for own in below for made in (own, *_subclasses(own))}
 
 
 @pytest.mark.parametrize(
