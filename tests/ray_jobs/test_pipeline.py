@@ -103,8 +103,11 @@ def test_each_training_and_trial_has_a_store_of_its_own(finished: Path) -> None:
         json.loads((stores / arm / "job.json").read_text())["settings"]["mix"] for arm in ARMS[:4]
     ]
     assert len({json.dumps(mix) for mix in mixes}) == 4
-    weights = {(finished / "rankers" / arm / "model.safetensors").read_bytes() for arm in ARMS[:4]}
-    assert len(weights) == 4
+    # Of all epochs: the best ranker of a schedule can be that of its first stage alone.
+    histories = [
+        json.loads((finished / "rankers" / arm / "history.json").read_text()) for arm in ARMS[:4]
+    ]
+    assert len({history[-1]["click_loss"] for history in histories}) == 4
     assert len(list(stores.glob("tuning/*/checkpoints/*/training_state.pt"))) == 2
 
 
