@@ -64,7 +64,7 @@ class Arm:
     """One way to learn from clicks.
 
     Attributes:
-        name: of it.
+        name: what the table calls it.
         objective: of `CLICK_OBJECTIVES`; None to learn labels.
         labels: the name of a click model, or "ipw"; None to learn sessions.
         oracle: whether propensities are those that made the clicks.

@@ -49,7 +49,7 @@ def two_level_likelihood(
         hits: of each pair, at least 0; expected ones need not be whole; shape (pairs,).
         tries: of each pair; taken for at least the hits.
         other_hits: of the other pairs of its document.
-        other_tries: likewise.
+        other_tries: of the other pairs of its document, at least other_hits; shape (pairs,).
         mean: these three are a `clicks.shrinkage.RatePrior`; with an infinite pair_strength and
             no others, this is the likelihood of documents.
         document_strength: see mean.

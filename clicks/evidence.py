@@ -28,15 +28,15 @@ class Evidence:
 
     Attributes:
         first: shape (evidence,), int64.
-        last: likewise.
+        last: shape (evidence,), int64.
         clicks: of a pair, shape (evidence,).
-        impressions: likewise.
+        impressions: of a pair, shape (evidence,).
         pairs: how many have these counts.
         place: of each row, int32; the places that the log tells of are numbered from 1, and 0 is
             the first place.
         non_clicks: of each row.
         place_clicks: of all chosen pairs, by place that the log tells of.
-        place_impressions: likewise.
+        place_impressions: of all chosen pairs, by place that the log tells of.
         chosen: the pairs that were chosen.
         number: which evidence each of them is.
     """
@@ -61,7 +61,7 @@ def gather_evidence(
 
     Args:
         log: the sessions.
-        counts: of it.
+        counts: clicks and impressions of each pair in these sessions.
         place: of each result, from 0, shape of `log.pair`.
         identified: what the log tells.
     """

@@ -19,7 +19,8 @@ class Reads:
         clicks: of each pair below which the page goes on, shape (pairs,).
         went_on: in how many of them the next document is expected to have been read.
         position_clicks: likewise by position, shape (positions,).
-        position_went_on: likewise.
+        position_went_on: in how many of these the next document is expected to have been read,
+            shape (positions,).
         skips: expected reads without a click below which the page goes on, in all.
         skips_went_on: in how many of them the next document is expected to have been read.
     """
@@ -70,7 +71,7 @@ def expect_reads(
 
     Args:
         log: the sessions.
-        known: of them.
+        known: what holds of these sessions whatever the model, from `find_known_reads`.
         rate: P(click | read) of each pair.
         after_skip: P(the next is read | read, no click).
         after_click: P(the next is read | click), of shape (pairs or 1, positions or 1).
