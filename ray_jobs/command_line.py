@@ -91,6 +91,9 @@ def parse(parser: JobParser, job: str) -> dict[str, Any]:
         for action in parser._actions:  # the parser lets a null pass for any type
             if action.default is not None and settings.get(action.dest, action.default) is None:
                 parser.error(f"{action.dest} is null; leave it out, or give it a value")
+        for name, value in settings.items():
+            if isinstance(value, dict):  # a free field: a class that it names is not one of ours
+                settings[name] = _plain(value)
         arguments: dict[str, Any] = parser.instantiate(settings).as_dict()
         for place in _nulls(arguments.items()):
             parser.error(f"{place} is null; leave it out, or give it a value")
@@ -136,6 +139,14 @@ def _with_sections(argv: list[str], job: str) -> list[str]:
         else:
             result.append(f"--config={path}")
     return result
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, jsonargparse.Namespace):
+        value = value.as_dict()
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def _nulls(named: Iterable[tuple[str, Any]]) -> Iterator[str]:

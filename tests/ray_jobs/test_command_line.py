@@ -265,7 +265,7 @@ engine:
     assert isinstance(engine, Endpoint)
     assert engine.fields["a"]["class_path"] == "logging.FileHandler"
     assert engine.fields["b"][0]["class_path"] == "ctypes.CDLL"
-    assert not isinstance(engine.fields["c"], Endpoint)
+    assert engine.fields["c"]["class_path"] == "annotation.endpoint.Endpoint"
     assert (engine.fields["d"], engine.fields["e"]) == ("more.yaml", "${HOME}")
     assert (tmp_path / "kept.log").read_text() == "precious"
 
