@@ -1,7 +1,7 @@
 """The job `annotate`: every pair of query and document once to the judge, parquet to parquet.
 
 The pairs are numbered in query order and dealt into parts of `batch_size`. A part is what one
-engine call answers and what one file holds (`annotation.parts`).
+engine call answers and what one file holds (`annotation.plan.parts`).
 """
 
 import logging
@@ -14,22 +14,22 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy
 
-from annotation.annotator import Judge, PooledAnnotator, until_closed, until_failing
-from annotation.engine import BUDGET_ERROR, RETRIED, EngineChoice
-from annotation.estimate import count_tokens, print_estimate, print_probe, probe_pairs
-from annotation.pairs import (
+from annotation.actor import Judge, PooledAnnotator, until_closed, until_failing
+from annotation.engines.base import BUDGET_ERROR, RETRIED, EngineChoice
+from annotation.engines.token_spend import SPEND_FILE, SharedSpend, Spend, read_spend
+from annotation.engines.vllm import VllmPool
+from annotation.plan.cost import count_tokens, print_estimate, print_probe, probe_pairs
+from annotation.plan.parts import any_grade, unanswered_pairs, write_parts
+from annotation.plan.selection import (
     Policy,
     hash_texts,
     number_parts,
     pairs_to_annotate,
     spend_budget,
 )
-from annotation.parts import any_grade, unanswered_pairs, write_parts
-from annotation.prompts import Language, StrategyName, load_prompt
+from annotation.prompts.prompt import Language, StrategyName, load_prompt
 from annotation.settings_checks import DEMO_JUDGE, check_sizes, read_budget
 from annotation.summary import commonest_error, count_failures, count_spent_tokens, summarise
-from annotation.token_spend import SPEND_FILE, SharedSpend, Spend, read_spend
-from annotation.vllm_engine import VllmPool
 from cluster import connect
 from cluster.blocks import table_as_row
 from corpus.errors import InputError
@@ -122,7 +122,9 @@ def annotate(
     pairs = pairs_to_annotate(tables, collection)
     checkpoint = model
     if model == DEMO_JUDGE:
-        from annotation.judge import demo_judge  # brings scikit-learn, which no other judge needs
+        from annotation.demo_judge import (
+            demo_judge,  # brings scikit-learn, which no other judge needs
+        )
 
         checkpoint = str(demo_judge())
     judge = Judge(

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from annotation.annotator import Judge
-from annotation.endpoint import Endpoint
-from annotation.engine import EngineChoice
-from annotation.pairs import Budget, Policy
-from annotation.prompts import Language, StrategyName, load_prompt
+from annotation.actor import Judge
+from annotation.engines.base import EngineChoice
+from annotation.engines.endpoint import Endpoint
+from annotation.plan.selection import Budget, Policy
+from annotation.prompts.prompt import Language, StrategyName, load_prompt
 from corpus.errors import InputError
 
 DEMO_JUDGE = "demo-judge"

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from annotation.engine import BUDGET_ERROR
-from annotation.prompts import GRADES
+from annotation.engines.base import BUDGET_ERROR
+from annotation.prompts.prompt import GRADES
 
 COLUMNS = [
     "query_id",

@@ -1,6 +1,6 @@
 """Whether the memory of annotation stays flat as pairs grow, with an engine that answers at once.
 
-    python benchmarks/annotation_memory.py
+    python -m benchmarks.annotation_memory
 
 Prints, for each number of pairs, the most memory that the driver and the engine's actor held on
 their heaps (anonymous memory: without the object store's and without files), and pairs a second.
@@ -20,8 +20,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-sys.path.pop(0)  # this folder, where a file has the name of a package
-
 import numpy as np
 import psutil
 import pyarrow as pa
@@ -31,10 +29,10 @@ from rich.console import Console
 from rich.table import Table
 
 from annotation.annotate import annotate
-from annotation.encoding import EncodedPrompt, PromptEncoder
-from annotation.engine import Answer, AnswerForm, EngineChoice, Secret
-from annotation.judge import demo_judge
-from annotation.token_spend import Spend
+from annotation.demo_judge import demo_judge
+from annotation.engines.base import Answer, AnswerForm, EngineChoice, Secret
+from annotation.engines.token_spend import Spend
+from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
 from cluster import connect
 from corpus.schemas import empty_table
 from corpus.tables import Collection, write_collection

@@ -1,6 +1,6 @@
 """Fits a click model of CLAX, in an environment that has clax-models; used by click_models.py.
 
-    python benchmarks/clax_peer.py MODEL DATA.npz
+    python -m benchmarks.clax_peer MODEL DATA.npz
 
 DATA holds query_doc_ids (from 1, 0 beyond a page's end) and clicks of three logs: train, valid and
 test. Prints, as JSON on the last line, the seconds of the fit without compilation, its epochs, and
@@ -10,8 +10,6 @@ the perplexity on test.
 import json
 import sys
 import time
-
-sys.path.pop(0)  # this folder, where a file has the name of a package
 
 import clax
 import clax.models

@@ -1,16 +1,13 @@
 """How well click labels order documents, by query frequency: every click model, IPW, the oracle.
 
-    python benchmarks/click_labels.py
+    python -m benchmarks.click_labels
 
 For each seed a simulated world; its click labels rank each query's candidates, and nDCG@10 against
 the grades that the simulated users' clicks follow is averaged by frequency bucket. Documents that
 the log does not show come last. "ipw, oracle" weights clicks by the examination that made them.
 """
 
-import sys
 from typing import get_args
-
-sys.path.pop(0)  # this folder, where a file has the name of a package
 
 import pandas as pd
 import pyarrow as pa
@@ -19,14 +16,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from clicks.click_labels import inverse_propensity_labels, relevance_labels
-from clicks.fitting import CLICK_MODELS
+from clicks.fit_clicks import CLICK_MODELS
+from clicks.labels import inverse_propensity_labels, relevance_labels
 from clicks.propensities import PropensityMethod, estimate_propensities
 from corpus.frequency import BUCKETS
-from corpus.simulator import examination_probability
+from corpus.simulation.user import examination_probability
+from corpus.simulation.world import simulate_world
 from corpus.tables import Collection
-from corpus.world import simulate_world
-from rankers.evaluation import MAIN_MEASURE, mean_by_bucket, measure_run, query_buckets
+from evaluation.measures import MAIN_MEASURE, mean_by_bucket, measure_run, query_buckets
 
 MAX_WEIGHT = 20.0
 

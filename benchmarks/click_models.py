@@ -1,6 +1,6 @@
 """How fast click models are fitted, and how well they foretell clicks, beside CLAX and PyClick.
 
-    python benchmarks/click_models.py --clax_python ENVIRONMENT/bin/python
+    python -m benchmarks.click_models --clax_python ENVIRONMENT/bin/python
 
 Makes a log by a user who is none of the models, fits each model to it, and measures sessions a
 second of the whole fit and the perplexity on held-out sessions. Tandem is measured twice: from ids
@@ -14,7 +14,6 @@ Speeds are medians, of as many fits as a second has room for in each round, or o
 import importlib.util
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,17 +21,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.pop(0)  # this folder, where a file has the name of a package
-
 import numpy as np
 import pyarrow as pa
 from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 
-from clicks.click_log import encode_sessions, read_click_log
-from clicks.click_model import ClickModel
-from clicks.fitting import CLICK_MODELS
+from clicks.fit_clicks import CLICK_MODELS
+from clicks.log.click_log import encode_sessions, read_click_log
+from clicks.models.base import ClickModel
 
 # The names that the models have in PyClick, where they are there.
 PYCLICK = {

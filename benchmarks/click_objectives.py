@@ -1,6 +1,6 @@
 """What rankers learn from clicks: each objective, each click model's labels, and the oracle.
 
-    python benchmarks/click_objectives.py --output runs/click_objectives
+    python -m benchmarks.click_objectives --output runs/click_objectives
 
 For each seed a simulated world, and from the same start the same ranker trained on its clicks in
 each way; nDCG@10 of the test queries against the grades that the simulated users' clicks follow, by
@@ -13,11 +13,8 @@ commonly use one over a data set's features: it learns in seconds and from every
 differs is what is learned from, not whether a cross-encoder begins to learn.
 """
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-sys.path.pop(0)  # this folder, where a file has the name of a package
 
 import numpy as np
 import pandas as pd
@@ -34,23 +31,23 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 from torch import Tensor, nn
 
-from clicks.click_labels import inverse_propensity_labels, relevance_labels
-from clicks.fitting import CLICK_MODELS
+from clicks.fit_clicks import CLICK_MODELS
+from clicks.labels import inverse_propensity_labels, relevance_labels
 from clicks.propensities import estimate_propensities
 from cluster import connect
 from corpus.frequency import BUCKETS
-from corpus.simulator import examination_probability
+from corpus.simulation.user import examination_probability
+from corpus.simulation.world import simulate_world
 from corpus.splits import split_queries
 from corpus.tables import Collection
 from corpus.texts import document_text
-from corpus.world import simulate_world
-from rankers.click_objectives import CLICK_OBJECTIVES, ClickObjectiveName
-from rankers.evaluation import MAIN_MEASURE, mean_by_bucket, measure_run, query_buckets
-from rankers.lists import add_labels, candidate_lists
-from rankers.objective import label_loss
-from rankers.page_tensors import pad_pages
-from rankers.pages import add_pages, longest_page
-from rankers.session_loss import SessionLoss
+from evaluation.measures import MAIN_MEASURE, mean_by_bucket, measure_run, query_buckets
+from rankers.data.impression_tensors import pad_pages
+from rankers.data.impressions import add_pages, longest_page
+from rankers.data.lists import add_labels, candidate_lists
+from rankers.losses.click_objectives import CLICK_OBJECTIVES, ClickObjectiveName
+from rankers.losses.hybrid import label_loss
+from rankers.losses.sessions import SessionLoss
 
 CPU = torch.device("cpu")
 LATENT = 64

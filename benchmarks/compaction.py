@@ -1,6 +1,6 @@
 """An epoch on raw sessions against one on compacted sessions: same steps, same final loss.
 
-    python benchmarks/compaction.py
+    python -m benchmarks.compaction
 
 A simulated log, in which a few queries have most of the sessions. Both contestants train the same
 small cross-encoder with the same objective, a step being all sessions of a few queries. One scores
@@ -8,12 +8,9 @@ the page of every session; the other scores the candidates of every query once a
 its compacted sessions from these scores. Texts are tokenized before the clock starts.
 """
 
-import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path.pop(0)  # this folder, where a file has the name of a package
 
 import numpy as np
 import pandas as pd
@@ -27,16 +24,16 @@ from rich.table import Table
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerBase
 
-from corpus.simulator import examination_probability
-from corpus.world import simulate_world
-from rankers.click_objectives import CLICK_OBJECTIVES, ClickObjectiveName
-from rankers.cross_encoder import load_cross_encoder
-from rankers.list_ranker import ListRanker
-from rankers.lists import candidate_lists, pad_lists, tokenize_lists
-from rankers.page_tensors import PAGES, pad_pages
-from rankers.pages import add_pages, longest_page
-from rankers.session_loss import SessionLoss
-from rankers.small_bert import build_small_bert
+from corpus.simulation.user import examination_probability
+from corpus.simulation.world import simulate_world
+from rankers.data.impression_tensors import PAGES, pad_pages
+from rankers.data.impressions import add_pages, longest_page
+from rankers.data.lists import candidate_lists, pad_lists, tokenize_lists
+from rankers.losses.click_objectives import CLICK_OBJECTIVES, ClickObjectiveName
+from rankers.losses.sessions import SessionLoss
+from rankers.models.cross_encoder import load_cross_encoder
+from rankers.models.list_ranker import ListRanker
+from rankers.models.small_bert import build_small_bert
 
 CPU = torch.device("cpu")
 MAX_LENGTH = 32

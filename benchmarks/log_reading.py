@@ -1,6 +1,6 @@
 """Whether a click log is read in bounded memory, whatever its length.
 
-    python benchmarks/log_reading.py
+    python -m benchmarks.log_reading
 
 Generates logs in the format of TianGong-ST that hold the same queries and documents over and over,
 reads each into tables in a process of its own, and prints the most memory that it held (resident
@@ -13,8 +13,6 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.pop(0)  # this folder, where a file has the name of a package
-
 import numpy as np
 from jsonargparse import auto_cli
 from rich.console import Console
@@ -24,8 +22,8 @@ QUERIES, DOCUMENTS, PAGE = 2_000, 10_000, 10
 READ = """
 import resource, sys
 from pathlib import Path
-from corpus.log_tables import write_log_tables
-from corpus.tiangong import TianGongLog
+from corpus.readers.log_tables import write_log_tables
+from corpus.readers.tiangong import TianGongLog
 write_log_tables(TianGongLog(Path(sys.argv[1]), None, None), Path(sys.argv[2]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

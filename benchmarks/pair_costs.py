@@ -1,14 +1,11 @@
 """What a query-document pair costs: memory, storage, tokenizing, training. See docs/scale.md.
 
-python benchmarks/pair_costs.py --backbone FOLDER
+python -m benchmarks.pair_costs --backbone FOLDER
 """
 
-import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path.pop(0)  # this folder, where a file has the name of a package
 
 import numpy as np
 import psutil
@@ -20,13 +17,13 @@ from rich.table import Table
 
 from corpus.schemas import empty_table
 from corpus.tables import Collection
-from rankers.cross_encoder import load_cross_encoder
-from rankers.list_file import ListFile, write_lists
-from rankers.list_order import epoch_order, read_steps
-from rankers.list_ranker import ListRanker
-from rankers.lists import add_labels, candidate_lists, tokenize_lists
-from rankers.mixing import Constant
-from rankers.objective import Objective
+from rankers.data.lists import add_labels, candidate_lists, tokenize_lists
+from rankers.data.sampler import epoch_order, read_steps
+from rankers.data.store import ListFile, write_lists
+from rankers.losses.hybrid import Objective
+from rankers.mixes.mixes import Constant
+from rankers.models.cross_encoder import load_cross_encoder
+from rankers.models.list_ranker import ListRanker
 
 DOCUMENTS_PER_QUERY = 10
 

@@ -1,6 +1,6 @@
 """How fast lists are scored, against CrossEncoder.predict of sentence-transformers.
 
-    python benchmarks/reranking.py --model sentence-transformers/all-MiniLM-L6-v2
+    python -m benchmarks.reranking --model sentence-transformers/all-MiniLM-L6-v2
 
 Both score the same pairs with the same weights on the same cores, in turn, in float32 and in
 bfloat16: `predict` as it comes, with a thread a core, and an actor a core with a thread each, which
@@ -11,7 +11,6 @@ ratio to `predict` in the same precision and in float32, and the largest differe
 of `predict` in float32. The start of processes is not counted.
 """
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -19,8 +18,6 @@ from functools import partial
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
-
-sys.path.pop(0)  # this folder, where a file has the name of a package
 
 import numpy as np
 import pyarrow as pa
@@ -38,12 +35,12 @@ from cluster import connect
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection
 from corpus.texts import document_column
-from rankers.cross_encoder import load_cross_encoder
-from rankers.list_ranker import Precision
-from rankers.lists import candidate_lists, document_rows
-from rankers.pair_scorer import PairScorer
-from rankers.reranking import scoring_blocks
-from rankers.small_bert import build_small_bert
+from rankers.data.lists import candidate_lists, document_rows
+from rankers.models.cross_encoder import load_cross_encoder
+from rankers.models.list_ranker import Precision
+from rankers.models.small_bert import build_small_bert
+from rankers.rerank import scoring_blocks
+from rankers.scoring.pair_scorer import PairScorer
 
 MEDIAN_TOKENS, SPREAD, FEWEST_TOKENS, MOST_TOKENS = 128, 0.8, 16, 512
 QUERY_WORDS, SPECIAL_TOKENS = 4, 3

@@ -1,6 +1,6 @@
 """How much faster two training workers are than one, with one thread each.
 
-    python benchmarks/scaling.py
+    python -m benchmarks.scaling
 
 Runs Ray Train with one worker and with two, in turn, on the same lists with the same steps, and
 prints pairs a second, the share of time that training waited for data, and the efficiency: the
@@ -8,11 +8,8 @@ speed of two workers over twice that of one.
 """
 
 import json
-import sys
 import tempfile
 from pathlib import Path
-
-sys.path.pop(0)  # this folder, where a file has the name of a package
 
 import torch
 from jsonargparse import auto_cli
@@ -21,15 +18,15 @@ from rich.table import Table
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from cluster import connect
-from corpus.preparation import SimulatedWorld, prepare
+from corpus.prepare import SimulatedWorld, prepare
 from corpus.tables import read_collection, read_table
-from rankers.checkpoints import HISTORY
-from rankers.lists import add_labels, candidate_lists
-from rankers.mixing import Constant
+from rankers.data.lists import add_labels, candidate_lists
+from rankers.data.supervision import SupervisedLists
+from rankers.mixes.mixes import Constant
+from rankers.models.small_bert import build_small_bert
 from rankers.settings import TrainingSettings
-from rankers.small_bert import build_small_bert
-from rankers.supervision import SupervisedLists
-from rankers.training import fit_ranker, tokenize_input
+from rankers.train import fit_ranker, tokenize_input
+from rankers.training.checkpoints import HISTORY
 
 
 def main(

@@ -1,17 +1,14 @@
 """Which label of an annotation teaches a ranker best: hard, expected, or weighted by confidence.
 
-    python benchmarks/soft_labels.py --output runs/soft_labels
+    python -m benchmarks.soft_labels --output runs/soft_labels
 
 For each seed: a simulated world, the demo's judge, and a ranker trained on annotations alone for
 each label, with all else equal; nDCG@10 of the test queries against human grades. An interrupted
 run goes on where it stopped.
 """
 
-import sys
 from pathlib import Path
 from typing import get_args
-
-sys.path.pop(0)  # this folder, where a file has the name of a package
 
 import pandas as pd
 from jsonargparse import auto_cli
@@ -21,13 +18,13 @@ from scipy.stats import ttest_rel
 
 from annotation import annotate
 from cluster import connect
-from corpus.preparation import SimulatedWorld, prepare
-from rankers.comparison import evaluate
-from rankers.evaluation import MAIN_MEASURE
-from rankers.lists import AnnotationLabel
-from rankers.mixing import Constant
+from corpus.prepare import SimulatedWorld, prepare
+from evaluation.measures import MAIN_MEASURE
+from rankers.data.lists import AnnotationLabel
+from rankers.evaluate import evaluate
+from rankers.mixes.mixes import Constant
 from rankers.settings import TrainingSettings
-from rankers.training import train
+from rankers.train import train
 
 
 def main(output: Path, seeds: int = 5, epochs: int = 6) -> None:

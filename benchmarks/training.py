@@ -1,7 +1,7 @@
 """How fast rankers train, beside sentence-transformers' trainer and beside two data streams.
 
     pip install datasets accelerate
-    python benchmarks/training.py --backbone sentence-transformers/all-MiniLM-L6-v2
+    python -m benchmarks.training --backbone sentence-transformers/all-MiniLM-L6-v2
 
 Every contestant starts from the same weights and learns from the same lists in the same order, with
 the same loss, optimizer, batch, dropout and precision; they take turns at every step, so that what
@@ -15,13 +15,10 @@ Texts are Cranfield's, and of its words, with lengths that spread as web pages' 
 """
 
 import os
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
-
-sys.path[0] = str(Path(__file__).parents[1])  # not this folder: a file has the name of a package
 
 import numpy as np
 import torch
@@ -31,11 +28,11 @@ from rich.table import Table
 
 from benchmarks.training_contestants import Learner, Speed, Work, now, train_peer
 from benchmarks.training_lists import DOCUMENTS, cranfield_lists, spread_texts
-from rankers.cross_encoder import load_cross_encoder
-from rankers.list_file import write_lists
-from rankers.lists import tokenize_lists
-from rankers.mixing import Constant
-from rankers.objective import Objective
+from rankers.data.lists import tokenize_lists
+from rankers.data.store import write_lists
+from rankers.losses.hybrid import Objective
+from rankers.mixes.mixes import Constant
+from rankers.models.cross_encoder import load_cross_encoder
 from rankers.settings import TrainingSettings
 
 DATA = Path(os.environ.get("TANDEM_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -23,13 +23,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback
 
-from rankers.cross_encoder import load_cross_encoder
-from rankers.list_file import ListFile
-from rankers.list_order import Parts, read_steps
-from rankers.list_ranker import ListRanker, computing_in
-from rankers.objective import Objective
-from rankers.optimization import adamw, warm_up_and_decay
+from rankers.data.sampler import Parts, read_steps
+from rankers.data.store import ListFile
+from rankers.losses.hybrid import Objective
+from rankers.models.cross_encoder import load_cross_encoder
+from rankers.models.list_ranker import ListRanker, computing_in
 from rankers.settings import TrainingSettings
+from rankers.training.optimizer import adamw, warm_up_and_decay
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

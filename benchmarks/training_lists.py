@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from corpus.beir import read_beir
+from corpus.readers.beir import read_beir
 from corpus.texts import document_text
 
 DOCUMENTS = 8

@@ -1,15 +1,15 @@
 """What users did: session compaction, click models, propensities, debiased click labels."""
 
-from clicks.cascade import CascadeModel, DependentClickModel
-from clicks.click_chain import ClickChainModel
-from clicks.click_labels import inverse_propensity_labels
-from clicks.click_model import ClickModel
-from clicks.click_through_rates import DocumentCTR, GlobalCTR, RankCTR
-from clicks.compaction import compact_sessions, distinct_sessions, list_results
-from clicks.dynamic_bayesian import DynamicBayesianNetwork, SimplifiedDynamicBayesianNetwork
-from clicks.fitting import fit_clicks
-from clicks.position_based import PositionBasedModel
-from clicks.user_browsing import UserBrowsingModel
+from clicks.fit_clicks import fit_clicks
+from clicks.labels import inverse_propensity_labels
+from clicks.log.distinct import compact_sessions, distinct_sessions, list_results
+from clicks.models.base import ClickModel
+from clicks.models.cascade import CascadeModel, DependentClickModel
+from clicks.models.ccm import ClickChainModel
+from clicks.models.ctr import DocumentCTR, GlobalCTR, RankCTR
+from clicks.models.dbn import DynamicBayesianNetwork, SimplifiedDynamicBayesianNetwork
+from clicks.models.pbm import PositionBasedModel
+from clicks.models.ubm import UserBrowsingModel
 
 __all__ = [
     "CascadeModel",

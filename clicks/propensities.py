@@ -9,10 +9,8 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from clicks.click_log import ClickLog, read_click_log
-from clicks.click_model import BLAS
-from clicks.examination import learn_places
-from clicks.harvesting import (
+from clicks.inference.examination_em import learn_examination
+from clicks.inference.harvesting import (
     Links,
     adjacent_chain,
     all_pairs,
@@ -20,8 +18,10 @@ from clicks.harvesting import (
     link_positions,
     pivot_one,
 )
-from clicks.marginal import learn_examination
-from clicks.shrinkage import Array
+from clicks.inference.rate_prior import Array
+from clicks.log.click_log import ClickLog, read_click_log
+from clicks.models.base import BLAS
+from clicks.models.examined import learn_places
 
 PropensityMethod = Literal["em", "all_pairs", "adjacent_chain", "pivot_one"]
 INTERVAL = (2.5, 97.5)
@@ -65,11 +65,11 @@ def estimate_propensities(
 ) -> pa.Table:
     """Estimates the propensity of each position, relative to the first, with an interval.
 
-    "em" fits the position-based model to all sessions (`clicks.examination.examine`); it believes
-    that attractiveness is spread alike over positions where documents are shown at one position
-    only. The others are intervention harvesting (Agarwal et al., WSDM 2019): they look only
-    at pairs that the log shows at two positions, which differ in nothing but the position
-    (`clicks.harvesting`):
+    "em" fits the position-based model to all sessions (`clicks.models.examined.examine`); it
+    believes that attractiveness is spread alike over positions where documents are shown at one
+    position only. The others are intervention harvesting (Agarwal et al., WSDM 2019): they look
+    only at pairs that the log shows at two positions, which differ in nothing but the position
+    (`clicks.inference.harvesting`):
 
     - adjacent_chain: product of the ratios of click rates at neighbouring positions;
     - pivot_one: ratio of the click rates at the position and at the first one;

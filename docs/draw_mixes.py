@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from rankers.mixing import (
+from rankers.mixes.mixes import (
     ByBucket,
     Constant,
     Evidence,

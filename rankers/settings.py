@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rankers.click_objectives import ClickObjectiveName
-from rankers.list_ranker import Precision
-from rankers.lists import AnnotationLabel
-from rankers.objective import LossName, QueryWeight
-from rankers.trackers import TrackerName
+from rankers.data.lists import AnnotationLabel
+from rankers.losses.click_objectives import ClickObjectiveName
+from rankers.losses.hybrid import LossName, QueryWeight
+from rankers.models.list_ranker import Precision
+from rankers.training.trackers import TrackerName
 
 
 @dataclass

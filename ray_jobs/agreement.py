@@ -1,4 +1,4 @@
-from annotation.agreement import agreement
+from annotation.quality.agreement import agreement
 from ray_jobs.command_line import run_job
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ from corpus.shown_text import printable, without_secrets
 CHOICES = [
     "annotation.Endpoint",
     "annotation.VllmPool",
-    "annotation.endpoint",
-    "annotation.vllm_engine",
-    "corpus.preparation",
-    "rankers.mixing",
+    "annotation.engines.endpoint",
+    "annotation.engines.vllm",
+    "corpus.prepare",
+    "rankers.mixes.mixes",
 ]
 jsonargparse.set_parsing_settings(
     import_path_denylist=["*"],

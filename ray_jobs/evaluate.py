@@ -1,4 +1,4 @@
-from rankers.comparison import evaluate
+from rankers.evaluate import evaluate
 from ray_jobs.command_line import run_job
 
 if __name__ == "__main__":

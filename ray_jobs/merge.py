@@ -1,4 +1,4 @@
-from annotation.merging import merge
+from annotation.quality.merge import merge
 from ray_jobs.command_line import run_job
 
 if __name__ == "__main__":

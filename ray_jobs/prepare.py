@@ -1,4 +1,4 @@
-from corpus.preparation import prepare
+from corpus.prepare import prepare
 from ray_jobs.command_line import run_job
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-from rankers.reranking import rerank
+from rankers.rerank import rerank
 from ray_jobs.command_line import run_job
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-from rankers.training import train
+from rankers.train import train
 from ray_jobs.command_line import run_job
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 from ray_jobs.command_line import run_job
-from tuning.search import tune
+from tuning.tune import tune
 
 if __name__ == "__main__":
     run_job("tune", tune)

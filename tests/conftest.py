@@ -17,7 +17,7 @@ SHARED_DATA = Path(os.environ.get("TANDEM_SHARED_DATA", REPOSITORY.parent / "sha
 # Tests run beside each other, and none may join another's cluster.
 os.environ.setdefault("RAY_ADDRESS", "local")
 # Begun first, so that none of them runs on alone at the end.
-LONGEST = ("test_training.py", "test_pipeline.py", "test_annotate_engine.py")
+LONGEST = ("test_train.py", "test_pipeline.py", "test_annotate_engine.py")
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("tandem", deadline=None)

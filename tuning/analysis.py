@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from corpus.tables import write_parquet
-from rankers.checkpoints import NOT_VALIDATED
-from rankers.validation import VALIDATION_MEASURE
+from rankers.training.checkpoints import NOT_VALIDATED
+from rankers.training.validation import VALIDATION_MEASURE
 
 PARAMETERS = ("kind", "click_weight", "switch", "first", "midpoint", "steepness")
 LOGARITHMIC = ("midpoint", "steepness")

@@ -6,7 +6,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from rankers.mixing import Constant, FrequencySigmoid, Mix, Stage, Staged
+from rankers.mixes.mixes import Constant, FrequencySigmoid, Mix, Stage, Staged
 
 KINDS = ("Constant", "Staged", "FrequencySigmoid")
 

@@ -10,12 +10,12 @@ from rich.console import Console
 from annotation.annotate import annotate
 from clicks import fit_clicks
 from corpus.output_folder import RECORD, begin_output, finish_output
-from corpus.preparation import prepare
-from rankers.checkpoint_storage import place_within
-from rankers.comparison import evaluate
-from rankers.mixing import Constant, FrequencySigmoid, Mix, Staged
-from rankers.training import train
-from tuning.search import best_mix, tune
+from corpus.prepare import prepare
+from rankers.evaluate import evaluate
+from rankers.mixes.mixes import Constant, FrequencySigmoid, Mix, Staged
+from rankers.train import train
+from rankers.training.storage import place_within
+from tuning.tune import best_mix, tune
 from workflow.report import write_report
 from workflow.settings_checks import check_arms, check_stages
 

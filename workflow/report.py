@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from clicks.propensities import plot_propensities
 from corpus.frequency import BUCKETS
 from corpus.tables import read_table
-from rankers.checkpoints import HISTORY
-from rankers.evaluation import MAIN_MEASURE
-from rankers.validation import VALIDATION_MEASURE
+from evaluation.measures import MAIN_MEASURE
+from rankers.training.checkpoints import HISTORY
+from rankers.training.validation import VALIDATION_MEASURE
 from tuning.analysis import plot_trials
 
 TEMPLATE = "report.html.jinja"

@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from annotation.settings_checks import check_annotation_settings
-from clicks.fitting import check_click_settings
+from clicks.fit_clicks import check_click_settings
 from corpus.errors import InputError
 from corpus.names import check_names
-from rankers.checkpoint_storage import check_store, checkpoint_storage, place_within
-from rankers.click_objectives import CLICK_OBJECTIVES
-from rankers.comparison import FIRST_STAGE, check_evaluation_settings
-from rankers.mixing import Mix
-from rankers.supervision import check_training_settings
-from tuning.search import check_tuning_settings
+from rankers.data.supervision import check_training_settings
+from rankers.evaluate import FIRST_STAGE, check_evaluation_settings
+from rankers.losses.click_objectives import CLICK_OBJECTIVES
+from rankers.mixes.mixes import Mix
+from rankers.training.storage import check_store, checkpoint_storage, place_within
+from tuning.tune import check_tuning_settings
 
 # Of each job that has no further inputs of its own: what looks at its settings.
 CHECKS: dict[str, Callable[..., None]] = {

@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from annotation.prompts import StrategyName, load_prompt
+from annotation.prompts.prompt import StrategyName, load_prompt
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection, write_collection
 

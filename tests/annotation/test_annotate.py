@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from annotation.annotate import _refuse_failures, annotate
-from annotation.pairs import pairs_to_annotate
-from annotation.vllm_engine import VllmPool
+from annotation.engines.vllm import VllmPool
+from annotation.plan.selection import pairs_to_annotate
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection, write_table

@@ -22,18 +22,18 @@ import ray
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from annotation.actor import Judge
 from annotation.annotate import _run_engines, annotate
-from annotation.annotator import Judge
-from annotation.answers import grades_schema
-from annotation.asking import CHOICES
-from annotation.chat import ThoughtTokens
-from annotation.encoding import EncodedPrompt, PromptEncoder
-from annotation.engine import Answer, AnswerForm, Json
-from annotation.pairs import number_parts, pairs_to_annotate
-from annotation.prompts import Document, StrategyName, load_prompt
-from annotation.strategies import grade_from_log_probabilities
-from annotation.vllm_engine import VllmEngine, VllmPool
-from annotation.vllm_start import engine_environment
+from annotation.asking.answers import grades_schema
+from annotation.asking.ask import CHOICES
+from annotation.asking.strategies import grade_from_log_probabilities
+from annotation.engines.base import Answer, AnswerForm, Json
+from annotation.engines.vllm import VllmEngine, VllmPool
+from annotation.engines.vllm_start import engine_environment
+from annotation.plan.selection import number_parts, pairs_to_annotate
+from annotation.prompts.chat import ThoughtTokens
+from annotation.prompts.prompt import Document, StrategyName, load_prompt
+from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
 from corpus.errors import InputError
 from corpus.tables import read_collection, read_table, write_collection
 from tests.annotation.conftest import DOCUMENTS, QUERIES

@@ -17,9 +17,9 @@ from transformers import (
 
 from corpus.tables import Collection
 from corpus.texts import document_column
-from rankers.lists import candidate_ids, document_rows
-from rankers.pair_scorer import PairScorer
-from rankers.reranking import scoring_blocks
+from rankers.data.lists import candidate_ids, document_rows
+from rankers.rerank import scoring_blocks
+from rankers.scoring.pair_scorer import PairScorer
 
 WORDS = ["<s>", "<pad>", "</s>", "<unk>", "tide", "moon", "bread", "rye"]
 TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 8}

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from annotation.annotate import annotate
-from annotation.endpoint import Endpoint
-from annotation.engine import EngineChoice
+from annotation.engines.base import EngineChoice
+from annotation.engines.endpoint import Endpoint
 from corpus.errors import InputError
-from corpus.preparation import SimulatedWorld, Source, prepare
-from rankers.comparison import evaluate
-from rankers.mixing import Constant, FrequencySigmoid, Mix, Stage, Staged
-from rankers.training import train
+from corpus.prepare import SimulatedWorld, Source, prepare
+from rankers.evaluate import evaluate
+from rankers.mixes.mixes import Constant, FrequencySigmoid, Mix, Stage, Staged
+from rankers.train import train
 from ray_jobs.command_line import job_parser, parse, run
-from tuning.search import tune
+from tuning.tune import tune
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 JOBS = [path.stem for path in (REPOSITORY / "ray_jobs").glob("*.py") if path.stem[0] != "_"]
@@ -218,9 +218,9 @@ def test_each_class_of_tandems_own_can_be_named(
         "mix: {class_path: Product, init_args: {mixes: [{class_path: intruder.Mix}]}}",
         "mix: {class_path: Staged, init_args: {stages: [{class_path: intruder.Mix}]}}",
         "training: {class_path: intruder.Mix}",
-        "mix: {class_path: rankers.mixing.torch.hub.load}",
-        "mix: {class_path: rankers.mixing.math}",
-        "mix: {class_path: rankers.mixing.Constant.__init__.__globals__}",
+        "mix: {class_path: rankers.mixes.mixes.torch.hub.load}",
+        "mix: {class_path: rankers.mixes.mixes.math}",
+        "mix: {class_path: rankers.mixes.mixes.Constant.__init__.__globals__}",
         "mix: {class_path: os.system, init_args: {command: touch done}}",
         "mix: !!python/object/apply:os.system [touch done]",
         "mix: {class_path: [intruder.Mix]}",
@@ -256,7 +256,7 @@ engine:
     fields:
       a: {class_path: logging.FileHandler, init_args: {filename: kept.log, mode: w}}
       b: [{class_path: ctypes.CDLL, init_args: {name: libc.so.6}}]
-      c: {class_path: annotation.endpoint.Endpoint, init_args: {url: http://elsewhere}}
+      c: {class_path: annotation.engines.endpoint.Endpoint, init_args: {url: http://elsewhere}}
       d: more.yaml
       e: "${HOME}"
 """)
@@ -265,7 +265,7 @@ engine:
     assert isinstance(engine, Endpoint)
     assert engine.fields["a"]["class_path"] == "logging.FileHandler"
     assert engine.fields["b"][0]["class_path"] == "ctypes.CDLL"
-    assert engine.fields["c"]["class_path"] == "annotation.endpoint.Endpoint"
+    assert engine.fields["c"]["class_path"] == "annotation.engines.endpoint.Endpoint"
     assert (engine.fields["d"], engine.fields["e"]) == ("more.yaml", "${HOME}")
     assert (tmp_path / "kept.log").read_text() == "precious"
 

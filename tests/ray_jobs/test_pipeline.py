@@ -21,12 +21,12 @@ from sentence_transformers import CrossEncoder
 
 from corpus.errors import InputError
 from corpus.tables import read_collection, read_table
-from rankers.evaluation import MAIN_MEASURE
-from rankers.lists import candidate_lists
-from rankers.mixing import Constant
-from rankers.reranking import rerank, score_candidates
+from evaluation.measures import MAIN_MEASURE
+from rankers.data.lists import candidate_lists
+from rankers.mixes.mixes import Constant
+from rankers.rerank import rerank, score_candidates
 from rankers.settings import TrainingSettings
-from rankers.training import train
+from rankers.train import train
 from tests.conftest import hear_ctrl_c
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from annotation.endpoint import Endpoint
+from annotation.engines.endpoint import Endpoint
 from corpus.errors import InputError
-from rankers.checkpoint_storage import claim_store, place_within
-from rankers.mixing import Constant, Evidence
+from rankers.mixes.mixes import Constant, Evidence
 from rankers.settings import TrainingSettings
+from rankers.training.storage import claim_store, place_within
 from ray_jobs.command_line import job_parser, parse
 from workflow.pipeline import STAGES, default_arms, run_pipeline
 from workflow.settings_checks import check_stages

@@ -1,0 +1,285 @@
+"""The Ray Data actor: a strategy and an engine, from pairs of ids to rows of annotations."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from threading import Lock
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import ray
+from transformers import AutoTokenizer
+
+from annotation.asking.ask import Asking, DocumentList, Verdict, answer_form
+from annotation.asking.strategies import STRATEGIES
+from annotation.engines.base import BUDGET_ERROR, ENGINE_ERROR, EngineChoice, Secret
+from annotation.engines.token_spend import Spend
+from annotation.prompts.prompt import Document, Prompt, StrategyName
+from annotation.prompts.prompt_encoder import PromptEncoder
+from cluster.blocks import table_of_row
+from corpus.errors import InputError
+from corpus.mapped_tables import take_rows
+
+PAIRS_TO_JUDGE_BY, QUERIES_TO_JUDGE_BY = 200, 5
+VERDICT_TYPES = {
+    "grade": pa.int64(),
+    "expected_grade": pa.float64(),
+    "confidence": pa.float64(),
+    "answered_mass": pa.float64(),
+    "reasoning": pa.string(),
+    "error": pa.string(),
+    "shown_position": pa.int64(),
+}
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Who annotates, and how.
+
+    Attributes:
+        annotator: the name that the table shows.
+        model: a Hugging Face id or the path of a folder; for an endpoint, the name it knows.
+        engine: where the model runs.
+        strategy: how it is asked.
+        prompt: what it is asked.
+        max_model_len: tokens of prompt, thought and answer together.
+        documents_per_prompt: how many documents a prompt shows at most.
+        seed: of the order in which they are shown.
+        thinking: tokens that it may think for before each answer; 0 where it answers at once.
+    """
+
+    annotator: str
+    model: str
+    engine: EngineChoice
+    strategy: StrategyName
+    prompt: Prompt
+    max_model_len: int
+    documents_per_prompt: int
+    seed: int
+    thinking: int = 0
+
+    @property
+    def shows_lists(self) -> bool:
+        """Whether several documents of a query are shown together."""
+        return self.strategy != "pointwise"
+
+    def encoder(self) -> PromptEncoder:
+        """Loads the tokenizer.
+
+        Raises:
+            InputError: there is no tokenizer; and see `PromptEncoder`.
+        """
+        name = self.engine.tokenizer(self.model)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{name}: is neither a folder with a tokenizer nor a model that Hugging Face has "
+                "and this machine can reach; for an endpoint, --engine.measured_by takes any other "
+                "model's tokenizer"
+            ) from error
+        return PromptEncoder(tokenizer, self.prompt, reasoning=self.thinking > 0)
+
+    def check(self, longest_list: int) -> None:
+        """Refuses what cannot be asked, before any engine starts.
+
+        Args:
+            longest_list: documents of the query that has the most.
+
+        Raises:
+            InputError: naming the reason.
+        """
+        form = answer_form(self.strategy, min(self.documents_per_prompt, longest_list))
+        longest = form.max_tokens + self.thinking
+        if longest >= self.max_model_len:
+            thought = " with its thought" if self.thinking else ""
+            less = "lower --reasoning_tokens or " if self.thinking else ""
+            raise InputError(
+                f"an answer{thought} can take {longest} of the {self.max_model_len} tokens that "
+                f"the model may read and write; {less}lower --documents_per_prompt, or raise "
+                "--max_model_len"
+            )
+        self.engine.check(self.encoder(), type(form))
+
+
+class Annotator:
+    """Annotates batches of pairs; each instance has an engine of its own.
+
+    Args:
+        judge: who annotates, and how.
+        queries: reference to the table of queries.
+        documents: reference to the table of documents.
+        secret: the endpoint's key.
+        spend: the count of the budget; None where there is none.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        queries: ray.ObjectRef,
+        documents: ray.ObjectRef,
+        secret: Secret,
+        spend: Spend | None = None,
+    ) -> None:
+        self._judge = judge
+        self._queries: pa.Table = ray.get(queries)
+        self._documents: pa.Table = ray.get(documents)
+        encoder = judge.encoder()
+        self._asking = Asking(
+            engine=judge.engine.start(judge.model, judge.max_model_len, encoder, secret, spend),
+            encoder=encoder,
+            max_model_len=judge.max_model_len,
+            documents_per_prompt=judge.documents_per_prompt,
+            seed=judge.seed,
+            thinking=judge.thinking,
+        )
+        self._id = uuid4().hex  # an actor that Ray starts again counts from 0 again
+        self._begun = 0  # batches
+        self._beginning = Lock()
+
+    def __call__(self, pairs: pa.Table) -> pa.Table:
+        """Annotates a batch.
+
+        Args:
+            pairs: part, query_row, doc_row; rows number those of the two tables, and rows of one
+                query stand together.
+
+        Returns:
+            In the same order the columns of `annotations`; those of `Verdict`; part, as given;
+            started and ended, when the batch was worked on (seconds since 1970); and what
+            `until_closed` reads: actor; number, of the batch in it, from 0; begun, how many it had
+            begun when this one ended; and closed and notes (a line each), as of `Engine`.
+        """
+        started = time.time()
+        with self._beginning:
+            number = self._begun
+            self._begun += 1
+        query_row = pairs["query_row"].to_numpy()
+        queries = take_rows(self._queries, query_row)
+        documents = take_rows(self._documents, pairs["doc_row"].to_numpy())
+        texts = [
+            Document(title, body)
+            for title, body in zip(
+                documents["title"].to_pylist(), documents["body"].to_pylist(), strict=True
+            )
+        ]
+        begins = np.flatnonzero(np.diff(query_row, prepend=-1)).tolist()
+        lists = [
+            DocumentList(
+                queries["query_id"][begin].as_py(), queries["text"][begin].as_py(), texts[begin:end]
+            )
+            for begin, end in zip(begins, [*begins[1:], len(texts)], strict=True)
+        ]
+        verdicts = STRATEGIES[self._judge.strategy](lists, self._asking)
+        same = {
+            "annotator": self._judge.annotator,
+            "strategy": self._judge.strategy,
+            "prompt_id": self._judge.prompt.prompt_id,
+            "started": started,
+            "ended": time.time(),
+            "actor": self._id,
+            "number": number,
+            "closed": self._asking.engine.closed,
+            "notes": "\n".join(self._asking.engine.notes),
+            "begun": self._begun,  # read last, to hold all that the engine may have answered
+        }
+        columns = {
+            "query_id": queries["query_id"],
+            "doc_id": documents["doc_id"],
+            **{name: pa.repeat(value, len(texts)) for name, value in same.items()},
+            **_columns([verdict for listed in verdicts for verdict in listed]),
+            "part": pairs["part"],
+        }
+        return pa.table(columns)
+
+
+class PooledAnnotator(Annotator):
+    """An `Annotator` in an actor of Ray Data, each of whose rows is a batch of pairs."""
+
+    def __call__(self, row: pa.Table) -> pa.Table:
+        return super().__call__(table_of_row(row))
+
+
+def until_closed(answers: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Passes batches on until an engine is closed and no batch can come that it has answered.
+
+    What engines note is said, once each.
+
+    A batch that the engine answered before it was closed may come after one that shows it closed;
+    none that was begun later holds an answer.
+
+    Args:
+        answers: from `Annotator`, in any order; if an engine closes, of one actor at a time.
+
+    Raises:
+        InputError: an engine was closed for another reason than its budget; all that it had
+            answered was passed on.
+    """
+    come: dict[str, set[int]] = defaultdict(set)
+    awaited: dict[str, set[int]] = {}
+    reason = ""
+    said: set[str] = set()
+    told = ["actor", "number", "begun", "closed", "notes"]
+    for answer in answers:
+        actor, number, begun, closed, notes = (answer[name][0].as_py() for name in told)
+        for note in notes.splitlines():
+            if note not in said:
+                print(note)
+                said.add(note)
+        yield answer.drop_columns(told)
+        come[actor].add(number)
+        if closed:
+            awaited.setdefault(actor, set(range(begun)))
+            reason = closed
+        if any(numbers <= come[actor] for actor, numbers in awaited.items()):
+            break
+    kind, _, detail = reason.partition(": ")
+    if kind == ENGINE_ERROR:
+        raise InputError(f"the judge does not answer: {detail}")
+
+
+def until_failing(answers: Iterable[pa.Table], most: float) -> Iterator[pa.Table]:
+    """Passes batches on until too many of their pairs have failed.
+
+    Args:
+        answers: from `Annotator`; those of an engine that is closed do not count.
+        most: the share of failed pairs, in [0, 1], that is borne; judged from the first
+            PAIRS_TO_JUDGE_BY on, once pairs of QUERIES_TO_JUDGE_BY have failed: one query that a
+            server does not want to hear of says nothing of others. Pairs that a spent budget left
+            unasked do not count.
+
+    Raises:
+        InputError: there are more; all batches until then were passed on.
+    """
+    reasons: Counter[str] = Counter()
+    queries: set[str] = set()
+    pairs = 0
+    for answer in answers:
+        yield answer
+        if answer["closed"][0].as_py():
+            continue
+        columns = (answer[name].to_pylist() for name in ("query_id", "error"))
+        for query_id, error in zip(*columns, strict=True):
+            asked = error is None or error.partition(":")[0] != BUDGET_ERROR
+            pairs += asked
+            if asked and error is not None:
+                reasons[error] += 1
+                queries.add(query_id)
+        enough = pairs >= PAIRS_TO_JUDGE_BY and len(queries) >= QUERIES_TO_JUDGE_BY
+        if enough and reasons.total() > most * pairs:
+            reason = reasons.most_common(1)[0][0]
+            raise InputError(
+                f"{reasons.total():,} of the first {pairs:,} pairs failed, more than --max_failed "
+                f"{most:g} allows, most often with {reason}"
+            )
+
+
+def _columns(verdicts: Sequence[Verdict]) -> dict[str, pa.Array]:
+    return {
+        field.name: pa.array(
+            [getattr(verdict, field.name) for verdict in verdicts], VERDICT_TYPES.get(field.name)
+        )
+        for field in fields(Verdict)
+    }

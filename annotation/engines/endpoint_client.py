@@ -1,0 +1,80 @@
+"""One request to a server of chat completions: where it goes, with which key, what comes back."""
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import openai
+
+from annotation.engines.base import Secret
+from annotation.engines.endpoint_failures import RequestError, failure_of, status_failure
+from annotation.engines.endpoint_replies import one_line
+
+if TYPE_CHECKING:
+    from annotation.engines.endpoint import Endpoint
+
+
+class ChatClient:
+    """OpenAI's client, which repeats nothing and follows no redirect.
+
+    Args:
+        endpoint: which server, and how.
+        secret: the key; none is sent if it is empty.
+
+    Attributes:
+        address: that requests go to.
+    """
+
+    def __init__(self, endpoint: "Endpoint", secret: Secret) -> None:
+        parts = urlsplit(endpoint.url)
+        path = parts.path.rstrip("/").removesuffix("/chat/completions")
+        base = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+        self.address = f"{base}/chat/completions{parts.query and '?'}{parts.query}"
+        self._timeout = endpoint.timeout
+        self._client = openai.AsyncOpenAI(
+            base_url=base,
+            api_key=secret.value or "none",
+            default_query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+            timeout=endpoint.timeout,
+            max_retries=0,  # each attempt is charged, so each is made by the engine
+            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
+        )
+        self._headers: dict[str, Any] = {}
+        if endpoint.key_header or not secret.value:
+            self._headers["Authorization"] = openai.Omit()
+        if endpoint.key_header and secret.value:
+            self._headers[endpoint.key_header] = secret.value
+
+    async def post(self, body: dict[str, Any]) -> Mapping[str, Any]:
+        """The completion that the server replies with to a request.
+
+        Raises:
+            RequestError: it replies with something else, or not at all.
+        """
+        own = {name: body[name] for name in ("model", "messages")}
+        rest = {name: value for name, value in body.items() if name not in own}
+        try:
+            async with asyncio.timeout(self._timeout):  # the client's own is of each read
+                raw = await self._client.chat.completions.with_raw_response.create(
+                    **own, extra_headers=self._headers, extra_body=rest
+                )
+            content = raw.content
+        except (openai.OpenAIError, TimeoutError) as error:
+            raise failure_of(error, self.address, self._timeout) from None
+        try:
+            completion = json.loads(content)
+        except (ValueError, RecursionError):
+            begins = one_line(content[:1000].decode(errors="replace"))[:80]
+            reason = f"the reply is no JSON: {begins or 'it is empty'}"
+            raise RequestError(reason, by_prompt=True) from None
+        if not isinstance(completion, dict):
+            raise RequestError("the reply is no chat completion", by_prompt=True)
+        if completion.get("error") and not completion.get("choices"):
+            told = completion["error"]
+            code = str(told.get("code")) if isinstance(told, dict) else ""
+            status = int(code) if re.fullmatch("[45][0-9]{2}", code) else 400
+            raise status_failure(status, told, self.address, {})
+        return completion

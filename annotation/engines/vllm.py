@@ -1,0 +1,285 @@
+"""The vLLM engine: in an actor's own process, one of a pool."""
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import AutoConfig
+
+from annotation.engines.base import (
+    ENGINE_ERROR,
+    PROMPT_ERROR,
+    Answer,
+    AnswerForm,
+    EngineChoice,
+    Json,
+    OneOf,
+    Secret,
+)
+from annotation.engines.token_spend import Spend
+from annotation.engines.vllm_start import engine_environment, start_llm
+from annotation.prompts.chat import ThoughtTokens
+from annotation.prompts.prompt import GRADE_TEXTS
+from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
+from corpus.errors import InputError
+
+# After so many failures in a row an engine is given up: what fails for all is no prompt's fault.
+FAILURES_TO_GIVE_UP = 10
+
+
+@dataclass(frozen=True)
+class VllmPool(EngineChoice):
+    """A pool of vLLM engines.
+
+    Attributes:
+        engines: engines that work side by side.
+        cpus_per_engine: CPUs that Ray keeps for each engine, and threads that it uses.
+        gpus_per_engine: GPUs that the model is spread over in each engine; 0 runs it on the CPU.
+    """
+
+    engines: int = 1
+    cpus_per_engine: int = 1
+    gpus_per_engine: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in {"engines": 1, "cpus_per_engine": 1, "gpus_per_engine": 0}.items():
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
+
+    def actors(self) -> int:
+        return self.engines
+
+    def actor_options(self) -> dict[str, Any]:
+        return {
+            "num_cpus": self.cpus_per_engine,
+            "num_gpus": self.gpus_per_engine,
+            "runtime_env": {"env_vars": engine_environment(self.gpus_per_engine)},
+        }
+
+    def identity(self) -> dict[str, Any]:
+        return {"engine": "VllmPool"}
+
+    def context_length(self, model: str) -> int:
+        try:
+            config = AutoConfig.from_pretrained(model).get_text_config()
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{model}: is neither the folder of a model nor one that Hugging Face has and this "
+                "machine can reach (set HF_TOKEN for a gated one)"
+            ) from error
+        return int(getattr(config, "max_position_embeddings", sys.maxsize))
+
+    def tokenizer(self, model: str) -> str:
+        return model
+
+    def secret(self) -> Secret:
+        return Secret()
+
+    def check(self, encoder: PromptEncoder, form: type[AnswerForm]) -> None:
+        if encoder.frame.opened and not encoder.reasoning:
+            raise InputError(
+                f"{encoder.name}: its chat template begins every answer with a thought, which "
+                "would take the place of the grade; --reasoning lets it think first"
+            )
+        if encoder.reasoning and encoder.frame.thought is None:
+            raise InputError(
+                f"{encoder.name}: its chat template and tokenizer know no marks of a thought, such "
+                "as <think>; leave --reasoning out, or take another model"
+            )
+        if form is OneOf:
+            encoder.choice_tokens(GRADE_TEXTS)
+
+    def start(
+        self,
+        model: str,
+        max_model_len: int,
+        encoder: PromptEncoder,
+        secret: Secret,
+        spend: Spend | None,
+    ) -> "VllmEngine":
+        try:
+            grade_tokens = encoder.choice_tokens(GRADE_TEXTS)
+        except InputError:  # only pointwise needs them, and `check` has refused it then
+            grade_tokens = []
+        thought = encoder.thought_tokens()
+        return VllmEngine(model, max_model_len, grade_tokens, self.gpus_per_engine, thought)
+
+
+class VllmEngine:
+    """One vLLM engine; its process needs `engine_environment`.
+
+    It is closed if it cannot start, if it dies, or once FAILURES_TO_GIVE_UP prompts in a row have
+    failed by no fault of theirs.
+
+    Args:
+        model: a Hugging Face id or the path of a folder.
+        max_model_len: tokens of prompt, thought and answer together.
+        choice_tokens: the tokens of `OneOf`'s choices, in their order.
+        gpus: number of GPUs to spread the model over; 0 runs it on the CPU.
+        thought: how a thought ends; None if the judge never thinks.
+    """
+
+    notes: Sequence[str] = ()
+
+    def __init__(
+        self,
+        model: str,
+        max_model_len: int,
+        choice_tokens: Sequence[int],
+        gpus: int = 0,
+        thought: ThoughtTokens | None = None,
+    ) -> None:
+        self.closed = ""
+        self._choice_tokens = list(choice_tokens)
+        self._thought = thought
+        self._failures = 0
+        self._good: list[int] = []  # a prompt that was answered
+        try:
+            self._llm = start_llm(model, max_model_len, gpus)
+        except Exception as error:  # of a model, of vLLM, of a driver; a trace would tell no more
+            self.closed = f"{ENGINE_ERROR}: it cannot start: {_describe(error)}"
+
+    def answer(self, prompts: Sequence[EncodedPrompt], forms: Sequence[AnswerForm]) -> list[Answer]:
+        """See `Engine`. A judge that may think does so in a round of its own.
+
+        The thought then stands in the prompt of the answer, whose prefix the engine still knows.
+        """
+        if self.closed:
+            return [Answer(error=self.closed) for _ in prompts]
+        answers = [Answer() for _ in prompts]
+        asked = [prompt.token_ids for prompt in prompts]
+        thinking = [row for row, form in enumerate(forms) if form.thinking]
+        if self._thought and thinking:
+            parameters = [self._thinking(forms[row].thinking) for row in thinking]
+            outputs = self._generate([asked[row] for row in thinking], parameters)
+            for row, output in zip(thinking, outputs, strict=True):
+                if not isinstance(output, str):
+                    asked[row] = [*asked[row], *_thought_so_far(output, self._thought)]
+                    answers[row].reasoning = output.outputs[0].text.strip() or None
+                _note(output, answers[row])
+        sound = [row for row, answer in enumerate(answers) if answer.error is None]
+        made = {form: self._parameters(form) for form in set(forms)}
+        outputs = self._generate([asked[row] for row in sound], [made[forms[row]] for row in sound])
+        for row, output in zip(sound, outputs, strict=True):
+            _note(output, answers[row])
+            if isinstance(output, str):
+                continue
+            completion = output.outputs[0]
+            if isinstance(forms[row], Json):
+                answers[row].text = completion.text
+            else:  # the log-probabilities are of the whole vocabulary
+                believed = [completion.logprobs[0][token].logprob for token in self._choice_tokens]
+                answers[row].log_probabilities = believed
+                answers[row].answered_mass = min(sum(map(math.exp, believed)), 1.0)
+        return answers
+
+    def _generate(self, asked: list[list[int]], parameters: list[Any]) -> list[Any]:
+        """vLLM's output of each prompt, or its error; who fails is found by asking in halves."""
+        if self.closed or not asked:
+            return [self.closed] * len(asked)
+        try:
+            outputs = self._ask(asked, parameters)
+        except Exception as error:  # whatever one prompt brings up must not cost the others
+            if len(asked) == 1:
+                return [self._blame(error, asked[0], parameters[0])]
+            middle = len(asked) // 2
+            left = self._generate(asked[:middle], parameters[:middle])
+            return left + self._generate(asked[middle:], parameters[middle:])
+        self._failures, self._good = 0, asked[0]
+        return outputs
+
+    def _ask(self, asked: list[list[int]], parameters: list[Any]) -> list[Any]:
+        prompts = [{"prompt_token_ids": token_ids} for token_ids in asked]
+        try:
+            outputs: list[Any] = self._llm.generate(prompts, parameters, use_tqdm=False)
+        except Exception:
+            engine = self._llm.llm_engine
+            engine.abort_request(list(engine.output_processor.request_states), internal=True)
+            raise
+        return outputs
+
+    def _blame(self, error: Exception, token_ids: list[int], parameters: Any) -> str:
+        """Tells a prompt that is no good from an engine that is not.
+
+        Only what vLLM refuses before it computes can be the prompt's fault, and only if a prompt
+        that is known to be good passes with the same parameters. All else, such as want of memory,
+        may pass at another time.
+        """
+        from vllm.exceptions import VLLMClientError
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        refused = isinstance(error, VLLMClientError | TypeError | ValueError)
+        if isinstance(error, EngineDeadError):
+            self.closed = f"{ENGINE_ERROR}: it died: {_describe(error)}"
+            return self.closed
+        shortest = parameters.clone()
+        shortest.max_tokens = 1
+        try:
+            self._ask([self._good or token_ids[:1]], [shortest])
+        except Exception:  # then it is the engine, whatever this says
+            refused = False
+            self._failures += 1
+        else:
+            self._failures = 0 if self._good else self._failures + (not refused)
+        if self._failures >= FAILURES_TO_GIVE_UP:
+            in_a_row = f"{self._failures} prompts in a row failed"
+            self.closed = f"{ENGINE_ERROR}: {in_a_row}, the last with {_describe(error)}"
+            return self.closed
+        return f"{PROMPT_ERROR if refused else ENGINE_ERROR}: {_describe(error)}"
+
+    def _thinking(self, tokens: int) -> Any:
+        from vllm import SamplingParams
+
+        assert self._thought is not None
+        return SamplingParams(
+            max_tokens=max(tokens - len(self._thought.closing), 1),
+            temperature=0,
+            stop=[self._thought.end],
+            skip_special_tokens=False,  # else the end would not be seen
+        )
+
+    def _parameters(self, form: AnswerForm) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
+        if isinstance(form, Json):
+            schema = StructuredOutputsParams(json=form.schema)
+            return SamplingParams(
+                max_tokens=form.max_tokens, temperature=0, structured_outputs=schema
+            )
+        # The best of these choices is what greedy decoding constrained to them would answer.
+        return SamplingParams(
+            max_tokens=1,
+            temperature=0,
+            logprob_token_ids=self._choice_tokens,
+            detokenize=False,
+        )
+
+
+def _thought_so_far(output: Any, thought: ThoughtTokens) -> list[int]:
+    """The tokens of a thought, its end and what leads to the answer, however it came to an end."""
+    completion = output.outputs[0]
+    written = list(completion.token_ids)
+    if completion.stop_reason == thought.end:
+        return [*written, *thought.answering]
+    if completion.finish_reason == "stop":  # by a token that ends the judge's whole turn
+        written.pop()
+    return [*written, *thought.closing]
+
+
+def _note(output: Any, answer: Answer) -> None:
+    """Adds to an answer what its output cost, or the error that stands in its place."""
+    if isinstance(output, str):
+        answer.error = output
+        return
+    answer.prompt_tokens += len(output.prompt_token_ids)
+    answer.cached_tokens += output.num_cached_tokens or 0
+    answer.answer_tokens += len(output.outputs[0].token_ids)
+
+
+def _describe(error: Exception) -> str:
+    """One line of at most 300 characters; what vLLM says can be a page."""
+    kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error}".split())[:300]

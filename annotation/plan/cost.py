@@ -1,0 +1,89 @@
+"""How much a job of annotation will be: pairs, tokens and time."""
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from annotation.actor import Judge
+from annotation.asking.ask import ANSWER_FRAME, ANSWER_TOKENS
+from annotation.prompts.prompt import Document
+from corpus.mapped_tables import take_rows
+from corpus.tables import Collection
+
+SAMPLE = 200
+
+TokenCounter = Callable[[pa.Table], NDArray[np.int64]]
+
+
+def count_tokens(judge: Judge, tables: Collection) -> TokenCounter:
+    """A function that counts the tokens that pairs will take, read and written, thoughts included.
+
+    For strategies that show lists, each pair is counted in a prompt of its own, less what prompts
+    of a list share: a rough figure, and a high one only where windows do not overlap.
+    """
+    encoder = judge.encoder()
+    longest = judge.max_model_len - judge.thinking - 1
+    [frame] = encoder.encode([("query", [Document("", "")])], longest)
+
+    def count(pairs: pa.Table) -> NDArray[np.int64]:
+        queries = take_rows(tables.queries, pairs["query_row"].to_numpy())["text"].to_pylist()
+        shown = take_rows(tables.documents, pairs["doc_row"].to_numpy())
+        texts = zip(shown["title"].to_pylist(), shown["body"].to_pylist(), strict=True)
+        documents = [[Document(title, body)] for title, body in texts]
+        prompts = encoder.encode(list(zip(queries, documents, strict=True)), longest)
+        tokens = np.array([len(prompt.token_ids) for prompt in prompts])
+        if judge.shows_lists:
+            _, query, listed = np.unique(
+                pairs["query_row"].to_numpy(), return_inverse=True, return_counts=True
+            )
+            shown = np.minimum(listed[query], judge.documents_per_prompt)
+            share = (len(frame.token_ids) + ANSWER_FRAME + judge.thinking) / shown
+            tokens = np.maximum(tokens - len(frame.token_ids), 0) + np.ceil(share).astype(int)
+            if judge.strategy == "ranking":  # windows overlap by half
+                tokens *= np.where(listed[query] > judge.documents_per_prompt, 2, 1)
+        else:
+            tokens += judge.thinking
+        return tokens + ANSWER_TOKENS[judge.strategy]
+
+    return count
+
+
+def probe_pairs(pairs: pa.Table, judge: Judge, engines: int) -> pa.Table:
+    """About SAMPLE pairs, whole queries evenly spread, dealt to the engines as parts."""
+    query_row = pairs["query_row"].to_numpy()
+    queries = np.unique(query_row)
+    wanted = max(min(SAMPLE * len(queries) // pairs.num_rows, len(queries)), 1)
+    chosen = queries[np.linspace(0, len(queries) - 1, wanted).astype(int)]
+    probe = pairs.filter(np.isin(query_row, chosen))
+    if not judge.shows_lists:
+        probe = probe.slice(0, SAMPLE)
+    _, query = np.unique(probe["query_row"].to_numpy(), return_inverse=True)
+    return probe.append_column("part", pa.array(query * engines // (query.max() + 1)))
+
+
+def print_estimate(pairs: pa.Table, count: TokenCounter) -> None:
+    """Says how many pairs and, from a sample of them, about how many tokens there are to do."""
+    rows = np.linspace(0, pairs.num_rows - 1, min(SAMPLE, pairs.num_rows)).astype(int)
+    mean = float(count(pairs.take(rows)).mean())
+    print(
+        f"{pairs.num_rows:,} pairs to annotate, about {mean * pairs.num_rows:,.0f} tokens "
+        f"({mean:.0f} a pair)"
+    )
+
+
+def print_probe(answers: Iterable[pa.Table], pairs: int) -> None:
+    """Says what all pairs will take, from the answers to some of them."""
+    probed = pa.concat_tables(list(answers))
+    tokens = pc.sum(probed["prompt_tokens"]).as_py() + pc.sum(probed["answer_tokens"]).as_py()
+    seconds = pc.max(probed["ended"]).as_py() - pc.min(probed["started"]).as_py()
+    each = pairs / probed.num_rows
+    failed = probed.num_rows - probed["error"].null_count
+    print(
+        f"estimate: {pairs:,} pairs, {tokens * each:,.0f} tokens, "
+        f"{timedelta(seconds=round(seconds * each))} after the engines have started "
+        f"(from {probed.num_rows:,} pairs in {seconds:.1f} s, {failed:,} of them failed)"
+    )

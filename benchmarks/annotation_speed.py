@@ -1,0 +1,312 @@
+"""How fast Tandem annotates, beside plain vLLM and beside ray.data.llm, in one run.
+
+    python -m benchmarks.annotation_speed                  # the demo's judge
+    python -m benchmarks.annotation_speed --model large    # 113M parameters, random weights
+
+Every contestant gets the same prompts, the same model and the same sampling parameters (one
+token, the log-probabilities of four), in turn, `rounds` times; the ratio is that of the medians.
+Speeds are steady ones, without the engine's start. vLLM has everything in memory, once as texts,
+which it tokenizes itself, and once as token ids. Tandem and ray.data.llm go from parquet to
+parquet: Tandem's speed is that from its first part's file to its last one's, and that of
+ray.data.llm, which gets token ids, from when its engine gets the first prompt to its last answer.
+"""
+
+import contextlib
+import io
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+import torch
+from jsonargparse import auto_cli
+from rich.console import Console
+from rich.table import Table
+from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+
+from annotation.annotate import annotate
+from annotation.asking.ask import CHOICES
+from annotation.asking.strategies import STRATEGIES
+from annotation.demo_judge import demo_judge
+from annotation.engines.vllm import VllmPool
+from annotation.engines.vllm_start import engine_environment
+from annotation.plan.selection import pairs_to_annotate
+from annotation.prompts.prompt import Document, StrategyName, load_prompt
+from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
+from cluster import connect
+from corpus.prepare import SimulatedWorld, prepare
+from corpus.tables import read_collection
+
+MAX_MODEL_LEN = 512
+DOCUMENTS_PER_QUERY = 12
+
+
+def main(
+    model: Literal["judge", "large"] = "judge",
+    pairs: int = 12_000,
+    rounds: int = 3,
+    strategy_pairs: int = 600,
+    ray_data_llm: bool = True,
+    engine_threads: int = 1,
+) -> None:
+    """Prints pairs a second of each contestant, their ratios, and the cost of each strategy.
+
+    Args:
+        model: the demo's judge, or one of 113M parameters.
+        pairs: number of pairs; of the large model, a tenth.
+        rounds: how often each contestant runs.
+        strategy_pairs: pairs that each strategy is timed on.
+        ray_data_llm: whether ray.data.llm takes part.
+        engine_threads: threads of the pipeline's engine; the others have as many as there are CPUs.
+            A small model leaves the rest to encoding; a large one wants them all.
+    """
+    threads = os.cpu_count() or 1
+    connect()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        checkpoint = demo_judge() if model == "judge" else make_large_model(folder / "large")
+        pairs = pairs if model == "judge" else pairs // 10
+        collection = make_collection(folder / "collection", pairs)
+        prompts = encode_all(checkpoint, collection)
+        print(
+            f"{len(prompts):,} prompts of {statistics.mean(len(p.token_ids) for p in prompts):.0f} "
+            f"tokens; {threads} threads, for the pipeline's engine {engine_threads}"
+        )
+        speeds: dict[str, list[float]] = {}
+        for turn in range(rounds):
+            for name, speed in run_vllm(checkpoint, prompts, threads).items():
+                speeds.setdefault(f"vLLM, from {name}", []).append(speed)
+            output = folder / f"annotations-{turn}"
+            speed = run_tandem(
+                collection, output, checkpoint, engine_threads, batch_size=min(1000, pairs // 10)
+            )
+            speeds.setdefault("Tandem, parquet to parquet", []).append(speed)
+            if ray_data_llm:
+                speed = run_ray_data_llm(checkpoint, prompts, folder / f"llm-{turn}", threads)
+                speeds.setdefault("ray.data.llm, parquet to parquet", []).append(speed)
+        print_speeds(speeds)
+        answers = pq.read_table(output / "annotations.parquet").to_pandas()
+        cached = answers["cached_tokens"].sum() / answers["prompt_tokens"].sum()
+        print(f"Tandem found {cached:.0%} of the prompts' tokens in the prefix cache")
+        small = make_collection(folder / "small", strategy_pairs)
+        print_strategies(small, folder, checkpoint, engine_threads, strategy_pairs // 6)
+
+
+def make_collection(folder: Path, pairs: int) -> Path:
+    """A simulated world with about so many candidate pairs."""
+    queries = -(-pairs // DOCUMENTS_PER_QUERY)
+    world = SimulatedWorld(queries=queries, documents=max(2 * queries, 100), sessions=queries)
+    prepare(folder, world, seed=7)
+    return folder
+
+
+def make_large_model(folder: Path) -> Path:
+    """A Qwen2 with random weights, as large as a small real one, and the judge's tokenizer."""
+    tokenizer = AutoTokenizer.from_pretrained(demo_judge())
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=768,
+        intermediate_size=3072,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        num_key_value_heads=12,
+        max_position_embeddings=MAX_MODEL_LEN,
+    )
+    large = Qwen2ForCausalLM(config).bfloat16()
+    print(f"model of {large.num_parameters() / 1e6:.0f}M parameters")
+    large.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def encode_all(checkpoint: Path, collection: Path) -> list[EncodedPrompt]:
+    """The prompts that the job will send, in its order."""
+    tables = read_collection(collection)
+    pairs = pairs_to_annotate(tables, collection)
+    queries = tables.queries["text"].take(pairs["query_row"]).to_pylist()
+    documents = tables.documents.take(pairs["doc_row"]).select(["title", "body"]).to_pylist()
+    encoder = PromptEncoder(AutoTokenizer.from_pretrained(checkpoint), load_prompt())
+    asked = [
+        (query, [Document(document["title"], document["body"])])
+        for query, document in zip(queries, documents, strict=True)
+    ]
+    return encoder.encode(asked, MAX_MODEL_LEN - 1)
+
+
+@ray.remote
+class PlainVllm:
+    """vllm.LLM in a process of its own, as large as the pipeline's engine."""
+
+    def __init__(self, model: str) -> None:
+        from vllm import LLM
+
+        torch.cpu._init_amx()
+        # As the pipeline's own engine; with vLLM's blocks of 128 it would cache no prefix.
+        self._llm = LLM(
+            model,
+            max_model_len=MAX_MODEL_LEN,
+            enforce_eager=True,
+            block_size=32,
+            seed=0,
+            use_tqdm_on_load=False,
+        )
+
+    def warm_up(self) -> None:
+        self._run(["warm up"] * 32, [1, 2, 3, 4])
+
+    def run(self, prompts: list[Any], choices: list[int]) -> float:
+        """Pairs a second."""
+        self._llm.reset_prefix_cache()
+        started = time.perf_counter()
+        self._run(prompts, choices)
+        return len(prompts) / (time.perf_counter() - started)
+
+    def _run(self, prompts: list[Any], choices: list[int]) -> None:
+        from vllm import SamplingParams
+
+        parameters = SamplingParams(
+            max_tokens=1, temperature=0, logprob_token_ids=choices, detokenize=False
+        )
+        self._llm.generate(prompts, parameters, use_tqdm=False)
+
+
+def run_vllm(checkpoint: Path, prompts: list[EncodedPrompt], threads: int) -> dict[str, float]:
+    """Pairs a second of LLM.generate, from texts and from token ids."""
+    encoder = PromptEncoder(AutoTokenizer.from_pretrained(checkpoint), load_prompt())
+    choices = encoder.choice_tokens(CHOICES.choices)
+    environment = {"env_vars": engine_environment(gpus=0)}
+    engine = PlainVllm.options(  # type: ignore[attr-defined]
+        num_cpus=threads, runtime_env=environment
+    ).remote(str(checkpoint))
+    ray.get(engine.warm_up.remote())
+    inputs: dict[str, list[Any]] = {
+        "texts": [prompt.message for prompt in prompts],
+        "token ids": [{"prompt_token_ids": prompt.token_ids} for prompt in prompts],
+    }
+    speeds = {name: ray.get(engine.run.remote(given, choices)) for name, given in inputs.items()}
+    ray.kill(engine)
+    return speeds
+
+
+def run_tandem(
+    collection: Path,
+    output: Path,
+    checkpoint: Path,
+    threads: int,
+    strategy: StrategyName = "pointwise",
+    batch_size: int = 1000,
+) -> float:
+    """Pairs a second of the job `annotate`, from the first part's file to the last one's."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        annotate(
+            collection,
+            output,
+            model=str(checkpoint),
+            strategy=strategy,
+            engine=VllmPool(cpus_per_engine=threads),
+            max_model_len=MAX_MODEL_LEN,
+            documents_per_prompt=4,
+            batch_size=batch_size,
+        )
+    return steady_speed(output / "annotations.parquet")
+
+
+def steady_speed(folder: Path) -> float:
+    """Rows a second from the first part's file to the last one's."""
+    parts = sorted(folder.glob("*.parquet"), key=lambda path: path.stat().st_mtime)
+    rows = sum(pq.read_metadata(path).num_rows for path in parts[1:])
+    return rows / (parts[-1].stat().st_mtime - parts[0].stat().st_mtime)
+
+
+def run_ray_data_llm(
+    checkpoint: Path, prompts: list[EncodedPrompt], folder: Path, threads: int
+) -> float:
+    """Pairs a second of ray.data.llm on token ids, once its engine is up."""
+    from ray.data.llm import build_processor, vLLMEngineProcessorConfig
+
+    encoder = PromptEncoder(AutoTokenizer.from_pretrained(checkpoint), load_prompt())
+    choices = encoder.choice_tokens(CHOICES.choices)
+    source = folder / "prompts.parquet"
+    folder.mkdir()
+    rows = {"row": range(len(prompts)), "tokens": [prompt.token_ids for prompt in prompts]}
+    pq.write_table(pa.table({name: list(column) for name, column in rows.items()}), source)
+    config = vLLMEngineProcessorConfig(
+        model_source=str(checkpoint),
+        engine_kwargs={
+            "max_model_len": MAX_MODEL_LEN,
+            "enforce_eager": True,
+            "distributed_executor_backend": "mp",
+            "enable_prefix_caching": True,
+            "block_size": 32,
+        },
+        runtime_env={"env_vars": {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}},
+        placement_group_config={"bundles": [{"CPU": threads}]},
+        concurrency=1,
+        batch_size=1000,
+        chat_template_stage=False,
+        tokenize_stage=False,
+        detokenize_stage=False,
+    )
+    processor = build_processor(
+        config,
+        preprocess=lambda row: {
+            "row": row["row"],
+            "tokenized_prompt": row["tokens"],
+            "sampling_params": {"max_tokens": 1, "temperature": 0, "logprob_token_ids": choices},
+        },
+        postprocess=lambda row: {
+            "row": row["row"],
+            "text": row["generated_text"],
+            "ended": time.time(),
+            "started": time.time() - row["time_taken_llm"],
+        },
+        preprocess_map_kwargs={"num_cpus": 0.1},
+        postprocess_map_kwargs={"num_cpus": 0.1},
+    )
+    blocks = max(len(prompts) // 1000, 4)
+    asked = ray.data.read_parquet(str(source), override_num_blocks=blocks)
+    processor(asked).write_parquet(str(folder / "answers"))
+    answers = pq.read_table(folder / "answers").to_pandas()
+    return len(answers) / (answers["ended"].max() - answers["started"].min())
+
+
+def print_speeds(speeds: dict[str, list[float]]) -> None:
+    """Prints medians and ratios to plain vLLM."""
+    medians = {name: statistics.median(runs) for name, runs in speeds.items()}
+    table = Table("contestant", "pairs/s", "of vLLM from texts", "of vLLM from token ids", "runs")
+    for name, median in medians.items():
+        ratios = [
+            f"{median / medians[f'vLLM, from {peer}']:.2f}" for peer in ("texts", "token ids")
+        ]
+        runs = " ".join(f"{speed:,.0f}" for speed in speeds[name])
+        table.add_row(name, f"{median:,.0f}", *ratios, runs)
+    Console().print(table)
+
+
+def print_strategies(
+    collection: Path, folder: Path, checkpoint: Path, threads: int, batch_size: int
+) -> None:
+    """Prints what a thousand pairs cost by each strategy."""
+    title = "a thousand pairs, by strategy (four documents a prompt)"
+    table = Table("strategy", "seconds", "tokens read", "from the cache", "written", title=title)
+    for strategy in STRATEGIES:
+        output = folder / strategy
+        speed = run_tandem(collection, output, checkpoint, threads, strategy, batch_size)
+        frame = pq.read_table(output / "annotations.parquet").to_pandas()
+        read, cached, written = (
+            1000 * frame[name].mean()
+            for name in ("prompt_tokens", "cached_tokens", "answer_tokens")
+        )
+        cells = [f"{1000 / speed:.1f}", f"{read:,.0f}", f"{cached / read:.0%}", f"{written:,.0f}"]
+        table.add_row(strategy, *cells)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    auto_cli(main)

@@ -1,0 +1,234 @@
+"""The job that turns a collection's sessions into click labels."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clicks.inference.harvesting import LEAST_OVERLAP
+from clicks.labels import average_labels, inverse_propensity_labels, relevance_labels
+from clicks.log.click_log import read_click_log
+from clicks.log.contexts import check_context, split_by_context
+from clicks.log.distinct import distinct_sessions
+from clicks.log.distributed import count_sessions
+from clicks.models.base import ClickModel
+from clicks.models.cascade import CascadeModel, DependentClickModel
+from clicks.models.ccm import ClickChainModel
+from clicks.models.ctr import DocumentCTR, GlobalCTR, RankCTR
+from clicks.models.dbn import DynamicBayesianNetwork, SimplifiedDynamicBayesianNetwork
+from clicks.models.examined import ExaminationModel
+from clicks.models.pbm import PositionBasedModel
+from clicks.models.ubm import UserBrowsingModel
+from clicks.propensities import (
+    Estimate,
+    PropensityMethod,
+    estimate,
+    name_positions,
+    plot_propensities,
+    tabulate,
+)
+from corpus.errors import InputError
+from corpus.output_folder import begin_output, finish_output
+from corpus.schemas import empty_table
+from corpus.tables import read_table, table_path, write_parquet, write_table
+
+MOST_SHOWN = 20  # propensities, in the terminal
+Labels = Literal[
+    "ipw",
+    "DocumentCTR",
+    "PositionBasedModel",
+    "CascadeModel",
+    "DependentClickModel",
+    "SimplifiedDynamicBayesianNetwork",
+    "DynamicBayesianNetwork",
+    "UserBrowsingModel",
+    "ClickChainModel",
+]
+CLICK_MODELS: dict[str, type[ClickModel]] = {
+    model.__name__: model
+    for model in (
+        GlobalCTR,
+        RankCTR,
+        DocumentCTR,
+        PositionBasedModel,
+        CascadeModel,
+        DependentClickModel,
+        SimplifiedDynamicBayesianNetwork,
+        DynamicBayesianNetwork,
+        UserBrowsingModel,
+        ClickChainModel,
+    )
+}
+
+
+def fit_clicks(
+    collection: Path,
+    output: Path,
+    labels: Labels = "ipw",
+    propensity: PropensityMethod = "em",
+    context: str | None = None,
+    max_weight: float = 20.0,
+    resamples: int = 200,
+    resume: bool = False,
+) -> None:
+    """Learns how much each position is examined, and writes click labels freed of that bias.
+
+    Estimates propensities from the sessions of a collection (estimate_propensities) and weights
+    clicks by their inverse (inverse_propensity_labels), or fits a click model and takes what it
+    says of a document's relevance.
+
+    Args:
+        collection: the folder of the collection; it must hold sessions.
+        output: the folder to write: click_labels.parquet (query_id, doc_id, relevance,
+            impressions, clicks, model), propensities.parquet (null where the log does not tell a
+            propensity) and propensities.svg; of a click model, also the folder click_model, with
+            a folder 1, 2 and so on for each context.
+        labels: "ipw", clicks weighted by inverse propensity, or the name of a click model, whose
+            relevance is the label.
+        propensity: how propensities are estimated: em (a position-based model), all_pairs,
+            adjacent_chain or pivot_one (intervention harvesting).
+        context: a column of the sessions, such as the device, by which each context has
+            propensities, or a click model, of its own; a pair's label is the mean of its contexts'
+            by impressions. Sessions in which it is null are set aside and counted.
+        max_weight: the most that one click can weigh, at least 1. With 20, positions examined
+            less than 1 time in 20 count as examined 1 time in 20.
+        resamples: of queries, for the intervals of the propensities; 0 for none.
+        resume: go on in an output folder that this job, with the same settings, has begun.
+
+    Raises:
+        InputError: the collection breaks its schema or has no sessions, a setting is out of
+            range, a propensity cannot be known from the log, or the output folder is taken.
+    """
+    check_click_settings(max_weight, resamples)
+    path = table_path(collection, "sessions")
+    if context is not None:
+        check_context(path, context)
+    sessions = _read_sessions(collection, path, context)
+    if sessions.num_rows == 0:
+        raise InputError(
+            f"{path}: there are no sessions to learn from; add the click log to the collection, or "
+            "simulate clicks when preparing it"
+        )
+    parts = {"all": sessions} if context is None else split_by_context(sessions, context, path)
+    found = {name: estimate(read_click_log(part), propensity) for name, part in parts.items()}
+    for name, estimated in found.items():
+        _print_propensities(name, estimated)
+    if labels == "ipw":
+        _refuse_unknown(list(found.values()), propensity, path)
+    settings = {
+        "collection": collection,
+        "labels": labels,
+        "propensity": propensity,
+        "context": context,
+        "max_weight": max_weight,
+        "resamples": resamples,
+    }
+    if not begin_output(output, "fit_clicks", settings, resume):
+        print(f"{output}: already finished")
+        return
+    tables = []
+    for name, estimated in found.items():
+        table = tabulate(estimated, resamples)
+        if context is not None:
+            table = table.append_column("context", pa.repeat(name, len(table)))
+        tables.append(table)
+    propensities = pa.concat_tables(tables)
+    write_parquet(propensities, output / "propensities.parquet")
+    plot_propensities(propensities).savefig(output / "propensities.svg")
+    if labels == "ipw":
+        # Estimates from few pairs can be above that of the first position, which is always seen.
+        known = [np.minimum(estimated.propensity, 1.0) for estimated in found.values()]
+        weighed = list(zip(parts.values(), known, strict=True))
+        made = inverse_propensity_labels(weighed, max_weight, propensity)
+    else:
+        made = average_labels(
+            [
+                _fit_model(
+                    *(labels, name, part),
+                    output / "click_model" / ("" if context is None else str(number)),
+                )
+                for number, (name, part) in enumerate(parts.items(), 1)
+            ]
+        )
+    write_table(made, output, "click_labels")
+    finish_output(output)
+    distinct = distinct_sessions(pa.concat_tables(parts.values()))
+    count = pc.sum(distinct["sessions"]).as_py()
+    print(
+        f"{count:,} sessions, {distinct.num_rows:,} distinct "
+        f"({count / distinct.num_rows:.1f} of a kind), {made.num_rows:,} click labels"
+    )
+
+
+def check_click_settings(max_weight: float, resamples: int) -> None:
+    """Refuses settings of `fit_clicks` that no log could make right.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    if not max_weight >= 1:
+        raise InputError(f"max_weight must be at least 1, not {max_weight}")
+    if resamples < 0:
+        raise InputError(f"resamples must be at least 0, not {resamples}")
+
+
+def _read_sessions(collection: Path, path: Path, context: str | None) -> pa.Table:
+    """The sessions; of a log in parts, what is distinct in it, counted over all nodes."""
+    if path.is_dir():
+        return count_sessions(path, context)
+    return read_table(collection, "sessions") if path.exists() else empty_table("sessions")
+
+
+def _refuse_unknown(found: list[Estimate], method: PropensityMethod, path: Path) -> None:
+    """Refuses a log of which no click below the first position could be weighed."""
+    unknown = np.unique(np.concatenate([estimated.unknown for estimated in found]))
+    below = sum(int(estimated.clicks[1:].sum()) for estimated in found)
+    lost = sum(int(estimated.clicks[estimated.unknown - 1].sum()) for estimated in found)
+    if below and lost == below:
+        other = "" if method == "em" else "propensity em, "
+        raise InputError(
+            f"{path}: too few pairs are shown and clicked both at position "
+            f"{name_positions(unknown)} and at others to tell its propensity; take {other}labels "
+            "DocumentCTR, which leave the bias of positions in, or a log in which documents change "
+            "places"
+        )
+
+
+def _print_propensities(context: str, found: Estimate) -> None:
+    shown = [
+        "unknown" if np.isnan(propensity) else f"{propensity:.2f}"
+        for propensity in found.propensity[:MOST_SHOWN]
+    ]
+    more = " ..." if len(found.propensity) > MOST_SHOWN else ""
+    print(f"propensities of {context} sessions: {' '.join(shown)}{more}")
+    if len(found.unknown):
+        at = found.unknown - 1
+        print(
+            f"  the log does not tell that of position {name_positions(found.unknown)}: no pairs "
+            "that were clicked there link it to the first one, or too few; its "
+            f"{found.impressions[at].sum():,} impressions and {found.clicks[at].sum():,} clicks "
+            "cannot be weighted by inverse propensity"
+        )
+    known = ~np.isnan(found.propensity)
+    few = np.flatnonzero(known & (found.linked_pairs < LEAST_OVERLAP)) + 1
+    if len(few) and known[1:].any():
+        print(
+            f"  at position {name_positions(few)} fewer than {LEAST_OVERLAP} pairs are also shown "
+            "elsewhere: what is said of it rests on the model, not on the log"
+        )
+
+
+def _fit_model(labels: str, context: str, sessions: pa.Table, folder: Path) -> pa.Table:
+    """Fits a click model, saves it, and makes labels of its relevance."""
+    model = CLICK_MODELS[labels]().fit(sessions)
+    model.save(folder)
+    perplexity = model.perplexity(sessions)
+    print(f"{labels} of {context} sessions: perplexity {perplexity:.4f} on its own log")
+    if isinstance(model, ExaminationModel) and len(model.untold):
+        print(
+            f"  the log does not tell how much position {name_positions(model.untold)} is "
+            "examined: documents there are taken to be as attractive as all others, on average"
+        )
+    return relevance_labels(model, sessions)

@@ -1,0 +1,133 @@
+"""Click labels: what the clicks say of each query-document pair, freed of position bias."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from clicks.log.distinct import compact_sessions, list_results
+from clicks.models.base import ClickModel
+from corpus.errors import InputError
+
+
+def inverse_propensity_labels(
+    parts: Sequence[tuple[pa.Table, NDArray[np.float64]]], max_weight: float, method: str = "em"
+) -> pa.Table:
+    """Weights each click by how rarely its position is examined.
+
+        relevance[q, d] = 1/n * sum over the n impressions of
+                          click * min(1 / propensity[position], max_weight)
+
+    (Joachims, Swaminathan & Schnabel, WSDM 2017, with clipped weights.) Where no weight
+    is clipped, this is an unbiased estimate of attractiveness, on the scale of the propensities.
+    Clipping biases it downwards for documents shown at rarely examined positions.
+
+    Labels are not cut at 1, which would bias them: a click at a position of propensity 0.1 on a
+    document shown once gives 10. Of documents with few impressions the labels are noisy, as
+    the clicks are; `impressions` says which.
+
+    Args:
+        parts: sessions, and P(examined) by position in them, in (0, 1], NaN where unknown, shape
+            (positions,); one part, or one for each context. Results at a position of which it is
+            unknown are left out, if anything was clicked there; without clicks there is nothing
+            to weigh.
+        max_weight: the most that a click can weigh, at least 1.
+        method: what estimated the propensities; named in the column `model`.
+
+    Returns:
+        The table click_labels: query_id, doc_id, relevance (float64, from 0 to max_weight),
+        impressions, clicks (int64), model ("ipw-" and the method); one row for each pair that was
+        shown where propensities are known, sorted by both ids.
+
+    Raises:
+        InputError: a propensity or max_weight is out of range, a page is longer than there are
+            propensities, or the sessions break their schema.
+
+    >>> sessions = pa.table(
+    ...     {
+    ...         "session_id": ["1", "2", "3", "4"],
+    ...         "query_id": ["q"] * 4,
+    ...         "doc_ids": [["a", "b"]] * 4,
+    ...         "clicks": [[True, True], [True, False], [False, False], [False, False]],
+    ...     }
+    ... )
+    >>> parts = [(sessions, np.array([1.0, 0.5]))]
+    >>> inverse_propensity_labels(parts, 10.0)["relevance"].to_pylist()
+    [0.5, 0.5]
+    """
+    if max_weight < 1:
+        raise InputError(f"max_weight must be at least 1, not {max_weight}")
+    weighted = []
+    for sessions, propensities in parts:
+        unknown = np.isnan(propensities)
+        if not np.all(unknown | (propensities > 0) & (propensities <= 1)):
+            raise InputError(f"propensities must be above 0 and at most 1, not {propensities}")
+        results = list_results(compact_sessions(sessions))
+        position = results["position"].to_numpy()
+        if position.max() > len(propensities):
+            raise InputError(
+                f"a page shows {position.max()} documents, but there are propensities of "
+                f"{len(propensities)} positions"
+            )
+        clicked = np.bincount(position - 1, results["clicks"].to_numpy(), len(propensities)) > 0
+        results = results.filter(pa.array(~(unknown & clicked)[position - 1]))
+        propensity = np.where(unknown, 1.0, propensities)[results["position"].to_numpy() - 1]
+        weight = np.minimum(1 / propensity, max_weight)
+        clicks = pa.array(results["clicks"].to_numpy() * weight)
+        weighted.append(results.append_column("weighted", clicks))
+    counts = _count_pairs(pa.concat_tables(weighted), "weighted")
+    relevance = counts["weighted_sum"].to_numpy() / counts["impressions_sum"].to_numpy()
+    return _as_labels(counts, relevance, f"ipw-{method}")
+
+
+def relevance_labels(model: ClickModel, sessions: pa.Table) -> pa.Table:
+    """The relevance that a fitted click model sees in each pair, as click labels.
+
+    Args:
+        model: fitted to the sessions.
+        sessions: session_id, query_id, doc_ids and clicks, as in a collection.
+
+    Returns:
+        The table click_labels; `model` is the name of the click model's class.
+    """
+    counts = _count_pairs(list_results(compact_sessions(sessions)))
+    return _as_labels(counts, model.relevance()["relevance"].to_numpy(), type(model).__name__)
+
+
+def average_labels(labels: Sequence[pa.Table]) -> pa.Table:
+    """The mean of the labels that several contexts give a pair, weighted by impressions.
+
+    Args:
+        labels: tables click_labels of one model, at least one.
+    """
+    if len(labels) == 1:
+        return labels[0]
+    together = pa.concat_tables(labels)
+    weighted = pc.multiply(together["relevance"], together["impressions"])
+    counts = _count_pairs(together.append_column("weighted", weighted), "weighted")
+    relevance = counts["weighted_sum"].to_numpy() / counts["impressions_sum"].to_numpy()
+    return _as_labels(counts, relevance, together["model"][0].as_py())
+
+
+def _count_pairs(results: pa.Table, *further: str) -> pa.Table:
+    """Sums over the results of each pair, sorted by both ids."""
+    return (
+        results.group_by(["query_id", "doc_id"], use_threads=False)
+        .aggregate([(name, "sum") for name in ("impressions", "clicks", *further)])
+        .sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
+    )
+
+
+def _as_labels(counts: pa.Table, relevance: NDArray[np.float64], model: str) -> pa.Table:
+    return pa.table(
+        {
+            "query_id": counts["query_id"],
+            "doc_id": counts["doc_id"],
+            "relevance": relevance,
+            "impressions": counts["impressions_sum"],
+            "clicks": counts["clicks_sum"],
+            "model": pa.repeat(model, counts.num_rows),
+        }
+    )

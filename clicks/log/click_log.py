@@ -1,0 +1,244 @@
+"""A click log as numbers: its queries, documents and pairs numbered, its sessions sorted."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from clicks.inference.rate_prior import Trials
+from clicks.log.distinct import check_sessions, sessions_of
+from clicks.log.numbering import cut, group_rows, number_within
+from clicks.log.string_bytes import one_array
+
+SHORT = 16
+MOST_CELLS = 4_000_000  # of a block of pages
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The distinct query-document pairs of a log.
+
+    Attributes:
+        queries: distinct query ids, shape (queries,).
+        documents: distinct document ids, shape (documents,).
+        query: the number of each pair's query, int64, shape (pairs,).
+        document: the number of each pair's document, int64, shape (pairs,).
+    """
+
+    queries: pa.Array
+    documents: pa.Array
+    query: NDArray[np.int64]
+    document: NDArray[np.int64]
+
+    def find(self, others: "Pairs") -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Finds the pairs and documents of another log among these.
+
+        Returns:
+            For each pair of `others`, the number of the same pair here, and the number of its
+            document here; -1 where there is none.
+        """
+        query = _position_in(self.queries, others.queries)[others.query]
+        document = _position_in(self.documents, others.documents)[others.document]
+        known = pd.Index(self.query * len(self.documents) + self.document)
+        wanted = np.where((query < 0) | (document < 0), -1, query * len(self.documents) + document)
+        return known.get_indexer(wanted), document
+
+
+@dataclass(frozen=True)
+class PageBlock:
+    """Pages of about the same length, padded to the longest of them.
+
+    Attributes:
+        pair: the number of the pair at each position, -1 beyond the end of a page; int32, shape
+            (rows, positions).
+        clicks: bool, same shape.
+        at: where each is among the results of the log, int64, same shape; beyond a page's end, any.
+    """
+
+    pair: NDArray[np.int32]
+    clicks: NDArray[np.bool_]
+    at: NDArray[np.int64]
+
+    @property
+    def shown(self) -> NDArray[np.bool_]:
+        """Which positions show a document, bool, shape (rows, positions)."""
+        return self.pair >= 0
+
+
+@dataclass(frozen=True)
+class ClickLog:
+    """Sessions as numbers; the results of all rows stand one after the other, row by row.
+
+    Attributes:
+        pairs: the query-document pairs that are shown.
+        starts: where the results of each row start, and those of the last row end; int64, shape
+            (rows + 1,).
+        pair: the number of the pair of each result, int32, shape (results,).
+        clicks: bool, same shape.
+        sessions: how many sessions a row stands for, float64, shape (rows,).
+        parts: where parts of the rows start that share no pair, and where the last one ends, so
+            that threads add to what is known of pairs without getting into each other's way.
+    """
+
+    pairs: Pairs
+    starts: NDArray[np.int64]
+    pair: NDArray[np.int32]
+    clicks: NDArray[np.bool_]
+    sessions: NDArray[np.float64]
+    parts: NDArray[np.int64]
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """How many results each row has, shape (rows,)."""
+        return np.diff(self.starts)
+
+    @property
+    def positions(self) -> int:
+        """How many results the longest page has."""
+        return int(self.lengths.max())
+
+    @property
+    def position(self) -> NDArray[np.int32]:
+        """The position of each result, from 0, shape of `pair`."""
+        position = np.empty(len(self.pair), dtype=np.int32)
+        _number_positions(self.starts, position)
+        return position
+
+    def of_results(self, of_rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What holds of rows, for each of their results; shape of `pair`."""
+        return np.repeat(of_rows, self.lengths)
+
+    def trials(self, where: NDArray[np.bool_] | None = None) -> Trials:
+        """Clicks and impressions of each pair, in all results or where a mask of them is true."""
+        if where is None:
+            where = np.ones(len(self.pair), dtype=np.bool_)
+        successes, trials = np.zeros((2, len(self.pairs.query)))
+        _count(
+            *(self.parts, self.starts, self.pair, self.clicks, self.sessions),
+            *(where, successes, trials),
+        )
+        return Trials(
+            successes=successes,
+            trials=trials,
+            document=self.pairs.document,
+            documents=len(self.pairs.documents),
+        )
+
+    def by_position(self, of_results: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """Sums over the sessions by position: of a number of each result, or of results."""
+        weight = self.of_results(self.sessions)
+        if of_results is not None:
+            weight *= of_results
+        return np.asarray(np.bincount(self.position, weight, self.positions), dtype=np.float64)
+
+    def blocks(self) -> Iterator[PageBlock]:
+        """All pages in blocks, in which few places are beyond the end of a page.
+
+        Pages are put together by length: up to 16, and up to each further power of two; so one
+        long page costs what it shows, and not a column for each of its results in every row.
+        """
+        length_class = np.frexp(np.maximum(self.lengths, SHORT) - 1)[1]
+        for number in np.unique(length_class):
+            of_class = np.flatnonzero((length_class == number) & (self.lengths > 0))
+            width = int(self.lengths[of_class].max(initial=1))
+            size = max(MOST_CELLS // width, 1)
+            for start in range(0, len(of_class), size):
+                rows = of_class[start : start + size]
+                at = self.starts[rows, None] + np.arange(width)
+                shown = at < self.starts[rows + 1, None]
+                at[~shown] = 0
+                yield PageBlock(
+                    pair=np.where(shown, self.pair[at], np.int32(-1)),
+                    clicks=self.clicks[at] & shown,
+                    at=at,
+                )
+
+
+@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+def _number_positions(starts: NDArray[np.int64], position: NDArray[np.int32]) -> None:
+    for row in prange(len(starts) - 1):
+        for at in range(starts[row], starts[row + 1]):
+            position[at] = at - starts[row]
+
+
+@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+def _count(
+    parts: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    pair: NDArray[np.int32],
+    clicks: NDArray[np.bool_],
+    sessions: NDArray[np.float64],
+    where: NDArray[np.bool_],
+    successes: NDArray[np.float64],
+    trials: NDArray[np.float64],
+) -> None:
+    for part in prange(len(parts) - 1):
+        for row in range(parts[part], parts[part + 1]):
+            for at in range(starts[row], starts[row + 1]):
+                if where[at]:
+                    number = pair[at]
+                    trials[number] += sessions[row]
+                    if clicks[at]:
+                        successes[number] += sessions[row]
+
+
+def read_click_log(sessions: pa.Table) -> ClickLog:
+    """Checks and encodes sessions; rows are sorted by query.
+
+    Args:
+        sessions: session_id, query_id, doc_ids and clicks, as in a collection; where there is a
+            column `sessions`, each row stands for so many.
+
+    Raises:
+        InputError: there are no sessions, they show no documents, or they break the schema.
+    """
+    return encode_sessions(check_sessions(sessions), by_query=True)
+
+
+def encode_sessions(sessions: pa.Table, by_query: bool = False) -> ClickLog:
+    """Encodes a table of sessions without a look at whether it is right.
+
+    Args:
+        sessions: as of `read_click_log`.
+        by_query: sort rows by query, in parts; or else rows stay as they are, in one part.
+    """
+    queries = one_array(sessions["query_id"]).dictionary_encode()
+    query = queries.indices.to_numpy()
+    listed = one_array(sessions["doc_ids"])
+    doc_ids = listed.flatten()
+    items = np.append(0, np.cumsum(pc.list_value_length(listed).to_numpy(), dtype=np.int64))
+    order, starts = group_rows(query, len(queries.dictionary))
+    clicked = one_array(sessions["clicks"]).flatten().to_numpy(zero_copy_only=False)
+    shown = number_within(order, starts, items, doc_ids, clicked, by_query)
+    documents, document = _distinct(shown.texts)
+    counted = sessions_of(sessions)
+    return ClickLog(
+        pairs=Pairs(
+            queries.dictionary,
+            documents,
+            np.repeat(np.arange(len(queries.dictionary)), shown.distinct),
+            document,
+        ),
+        starts=shown.starts,
+        pair=shown.number,
+        clicks=shown.marked,
+        sessions=counted[order] if by_query else counted,
+        parts=starts[cut(starts)] if by_query else np.array([0, len(order)]),
+    )
+
+
+def _distinct(ids: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
+    """The distinct ids, and the number of each id among them."""
+    one_row = (np.array([0]), np.array([0, 1]), np.array([0, len(ids)]))
+    found = number_within(*one_row, ids, np.zeros(len(ids), dtype=np.bool_))
+    return found.texts, found.number.astype(np.int64)
+
+
+def _position_in(known: pa.Array, wanted: pa.Array) -> NDArray[np.int64]:
+    return pc.fill_null(pc.index_in(wanted, value_set=known), -1).to_numpy().astype(np.int64)

@@ -1,0 +1,89 @@
+"""Click models that are click-through rates: of everything, of positions, of documents."""
+
+import numpy as np
+
+from clicks.inference.rate_prior import PairRates, learn_prior
+from clicks.log.click_log import ClickLog, PageBlock
+from clicks.models.base import Array, ClickModel
+
+
+class GlobalCTR(ClickModel):
+    """Every result is clicked alike (the random click model; Chuklin et al. 2015, section 3.1).
+
+        P(click) = rate
+
+    Attributes:
+        rate_: in (0, 1).
+    """
+
+    numbers = ("rate_",)
+    rate_: float
+
+    def _fit(self, log: ClickLog) -> None:
+        known = log.trials()
+        self.rate_ = float((known.successes.sum() + 1) / (known.trials.sum() + 2))
+
+    def _relevance(self) -> Array:
+        return np.full(len(self.pairs_.query), self.rate_)
+
+    def _click(self, pages: PageBlock, *rates: Array) -> Array:
+        return np.where(pages.shown, self.rate_, 0.0)
+
+    def _click_given_earlier(self, pages: PageBlock, *rates: Array) -> Array:
+        return self._click(pages, *rates)
+
+
+class RankCTR(ClickModel):
+    """A click depends on the position alone (Chuklin et al. 2015, section 3.2).
+
+        P(click at position k) = rates[k]
+
+    It knows nothing of documents, so `relevance` is the same for all: the mean of the rates.
+
+    Attributes:
+        position_rates_: in (0, 1), shape (positions,). A position beyond those of the log is
+            taken to be clicked as the last one.
+    """
+
+    numbers = ("position_rates_",)
+    position_rates_: Array
+
+    def _fit(self, log: ClickLog) -> None:
+        clicks = log.by_position(log.clicks.astype(np.float64))
+        self.position_rates_ = (clicks + 1) / (log.by_position() + 2)
+
+    def _relevance(self) -> Array:
+        return np.full(len(self.pairs_.query), self.position_rates_.mean())
+
+    def _click(self, pages: PageBlock, *rates: Array) -> Array:
+        position = np.minimum(np.arange(pages.pair.shape[1]), len(self.position_rates_) - 1)
+        return np.where(pages.shown, self.position_rates_[position], 0.0)
+
+    def _click_given_earlier(self, pages: PageBlock, *rates: Array) -> Array:
+        return self._click(pages, *rates)
+
+
+class DocumentCTR(ClickModel):
+    """A click depends on the query and the document alone (Chuklin et al. 2015, section 3.2).
+
+        P(click on d for q) = rate[q, d]
+
+    Attributes:
+        pair_rates_: the rate of each pair.
+    """
+
+    rates = ("pair_rates_",)
+    pair_rates_: PairRates
+
+    def _fit(self, log: ClickLog) -> None:
+        known = log.trials()
+        self.pair_rates_ = learn_prior(known).rates(known)
+
+    def _relevance(self) -> Array:
+        return self.pair_rates_.pair
+
+    def _click(self, pages: PageBlock, *rates: Array) -> Array:
+        return rates[0]
+
+    def _click_given_earlier(self, pages: PageBlock, *rates: Array) -> Array:
+        return self._click(pages, *rates)

@@ -1,0 +1,83 @@
+"""The user browsing model."""
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from clicks.inference.rate_prior import Array
+from clicks.log.click_log import ClickLog, PageBlock
+from clicks.models.examined import ExaminationModel
+
+MOST_POSITIONS = 100  # that are told apart
+
+
+class UserBrowsingModel(ExaminationModel):
+    """Examination depends on the position and on where the last click was.
+
+        P(click on d at position k for q) = examination[k, r] * attractiveness[q, d]
+
+    after a last click at position r, or r = 0 where nothing was clicked before (Dupret &
+    Piwowarski, SIGIR 2008). The scale is set by examination[1, 0] = 1: the first position is
+    always examined. Fitted to the impressions and clicks of each pair at each (k, r) by their
+    marginal likelihood (`clicks.models.examined.examine`).
+
+    Positions from the 100th on count as one, and so do last clicks there.
+
+    Attributes:
+        examination_: by position k - 1 and last click r, float64 in (0, 1], shape (positions,
+            positions); only r < k mean anything. NaN where the log does not tell it
+            (`clicks.inference.identification`).
+        assumed_examination_: what predictions and attractiveness take it for: the same where the
+            log tells it, and elsewhere what it would be if documents there were as attractive as
+            those of all places. Positions beyond those of the log are taken as the last one.
+        attractiveness_: of each pair.
+        iterations_: of EM.
+        converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
+    """
+
+    def _places(self, log: ClickLog) -> tuple[NDArray[np.int32], tuple[int, ...]]:
+        positions = min(log.positions, MOST_POSITIONS)
+        place = np.empty(len(log.pair), dtype=np.int32)
+        _last_click(log.starts, log.clicks, place)
+        np.minimum(place, positions - 1, out=place)
+        place += np.minimum(log.position, positions - 1) * positions
+        return place, (positions, positions)
+
+    def _click(self, pages: PageBlock, *rates: Array) -> Array:
+        attractiveness, deepest = rates[0], len(self.assumed_examination_) - 1
+        # P(last click at r) before each position, r = 0 for none.
+        last = np.zeros((len(attractiveness), deepest + 1))
+        last[:, 0] = 1.0
+        click = np.zeros_like(attractiveness)
+        for position in range(click.shape[1]):
+            before = np.arange(min(position, deepest) + 1)
+            chance = attractiveness[:, [position]] * self._examined(position, before)
+            click[:, position] = (last[:, before] * chance).sum(axis=1)
+            last[:, before] *= 1 - chance
+            last[:, min(position + 1, deepest)] += click[:, position]
+        return click
+
+    def _click_given_earlier(self, pages: PageBlock, *rates: Array) -> Array:
+        position = np.arange(pages.pair.shape[1])
+        last = np.empty(pages.clicks.size, dtype=np.int32)
+        _last_click(np.arange(0, last.size + 1, len(position)), pages.clicks.ravel(), last)
+        return self._examined(position, last.reshape(pages.pair.shape)) * rates[0]
+
+    def _examined(
+        self, position: int | NDArray[np.int64], last: NDArray[np.signedinteger]
+    ) -> Array:
+        deepest = len(self.assumed_examination_) - 1
+        return self.assumed_examination_[np.minimum(position, deepest), np.minimum(last, deepest)]
+
+
+@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+def _last_click(
+    starts: NDArray[np.int64], clicks: NDArray[np.bool_], before: NDArray[np.int32]
+) -> None:
+    """The last clicked position, from 1, before each result; 0 where there is none."""
+    for row in prange(len(starts) - 1):
+        last = 0
+        for at in range(starts[row], starts[row + 1]):
+            before[at] = last
+            if clicks[at]:
+                last = at - starts[row] + 1

@@ -1,0 +1,104 @@
+"""What validation measures rankings by: human grades or, where they tell nothing, labels."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from corpus.errors import InputError
+from evaluation.measures import MAIN_MEASURE, candidate_gains, measure_run, telling_queries
+
+DEPTH = 10
+LABELS = {"annotation_label": "annotations", "click_label": "click labels"}
+
+
+def choose_yardstick(human: pa.Table, lists: pa.Table, clicks_alone: bool) -> pa.Table:
+    """What rankings of the validation queries are measured by; says so where it is labels.
+
+    Human grades, if they tell two candidates of some query apart. Otherwise the labels that
+    training uses: annotations or, where they tell nothing or the mix never uses them, click labels.
+
+    Args:
+        human: the table `judgments`, of any queries.
+        lists: of the validation queries, from `rankers.data.lists.add_labels`.
+        clicks_alone: whether the mix never uses annotations.
+
+    Returns:
+        query_id, doc_id and grade, int64, of the lists' queries; or query_id, doc_id and gain,
+        double, of the candidates that have a label.
+
+    Raises:
+        InputError: none of them tells rankings of the queries apart.
+    """
+    graded = human.filter(pc.is_in(human["query_id"], value_set=lists["query_id"]))
+    names = list(LABELS)
+    columns = ["query_id", "doc_ids", *names]
+    pairs = (
+        lists.select(columns).to_pandas().explode(columns[1:]).rename(columns={"doc_ids": "doc_id"})
+    )
+    grades = graded.select(["query_id", "doc_id", "grade"])
+    if len(telling_queries(candidate_gains(pairs, grades))):
+        return grades
+    for name in reversed(names) if clicks_alone else names:
+        gains = pairs.assign(gain=pairs[name].astype(float)).dropna(subset="gain")
+        gains = gains[["query_id", "doc_id", "gain"]].reset_index(drop=True)
+        if telling := len(telling_queries(gains)):
+            print(
+                f"validation: no human grade tells rankings of the {lists.num_rows} validation "
+                f"queries apart; the best epoch is chosen by the {LABELS[name]} of {telling}",
+                file=sys.stderr,
+            )
+            return pa.Table.from_pandas(gains, preserve_index=False)
+    raise InputError(
+        f"nothing tells rankings of the {lists.num_rows} validation queries apart, so that no "
+        "epoch could be better than another: no human grade, annotation or click label makes one "
+        "of their candidates better than another. Give some of these for them"
+    )
+
+
+def measure_by(run: pd.DataFrame, yardstick: pa.Table) -> pd.DataFrame:
+    """The nDCG@10 of each query that can tell rankings apart.
+
+    Args:
+        run: query_id, doc_id and score.
+        yardstick: from `choose_yardstick`.
+
+    Returns:
+        query_id, measure ("nDCG@10") and value, in [0, 1].
+    """
+    if "gain" in yardstick.column_names:
+        return ndcg_of_gains(run, yardstick.to_pandas()).assign(measure=MAIN_MEASURE)
+    values = measure_run(run, yardstick)
+    return values[values["measure"] == MAIN_MEASURE]
+
+
+def ndcg_of_gains(run: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
+    """nDCG@10 with gains that are real numbers, of rates of clicks or expected grades.
+
+    The gain of a rank r counts 1 / log2(r + 1) of itself, as in trec_eval's nDCG. Documents without
+    a gain are taken out of the ranking (Sakai, SIGIR 2007), since nothing is known of them, and
+    queries all of whose gains are equal are left out.
+
+    Args:
+        run: query_id, doc_id and score; equal scores rank in the order given.
+        gains: query_id, doc_id and gain; below 0 it counts as 0.
+
+    Returns:
+        query_id and value, in [0, 1].
+
+    >>> run = pd.DataFrame({"query_id": ["q", "q"], "doc_id": ["a", "b"], "score": [2.0, 1.0]})
+    >>> float(ndcg_of_gains(run, run.assign(gain=[0.01, 0.02]))["value"].iloc[0].round(4))
+    0.8597
+    """
+    gains = gains[["query_id", "doc_id", "gain"]].assign(gain=gains["gain"].clip(lower=0))
+    known = run.merge(gains, on=["query_id", "doc_id"])
+    known = known[known["query_id"].isin(telling_queries(known))]
+    dcg = {}
+    for column in ("score", "gain"):
+        ranked = known.sort_values(column, ascending=False, kind="stable")
+        rank = ranked.groupby("query_id").cumcount().to_numpy()
+        discount = np.where(rank < DEPTH, 1 / np.log2(rank + 2), 0.0)
+        dcg[column] = (ranked["gain"] * discount).groupby(ranked["query_id"]).sum()
+    return (dcg["score"] / dcg["gain"]).rename("value").reset_index()

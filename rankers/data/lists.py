@@ -1,0 +1,232 @@
+"""Supervised lists: each query with its candidates and what both signals say of them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from corpus.errors import InputError
+from corpus.frequency import BUCKETS, frequency_buckets
+from corpus.tables import Collection
+from corpus.texts import document_column
+from rankers.data.micro_batches import MODEL_INPUTS, Passes, pad_passes
+from rankers.mixes.mixes import Traffic
+
+AnnotationLabel = Literal["grade", "expected_grade", "confident_grade"]
+SIGNALS = ("click_label", "annotation_label", "annotation_weight")
+
+
+def candidate_lists(collection: Collection, split: str | None) -> pa.Table:
+    """The candidate list of each query of a split, with its texts.
+
+    Args:
+        collection: with candidates.
+        split: train, validation or test; None for every query.
+
+    Returns:
+        What `candidate_ids` returns and documents, lists of their texts.
+
+    Raises:
+        InputError: no query of the split has candidates.
+    """
+    lists = candidate_ids(collection, split)
+    rows = document_rows(lists, collection.documents)
+    texts = document_column(collection.documents).take(rows.flatten())
+    return lists.append_column("documents", in_lists(texts, rows))
+
+
+def candidate_ids(collection: Collection, split: str | None) -> pa.Table:
+    """The candidate list of each query of a split, without the texts of its documents.
+
+    Args:
+        collection: with candidates.
+        split: train, validation or test; None for every query.
+
+    Returns:
+        query_id, text, frequency, bucket (its number among `BUCKETS`) and doc_ids (a list of
+        strings, by rank), in the order of `collection.queries`. Queries without candidates have
+        no row.
+
+    Raises:
+        InputError: no query of the split has candidates.
+    """
+    pairs = collection.candidates.to_pandas().sort_values(["query_id", "rank"], kind="stable")
+    grouped = pairs.groupby("query_id", sort=False)["doc_id"].agg(list)
+    queries = collection.queries.select(["query_id", "text", "frequency"]).to_pandas()
+    buckets = frequency_buckets(queries["frequency"].to_numpy())
+    queries["bucket"] = pd.Categorical(buckets, BUCKETS).codes.astype(np.int64)
+    if split is not None:
+        splits = collection.splits.to_pandas()
+        queries = queries[queries["query_id"].isin(splits["query_id"][splits["split"] == split])]
+    queries = queries[queries["query_id"].isin(grouped.index)]
+    if queries.empty:
+        raise InputError(f"no query of the split {split or 'all'!r} has candidates to rank")
+    doc_ids = [grouped[query_id] for query_id in queries["query_id"]]
+    lists = pa.Table.from_pandas(queries, preserve_index=False)
+    return lists.append_column("doc_ids", pa.array(doc_ids))
+
+
+def document_rows(lists: pa.Table, documents: pa.Table) -> pa.ListArray:
+    """Where the documents of each list stand in the table `documents`, as lists of int64."""
+    doc_ids = lists["doc_ids"].combine_chunks()
+    rows = pc.index_in(doc_ids.flatten(), value_set=documents["doc_id"].combine_chunks())
+    return in_lists(rows.cast(pa.int64()), doc_ids)
+
+
+def in_lists(values: pa.Array, like: pa.ListArray) -> pa.ListArray:
+    """Deals values into lists as long as those of `like`, which may be a slice."""
+    offsets = np.append(0, np.cumsum(like.value_lengths().to_numpy()))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+
+
+def add_labels(
+    lists: pa.Table,
+    click_labels: pa.Table | None,
+    annotations: pa.Table | None,
+    annotation_label: AnnotationLabel,
+) -> pa.Table:
+    """Adds what clicks and annotations say of each document of each list.
+
+    Args:
+        lists: from `candidate_lists`.
+        click_labels: the table `click_labels`; None where clicks are not used.
+        annotations: the table `annotations`, of one annotator, strategy and prompt; None where
+            annotations are not used. Rows with an error count as missing.
+        annotation_label: the column to learn from; "confident_grade" is the expected grade,
+            weighted by the annotator's confidence (1 where it tells none).
+
+    Returns:
+        `lists` with click_label, annotation_label and annotation_weight, lists of doubles aligned
+        with doc_ids, null where the signal says nothing; and impressions, double, how often a
+        document of the list was shown, on average, as the click labels count it.
+
+    Raises:
+        InputError: a pair has two labels of one kind, as when annotators are mixed.
+    """
+    labels = {name: pd.Series(dtype=float) for name in SIGNALS}
+    impressions = pd.Series(dtype=float)
+    if click_labels is not None:
+        impressions = _label_by_pair(click_labels, "impressions", "click_labels")
+        labels["click_label"] = _label_by_pair(click_labels, "relevance", "click_labels")
+    if annotations is not None:
+        column = "grade" if annotation_label == "grade" else "expected_grade"
+        grades = _label_by_pair(annotations, column, "annotations")
+        labels["annotation_label"], labels["annotation_weight"] = grades, grades * 0 + 1
+        if annotation_label == "confident_grade":
+            confidence = _label_by_pair(annotations, "confidence", "annotations")
+            labels["annotation_weight"] = confidence.reindex(grades.index).fillna(1.0)
+    query_ids = np.repeat(
+        lists["query_id"].to_numpy(), [len(ids) for ids in lists["doc_ids"].to_pylist()]
+    )
+    doc_ids = lists["doc_ids"].combine_chunks()
+    pairs = pd.MultiIndex.from_arrays([query_ids, doc_ids.flatten().to_numpy(False)])
+    for name, label in labels.items():
+        values = label.reindex(pairs).to_numpy() if len(label) else np.full(len(pairs), np.nan)
+        column = pa.array(values, type=pa.float64(), from_pandas=True)
+        lists = lists.append_column(name, pa.ListArray.from_arrays(doc_ids.offsets, column))
+    shown = impressions.reindex(pairs).fillna(0.0).to_numpy()
+    length = np.diff(doc_ids.offsets.to_numpy())
+    of_list = np.repeat(np.arange(len(length)), length)
+    mean = np.bincount(of_list, shown, len(length)) / np.maximum(length, 1)
+    return lists.append_column("impressions", pa.array(mean))
+
+
+def tokenize_lists(
+    batch: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> pa.Table:
+    """Adds the token ids of every query-document pair to a batch of lists.
+
+    Pairs longer than `max_length` tokens lose tokens from the longer of the two texts, as
+    sentence-transformers' CrossEncoder has it.
+
+    Returns:
+        `batch` without documents, with a column of lists of token ids for each model input.
+    """
+    documents = batch["documents"].to_pylist()
+    queries = [
+        text
+        for text, listed in zip(batch["text"].to_pylist(), documents, strict=True)
+        for _ in listed
+    ]
+    encoded = tokenizer(
+        queries,
+        [document for listed in documents for document in listed],
+        truncation=True,
+        max_length=max_length,
+    )
+    offsets = np.concatenate([[0], np.cumsum([len(listed) for listed in documents])])
+    result = batch.drop_columns(["documents"])
+    for name in MODEL_INPUTS:
+        if name in encoded:
+            ids = pa.array(encoded[name], type=pa.list_(MODEL_INPUTS[name]))
+            column = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), ids)
+            result = result.append_column(name, column)
+    return result
+
+
+@dataclass(frozen=True)
+class ListBatch:
+    """Tokenized lists as tensors.
+
+    Attributes:
+        passes: the pairs, as the model reads them.
+        places: where the score of each pair of the passes belongs among the flattened
+            (lists, documents), int64 (pairs,).
+        where: which places of the lists hold a document, bool (lists, documents).
+        labels: click_label, annotation_label and annotation_weight, where the lists have them:
+            float32 (lists, documents), NaN where the signal says nothing.
+    """
+
+    passes: Passes
+    places: Tensor
+    where: Tensor
+    labels: dict[str, Tensor]
+
+
+def pad_lists(batch: pa.Table, pad_token_id: int, tokens_per_pass: int) -> ListBatch:
+    """Turns tokenized lists into tensors.
+
+    Args:
+        batch: from `tokenize_lists`; it may be empty.
+        pad_token_id: of the tokenizer.
+        tokens_per_pass: the most tokens, with padding, that the model reads at once.
+    """
+    lengths = torch.tensor(batch["input_ids"].combine_chunks().value_lengths().to_numpy())
+    longest = int(lengths.max()) if len(lengths) else 0
+    where = torch.arange(longest) < lengths[:, None]
+    passes = pad_passes(batch, pad_token_id, tokens_per_pass)
+    labels = {}
+    for name in SIGNALS:
+        if name in batch.column_names:
+            values = batch[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            labels[name] = torch.full(where.shape, torch.nan)
+            labels[name][where] = torch.tensor(values, dtype=torch.float32)
+    places = where.flatten().nonzero()[:, 0][torch.from_numpy(passes.pairs)]
+    return ListBatch(passes, places, where, labels)
+
+
+def list_traffic(batch: pa.Table) -> Traffic:
+    """What a mix may know of a batch of lists; without labels there are no impressions."""
+    frequency, bucket = (torch.tensor(batch[name].to_numpy()) for name in ("frequency", "bucket"))
+    impressions = torch.zeros(len(frequency))
+    if "impressions" in batch.column_names:
+        impressions = torch.tensor(batch["impressions"].to_numpy(), dtype=torch.float32)
+    return Traffic(frequency, bucket, impressions)
+
+
+def _label_by_pair(table: pa.Table, column: str, name: str) -> "pd.Series[float]":
+    frame = table.select(["query_id", "doc_id", column]).to_pandas().dropna()
+    label = frame.set_index(["query_id", "doc_id"])[column].astype(float)
+    if label.index.has_duplicates:
+        pair = label.index[label.index.duplicated()][0]
+        raise InputError(
+            f"{name}: query {pair[0]!r} and document {pair[1]!r} have more than one label; keep "
+            "the rows of one annotator and prompt, or of one click model"
+        )
+    return label

@@ -1,0 +1,179 @@
+"""What training reads: lists with both labels, refused where they cannot be used."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from corpus.errors import InputError
+from corpus.output_folder import warn_unfinished
+from corpus.tables import Collection, read_collection, read_table
+from evaluation.yardstick import choose_yardstick
+from rankers.data.impressions import add_pages
+from rankers.data.lists import add_labels, candidate_lists
+from rankers.losses.click_objectives import CLICK_OBJECTIVES
+from rankers.mixes.mixes import Constant, Mix
+from rankers.models.cross_encoder import check_model
+from rankers.settings import TrainingSettings
+from rankers.training.trackers import check_trackers
+
+SMALL_BERT = "small-bert"
+
+
+@dataclass(frozen=True)
+class SupervisedLists:
+    """The lists that training and validation read, and the collection they come from.
+
+    Attributes:
+        collection: as read.
+        training: lists of training queries, with both labels.
+        validation: lists of validation queries, with both labels.
+        propensities: of positions, where the click objective needs them.
+        judgments: what validation measures by, see `evaluation.yardstick.choose_yardstick`.
+    """
+
+    collection: Collection
+    training: pa.Table
+    validation: pa.Table
+    judgments: pa.Table
+    propensities: Tensor | None
+
+
+def read_supervised_lists(
+    collection: Path,
+    click_labels: Path | None,
+    annotations: Path | None,
+    mix: Mix | None,
+    training: TrainingSettings,
+) -> SupervisedLists:
+    """Reads what training needs and refuses what it cannot use, before anything is started.
+
+    Args:
+        collection: folder of the collection.
+        click_labels: folder with the click labels, where there are any.
+        annotations: folder with the annotations, where there are any.
+        mix: the click weight; None if it is still to be found and may need both signals.
+        training: the settings.
+
+    Raises:
+        InputError: a folder or table is missing or broken, the mix needs a signal that is not
+            given, the settings contradict each other, or nothing tells rankings of the validation
+            queries apart.
+    """
+    check_training_settings(training, mix)
+    only = mix.click_weight if isinstance(mix, Constant) else None
+    objective = training.click_objective
+    of_sessions = None if objective == "labels" else CLICK_OBJECTIVES[objective]
+    needs_labels = of_sessions is None or of_sessions.needs_propensities
+    if click_labels is None and only != 0 and needs_labels:
+        raise InputError(f"{mix} uses clicks; give --click_labels, or a Constant mix of 0")
+    if click_labels is None and mix is not None and mix.needs_impressions:
+        raise InputError(f"{mix} goes by impressions; give --click_labels, which count them")
+    if annotations is None and only != 1:
+        raise InputError(f"{mix} uses annotations; give --annotations, or a Constant mix of 1")
+    tables = read_collection(collection)
+    clicks = None if click_labels is None else read_table(click_labels, "click_labels")
+    grades = None if annotations is None else read_table(annotations, "annotations")
+    warn_unfinished(*filter(None, (click_labels, annotations)))
+    train_lists, validation_lists = (
+        add_labels(candidate_lists(tables, split), clicks, grades, training.annotation_label)
+        for split in ("train", "validation")
+    )
+    if train_lists.num_rows < training.workers:
+        raise InputError(
+            f"{collection}: {train_lists.num_rows} training lists cannot feed {training.workers} "
+            "workers"
+        )
+    if only != 0 and of_sessions is None:
+        _refuse_without_label(train_lists, "click_label", f"{click_labels}: no click label")
+    if only != 1:
+        _refuse_without_label(train_lists, "annotation_label", f"{annotations}: no annotation")
+    propensities = None
+    if of_sessions is not None and only != 0:
+        train_lists = add_pages(train_lists, tables.sessions, of_sessions.linear)
+        if of_sessions.needs_propensities and click_labels is not None:
+            propensities = _read_propensities(click_labels)
+    try:
+        judgments = choose_yardstick(tables.judgments, validation_lists, clicks_alone=only == 1)
+    except InputError as error:
+        raise InputError(f"{collection}: {error}") from error
+    return SupervisedLists(tables, train_lists, validation_lists, judgments, propensities)
+
+
+def check_training_settings(training: TrainingSettings, mix: Mix | None) -> None:
+    """Refuses settings that no data could make right, a backbone that is not there among them.
+
+    Args:
+        training: the settings.
+        mix: the click weight; None if it is still to be found.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    if training.heads == "two" and mix is not None and mix.needs_impressions:
+        raise InputError(
+            f"two heads are mixed when ranking, where nothing counts impressions: {mix} cannot mix "
+            "them; take another mix, or one shared head"
+        )
+    least = {
+        **dict.fromkeys(("epochs", "workers", "lists_per_step", "accumulation"), 1),
+        **dict.fromkeys(("tokens_per_pass", "max_length", "max_weight", "keep_checkpoints"), 1),
+        **dict.fromkeys(("patience", "lora_rank", "checkpoint_every", "restarts"), 0),
+    }
+    for name, bound in least.items():
+        if (value := getattr(training, name)) < bound:
+            raise InputError(f"training.{name} must be at least {bound}, not {value}")
+    for name in ("learning_rate", "gradient_clip", "cpus_per_worker"):
+        if not 0 < (value := getattr(training, name)) < float("inf"):
+            raise InputError(f"training.{name} must be above 0, not {value}")
+    if not 0 <= training.weight_decay < float("inf"):
+        raise InputError(f"training.weight_decay must be at least 0, not {training.weight_decay}")
+    if not 0 <= training.warm_up <= 1:
+        raise InputError(f"training.warm_up is a share, from 0 to 1, not {training.warm_up}")
+    if not 0 < training.layer_decay <= 1:
+        raise InputError(
+            f"training.layer_decay must be above 0 and at most 1, not {training.layer_decay}"
+        )
+    if training.compile and not training.use_gpu and shutil.which("c++") is None:
+        raise InputError("training.compile needs a C++ compiler, and there is no c++ on the path")
+    check_trackers(training.trackers)
+    if training.backbone != SMALL_BERT:
+        heads = 2 if training.heads == "two" else 1
+        check_model(training.backbone, training.max_length, heads, new_head=True)
+
+
+def _refuse_without_label(lists: pa.Table, name: str, what: str) -> None:
+    """Refuses lists of which a signal that the mix uses teaches nothing at all."""
+    highest = pc.max(lists[name].combine_chunks().flatten()).as_py()
+    if highest is None or highest <= 0:
+        raise InputError(
+            f"{what} of a candidate of the {lists.num_rows} training queries is above 0, so there "
+            "is nothing to learn from; look whether its ids are those of the collection"
+        )
+
+
+def _read_propensities(click_labels: Path) -> Tensor:
+    """The propensities that `fit_clicks` wrote beside the labels, by position."""
+    path = click_labels / "propensities.parquet"
+    if not path.exists():
+        raise InputError(f"{path}: there is no such table; fit_clicks writes it beside the labels")
+    table = pq.read_table(path)
+    if "context" in table.column_names:
+        raise InputError(
+            f"{path}: holds propensities by context, which only click labels can tell apart; take "
+            "click_objective labels, or fit clicks without a context"
+        )
+    by_position = table.sort_by("position")["propensity"].to_numpy()
+    if unknown := table["propensity"].null_count:
+        if unknown == table.num_rows - 1:
+            raise InputError(
+                f"{path}: the log tells the propensity of no position but the first; take a "
+                "click_objective without propensities, or a log in which documents change places"
+            )
+        print(f"{path}: of {unknown} positions unknown; documents there have no part in the loss")
+    return torch.tensor(by_position, dtype=torch.float32).clamp(max=1.0)

@@ -1,0 +1,266 @@
+"""The training objective: one forward pass, a loss of each signal, and the mix between them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from rankers.data.impression_tensors import Pages, pad_pages
+from rankers.data.lists import list_traffic
+from rankers.losses.listwise import LOSSES
+from rankers.losses.pairwise import ordered_pairs
+from rankers.losses.sessions import SessionLoss
+from rankers.mixes.mixes import Mix
+from rankers.models.list_ranker import CLICK_HEAD, RELEVANCE_HEAD
+
+LossName = Literal[
+    "softmax",
+    "listmle",
+    "pairwise_logistic",
+    "pairwise_hinge",
+    "lambdarank",
+    "approx_ndcg",
+    "pointwise_sigmoid",
+    "pointwise_mse",
+]
+
+
+QueryWeight = Literal["query", "square_root", "session"]
+POWER = {"query": 0.0, "square_root": 0.5, "session": 1.0}
+# A signal's usual loss is what it was over about the last hundred steps.
+MEMORY = 0.99
+
+
+@dataclass
+class ObjectiveValue:
+    """What one batch of lists gives.
+
+    Attributes:
+        loss: the mixed loss, summed over the lists that are covered; carries the gradient.
+        click_loss: the unmixed click loss, summed over lists.
+        annotation_loss: the unmixed annotation loss, summed over lists.
+        click_weight: summed over lists.
+        clicked: how many lists clicks teach something of.
+        annotated: likewise, annotations.
+    """
+
+    loss: Tensor
+    click_loss: Tensor
+    annotation_loss: Tensor
+    click_weight: Tensor
+    clicked: Tensor
+    annotated: Tensor
+
+
+class Objective(nn.Module):
+    """The loss of lists by both signals, and what of it is learned along with the ranker.
+
+    Args:
+        mix: the click weight.
+        loss: the name of one of `rankers.losses.listwise.LOSSES`, for labels.
+        highest_grade: of the annotations; their labels are divided by it.
+        sessions: the loss of clicks in sessions; None where clicks are learned from labels.
+        query_weight: how much a query weighs in the click loss: as every other (query), or by the
+            square root (square_root) or the number (session) of its searches.
+        mean_power: mean over the training queries of that power of the searches, so that the click
+            loss as a whole weighs the same.
+        balance: divide each signal's loss by its running mean, so that both pull alike where the
+            click weight is one half.
+    """
+
+    usual: Tensor
+
+    def __init__(
+        self,
+        mix: Mix,
+        loss: LossName,
+        highest_grade: int,
+        sessions: SessionLoss | None = None,
+        query_weight: QueryWeight = "query",
+        mean_power: float = 1.0,
+        balance: bool = False,
+    ) -> None:
+        super().__init__()
+        self.mix, self.loss, self.highest_grade = mix, loss, highest_grade
+        self.sessions, self.balance = sessions, balance
+        self.power, self.mean_power = POWER[query_weight], mean_power
+        # Sums, with the memory above, of both signals' losses and of the lists that had them.
+        self.register_buffer("usual", torch.zeros(2, 2))
+
+    def forward(
+        self,
+        scores: Tensor,
+        labels: dict[str, Tensor],
+        tokenized: pa.Table,
+        progress: float,
+        sum_over_workers: Callable[[Tensor], Tensor],
+        shares: Tensor | None = None,
+    ) -> ObjectiveValue:
+        """The loss of a batch of lists that were scored once.
+
+        Args:
+            scores: float (lists, documents, heads), from `rankers.models.list_ranker.ListRanker`.
+            labels: of the lists, from `rankers.data.lists.pad_lists`.
+            tokenized: the same lists, as they were given to that.
+            progress: the share of training that is done.
+            sum_over_workers: sums a tensor over the workers' batches of this step.
+            shares: of the step, from `signal_shares`: what the losses of each signal are
+                multiplied by; 1 by default.
+        """
+        traffic = list_traffic(tokenized)
+        click_scores, relevance_scores = scores[..., CLICK_HEAD], scores[..., RELEVANCE_HEAD]
+        grade = labels["annotation_label"] / self.highest_grade
+        confidence = labels["annotation_weight"]
+        annotation_loss = label_loss(relevance_scores, grade, self.loss, confidence)
+        pages = None
+        if self.sessions is None:
+            click_loss = label_loss(click_scores, labels["click_label"], self.loss)
+        else:
+            pages = pad_pages(tokenized, scores.device)
+            click_loss = self.sessions(click_scores, pages)
+            if (evidence := self.sessions.evidence(click_scores, pages)) is not None:
+                self.sessions.learn(sum_over_workers(evidence))
+        losses = torch.stack([click_loss, annotation_loss])
+        taught = self._taught(labels, pages).to(scores.device)
+        pull = losses
+        if self.balance:
+            pull = losses / self._usual_loss(losses.detach(), taught, sum_over_workers)[:, None]
+        if shares is not None:
+            pull = pull * shares.to(pull)[:, None]
+        click_weight = self.mix(progress, traffic).to(scores.device)
+        covered = self.mix.covers(progress, traffic).to(scores.device)
+        traffic_weight = (traffic.frequency.float() ** self.power / self.mean_power).to(
+            scores.device
+        )
+        mixed = click_weight * traffic_weight * pull[0] + (1 - click_weight) * pull[1]
+        return ObjectiveValue(
+            loss=(covered * mixed).sum(),
+            click_loss=losses[0].detach().sum(),
+            annotation_loss=losses[1].detach().sum(),
+            click_weight=click_weight.sum(),
+            clicked=taught[0].sum(),
+            annotated=taught[1].sum(),
+        )
+
+    def weights(self, labels: dict[str, Tensor], tokenized: pa.Table, progress: float) -> Tensor:
+        """What the mix gives both signals of some lists, and how much of it falls on known ones.
+
+        Args:
+            labels: of the lists, from `rankers.data.lists.pad_lists`.
+            tokenized: the same lists.
+            progress: the share of training that is done.
+
+        Returns:
+            float64 (2, 2), to be summed over the parts and workers of a step for `signal_shares`:
+            of clicks and of annotations (rows) the weight over all lists that the mix covers, and
+            over those that the signal teaches something of.
+        """
+        traffic = list_traffic(tokenized)
+        click_weight = self.mix(progress, traffic).double()
+        weight = torch.stack([click_weight, 1 - click_weight])
+        weight = weight * self.mix.covers(progress, traffic)
+        pages = None if self.sessions is None else pad_pages(tokenized, self.usual.device)
+        taught = self._taught(labels, pages).to(weight.device)
+        return torch.stack([weight.sum(1), (weight * taught).sum(1)], dim=1)
+
+    def _taught(self, labels: dict[str, Tensor], pages: Sequence[Pages] | None) -> Tensor:
+        """Whether clicks and annotations teach something of each list, bool (2, lists)."""
+        annotated = teaches(labels["annotation_label"], self.loss)
+        if self.sessions is None or pages is None:
+            clicked = teaches(labels["click_label"], self.loss)
+        else:
+            clicked = self.sessions.teaches(pages, len(annotated))
+        return torch.stack([clicked, annotated.to(clicked.device)])
+
+    def _usual_loss(
+        self, losses: Tensor, taught: Tensor, sum_over_workers: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """The running mean size of each signal's loss where it has one; 1 before it had any."""
+        seen = torch.stack([losses.abs().sum(1), taught.sum(1)], dim=1).to(self.usual.dtype)
+        self.usual = MEMORY * self.usual + sum_over_workers(seen).to(self.usual.device)
+        total, lists = self.usual.T
+        return torch.where(lists > 0, total / lists.clamp(min=1e-9), 1.0).clamp(min=1e-9)
+
+
+def signal_shares(weights: Tensor) -> Tensor:
+    """What each signal's losses of a step are multiplied by, so that their sum is a mean.
+
+    A signal's loss is its weighted mean over the lists that it teaches something of, times its mean
+    weight over all lists: the weight of lists that lack a label goes to those that have one, in
+    proportion to their own. None weighs more than it would in a step of its own.
+
+    Args:
+        weights: from `Objective.weights`, summed over the parts and workers of the step.
+
+    Returns:
+        float64 (2,), of clicks and of annotations; 0 where nobody teaches anything.
+
+    Of ten lists, three with clicks, clicks alone: each counts a third.
+
+    >>> signal_shares(torch.tensor([[10.0, 3.0], [0.0, 0.0]]))
+    tensor([0.3333, 0.0000])
+
+    Equal weights: half for the mean of the three, half for the mean of all ten annotated ones.
+
+    >>> signal_shares(torch.tensor([[5.0, 1.5], [5.0, 5.0]]))
+    tensor([0.3333, 0.1000])
+    """
+    every, known = weights.unbind(1)
+    shares = every / (every.sum() * known)
+    return torch.where(known > 0, shares.clamp(max=1), 0.0)
+
+
+def teaches(label: Tensor, loss: LossName) -> Tensor:
+    """Whether a loss can learn something from a list's labels, bool (lists,).
+
+    Pointwise losses learn from every label. `softmax` and `listmle` need a label above zero and a
+    second document, the others two labels that differ.
+
+    Args:
+        label: from 0, NaN where unknown, (lists, documents).
+        loss: the name of one of `rankers.losses.listwise.LOSSES`.
+    """
+    known = ~torch.isnan(label)
+    if loss in ("pointwise_sigmoid", "pointwise_mse"):
+        return known.any(-1)
+    label = label.nan_to_num(0.0)
+    if loss in ("softmax", "listmle"):
+        return (label > 0).any(-1) & (known.sum(-1) > 1)
+    return ordered_pairs(label, known).any(-1).any(-1)
+
+
+def label_loss(
+    scores: Tensor, label: Tensor, loss: LossName, weights: Tensor | None = None
+) -> Tensor:
+    """The loss of each list by one signal's labels, shape (lists,).
+
+    A document that the signal says nothing of takes no part in it. Labels are brought to the scale
+    that the loss asks for: `softmax` learns their share of the list's sum, the pointwise losses
+    learn them clipped to [0, 1], the others learn them as they are. Pointwise losses are means over
+    a list's documents and the pairwise logistic and hinge losses means over its pairs, so that
+    long lists weigh no more than short ones.
+
+    Args:
+        scores: float (lists, documents).
+        label: from 0, NaN where unknown, same shape: inverse-propensity-weighted clicks an
+            impression, or grades divided by the highest.
+        loss: the name of one of `rankers.losses.listwise.LOSSES`.
+        weights: how much each label counts, same shape; 1 by default.
+    """
+    label = label.to(scores.device)
+    where = ~torch.isnan(label)
+    label = label.nan_to_num(0.0)
+    if weights is not None:
+        weights = weights.to(scores.device).nan_to_num(0.0)
+    terms = label.new_ones(label.shape[:-1])
+    if loss == "softmax":
+        label = label / label.sum(-1, keepdim=True).clamp(min=1e-9)
+    elif loss in ("pointwise_sigmoid", "pointwise_mse"):
+        label = label.clamp(0, 1)
+        terms = where.sum(-1).clamp(min=1)
+    elif loss in ("pairwise_logistic", "pairwise_hinge"):
+        terms = ordered_pairs(label, where).sum((-2, -1)).clamp(min=1)
+    return LOSSES[loss](scores, label, where=where, weights=weights, reduction="none") / terms

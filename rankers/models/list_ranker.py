@@ -1,0 +1,116 @@
+"""The ranker over lists: one or two heads on a cross-encoder, saved as it is served."""
+
+import copy
+import json
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rankers.data.lists import ListBatch
+from rankers.mixes.encoding import HEADS_MIX, mix_as_json
+from rankers.mixes.mixes import Mix
+
+CLICK_HEAD, RELEVANCE_HEAD = 0, -1
+Precision = Literal["fp32", "bf16", "auto"]
+
+
+class ListRanker(nn.Module):
+    """A cross-encoder that scores lists; called once a step however many passes it takes.
+
+    Args:
+        model: from `load_cross_encoder`, with one head or two.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: ListBatch) -> Tensor:
+        """Scores every document of a batch with every head.
+
+        Returns:
+            float32 (lists, documents, heads); 0 where the list has no document. The first head is
+            the one for clicks, the last one that for relevance; they may be the same.
+        """
+        device = next(self.model.parameters()).device
+        logits = torch.cat(
+            [
+                self.model(**{name: tensor.to(device) for name, tensor in inputs.items()}).logits
+                for inputs in batch.passes.inputs
+            ]
+        )
+        places = batch.places.to(device)
+        scores = torch.zeros(batch.where.numel(), logits.shape[1], device=device)
+        scores = scores.index_copy(0, places, logits[: len(places)].float())
+        return scores.view(*batch.where.shape, logits.shape[1])
+
+
+def ranking_scores(scores: Tensor, click_weight: Tensor) -> Tensor:
+    """What documents are ranked by: the mean of both heads, weighted by each list's click weight.
+
+    A softmax over it is the normalised geometric mean of the heads' own.
+
+    Args:
+        scores: float (lists, documents, heads).
+        click_weight: float (lists,), in [0, 1]; of no effect where there is one head.
+
+    Returns:
+        float (lists, documents).
+
+    >>> ranking_scores(torch.tensor([[[4.0, 0.0]], [[4.0, 0.0]]]), torch.tensor([1.0, 0.25]))
+    tensor([[4.],
+            [1.]])
+    """
+    if scores.shape[-1] == 1:
+        return scores[..., 0]
+    weight = click_weight.to(scores.device)[:, None]
+    return weight * scores[..., CLICK_HEAD] + (1 - weight) * scores[..., RELEVANCE_HEAD]
+
+
+def uses_bf16(precision: Precision, device: torch.device) -> bool:
+    """Whether to compute in bfloat16: asked for, or auto where the processor has units for it.
+
+    Args:
+        precision: fp32, bf16 or auto.
+        device: of the model.
+    """
+    has_bf16 = (
+        torch.cuda.is_bf16_supported(including_emulation=False)
+        if device.type == "cuda"
+        else bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    )
+    return precision == "bf16" or (precision == "auto" and has_bf16)
+
+
+def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
+    """The context in which a model is trained: whole or, where it is bf16, in mixed precision.
+
+    Args:
+        precision: as of `uses_bf16`.
+        device: of the model.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(precision, device))
+
+
+def save_ranker(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, mix: Mix, folder: Path
+) -> None:
+    """Saves a ranker as a Hugging Face folder; LoRA's adapters are added into the weights.
+
+    Args:
+        model: the cross-encoder.
+        tokenizer: of it.
+        mix: whose click weight at the end of training mixes the heads, where there are two.
+        folder: that exists.
+    """
+    if hasattr(model, "merge_and_unload"):
+        # A copy, since training goes on without the rounding.
+        model = copy.deepcopy(model).merge_and_unload()  # type: ignore[operator]
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    if model.config.num_labels == 2:
+        (folder / HEADS_MIX).write_text(json.dumps(mix_as_json(mix), indent=1))

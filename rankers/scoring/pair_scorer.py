@@ -1,0 +1,165 @@
+"""Scores blocks of pairs with saved rankers, in one process or in the actors of a pool."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+from transformers import PreTrainedModel
+
+from cluster.blocks import table_of_row
+from corpus.errors import InputError
+from rankers.data.lists import list_traffic, pad_lists, tokenize_lists
+from rankers.mixes.encoding import read_heads_mix
+from rankers.mixes.mixes import Constant
+from rankers.models.cross_encoder import (
+    check_model,
+    load_cross_encoder,
+    model_place,
+    score_in_float32,
+)
+from rankers.models.list_ranker import ListRanker, Precision, ranking_scores, uses_bf16
+from rankers.scoring.fast_bert import end_at_first_token, mask_once
+
+# On CPUs the activations of a pass should stay in the cache, and be small enough that the allocator
+# keeps their memory: what it gets from the system each time costs a page fault a page. GPUs want
+# more work at once, and so do the units for bfloat16 that some CPUs have.
+CACHED_TOKENS, MOST_TOKENS = 1024, 8192
+# Tokenizers read a text to its end before they cut it, and hold all of what they are given at once:
+# some 100 bytes a token. A block may have nothing but the longest documents.
+TOKENIZED_AT_ONCE = 32
+
+
+class PairScorer:
+    """Scores blocks of pairs, each block with the ranker that it names.
+
+    The pairs of a block are sorted by length and cut into passes together, so a block of many
+    pairs is hardly padded.
+
+    Args:
+        rankers: from `ranker_place`, by name.
+        lists: text, frequency and bucket of each query, as of `rankers.data.lists.candidate_ids`.
+        texts: of the documents, from `corpus.texts.document_column`.
+        precision: that the encoder computes in: fp32, bf16, or auto: bf16 where the processor has
+            units for it. The scores are made of its last states in float32.
+        use_gpu: whether to compute on a GPU, of those that this process sees, the first.
+    """
+
+    def __init__(
+        self,
+        rankers: Mapping[str, str],
+        lists: pa.Table,
+        texts: pa.Array,
+        precision: Precision = "fp32",
+        use_gpu: bool = False,
+    ) -> None:
+        self.rankers = rankers
+        self.lists = lists
+        self.texts = texts
+        self.precision = precision
+        # Ray hides no GPU from actors that have asked for none.
+        self.device = torch.device("cuda" if use_gpu else "cpu")
+        self._loaded = ""
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Scores the pairs of a block, at least one.
+
+        Args:
+            block: ranker, one name; pair, which is passed on; list and document, int64, rows of
+                the lists and of the texts.
+
+        Returns:
+            ranker, pair and score, float32, of each pair.
+
+        Raises:
+            InputError: a ranker cannot be loaded here, or there is no GPU.
+        """
+        self._load(block["ranker"][0].as_py())
+        document = self.texts.take(block["document"].combine_chunks())
+        # As lists of one document each, whose queries are repeated.
+        documents = pa.ListArray.from_arrays(np.arange(len(document) + 1, dtype=np.int32), document)
+        lists = self.lists.take(block["list"]).append_column("documents", documents)
+        longest = self.tokenizer.model_max_length
+        parts = range(0, lists.num_rows, TOKENIZED_AT_ONCE)
+        tokenized = pa.concat_tables(
+            tokenize_lists(lists.slice(first, TOKENIZED_AT_ONCE), self.tokenizer, longest)
+            for first in parts
+        )
+        batch = pad_lists(tokenized, self.tokenizer.pad_token_id, self.tokens_per_pass)
+        with torch.inference_mode():
+            scores = ranking_scores(self.model(batch), self.mix(1.0, list_traffic(lists)))
+        scored = block.select(["ranker", "pair"])
+        return scored.append_column("score", pa.array(scores[:, 0].cpu().numpy()))
+
+    def _load(self, ranker: str) -> None:
+        """Keeps one ranker at a time, since the blocks of a ranker follow each other."""
+        if ranker != self._loaded:
+            if self.device.type == "cuda" and not torch.cuda.is_available():
+                raise InputError(
+                    f"use_gpu: PyTorch {torch.__version__} finds no GPU where Ray has one; install "
+                    "a build of PyTorch for CUDA on all nodes, or leave use_gpu out"
+                )
+            # Of one head any weight makes the score.
+            mix = read_heads_mix(Path(self.rankers[ranker]))
+            model, self.tokenizer = load_cross_encoder(self.rankers[ranker], heads=2 if mix else 1)
+            end_at_first_token(model)
+            mask_once(model)
+            in_bf16 = uses_bf16(self.precision, self.device)
+            if in_bf16:
+                encode_in_bf16(model)
+            small = self.device.type == "cpu" and not in_bf16
+            self.tokens_per_pass = CACHED_TOKENS if small else MOST_TOKENS
+            self.mix = mix or Constant()
+            self.model = ListRanker(model).to(self.device).train(False)
+            self._loaded = ranker
+
+
+def ranker_place(ranker: str | Path) -> str:
+    """Where any process finds a ranker that can be scored with.
+
+    Args:
+        ranker: a folder or a Hugging Face id.
+
+    Raises:
+        InputError: it cannot be loaded, or its head is not one that was trained for ranking.
+    """
+    place = model_place(ranker)
+    check_model(str(ranker), heads=2 if read_heads_mix(Path(place)) else 1)
+    return place
+
+
+class PooledScorer(PairScorer):
+    """A `PairScorer` in an actor of Ray Data, each of whose rows is a block.
+
+    It reads the texts in the object store, one copy for all on a node. What `PairScorer` raises as
+    an InputError it returns in place of scores, as the column `refusal`: raised in an actor, it
+    would come out of Ray Data as a long trace.
+    """
+
+    def __init__(
+        self,
+        rankers: Mapping[str, str],
+        lists: "ray.ObjectRef[pa.Table]",
+        texts: "ray.ObjectRef[pa.Array]",
+        precision: Precision = "fp32",
+        use_gpu: bool = False,
+    ) -> None:
+        super().__init__(rankers, ray.get(lists), ray.get(texts), precision, use_gpu)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        try:
+            return super().__call__(table_of_row(block))
+        except InputError as refusal:
+            return pa.table({"refusal": [str(refusal)]})
+
+
+def encode_in_bf16(model: PreTrainedModel) -> None:
+    """Turns the weights to bfloat16, but for those of the scoring head.
+
+    Args:
+        model: as of `score_in_float32`.
+    """
+    model.to(torch.bfloat16)  # type: ignore[arg-type] # its stub takes no dtype
+    score_in_float32(model).float()

@@ -1,0 +1,266 @@
+"""The job `train`: a hybrid reranker from a collection, click labels and annotations."""
+
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import ray.data
+import ray.train
+from ray.exceptions import RayError
+from ray.train import (
+    CheckpointConfig,
+    ControllerError,
+    FailureConfig,
+    LoggingConfig,
+    RunConfig,
+    ScalingConfig,
+    UserCallback,
+)
+from ray.train.torch import TorchTrainer
+
+from cluster import connect
+from corpus.output_folder import begin_output, finish_output
+from rankers.data.impressions import longest_page
+from rankers.data.lists import tokenize_lists
+from rankers.data.store import write_lists
+from rankers.data.supervision import SMALL_BERT, SupervisedLists, read_supervised_lists
+from rankers.losses.hybrid import POWER
+from rankers.mixes.encoding import mix_as_json
+from rankers.mixes.mixes import FrequencySigmoid, Mix
+from rankers.models.cross_encoder import load_cross_encoder
+from rankers.models.small_bert import build_small_bert
+from rankers.settings import TrainingSettings
+from rankers.training.checkpoints import HISTORY, TRAINING_STATE, read_content
+from rankers.training.learner import TrainingInput, WorkerTask
+from rankers.training.loop import train_worker
+from rankers.training.stops import Stop, TrainingStoppedError, read_refused, record_refused
+from rankers.training.storage import check_store, checkpoint_storage, claim_store
+from rankers.training.validation import VALIDATION_MEASURE
+
+HIGHEST_GRADE = 3
+# Lists that are tokenized at once.
+BLOCK = 256
+
+
+def train(
+    collection: Path,
+    output: Path,
+    click_labels: Path | None = None,
+    annotations: Path | None = None,
+    mix: Mix = FrequencySigmoid(),  # noqa: B008 - read only; the command line shows it
+    training: TrainingSettings = TrainingSettings(),  # noqa: B008 - likewise
+    checkpoints: str | None = None,
+    resume: bool = False,
+) -> None:
+    """Trains a reranker on clicks and annotations at once, with Ray Train and DDP.
+
+    The ranker of the best epoch, by nDCG@10 on the validation queries, is left in `output` as a
+    Hugging Face checkpoint, which sentence_transformers.CrossEncoder loads as it is. Validation
+    takes the human judgments of the validation queries or, where these tell no candidates apart,
+    the labels that training uses.
+
+    Args:
+        collection: folder of the collection, with candidates and splits.
+        output: folder for the ranker.
+        click_labels: folder with click_labels.parquet; needed unless the mix never uses clicks.
+        annotations: folder with annotations.parquet; needed unless the mix never uses them.
+        mix: how much clicks count against annotations: Constant, Staged, Ramp, ByBucket,
+            FrequencySigmoid, FrequencyPower, Evidence, or the Product of some of them.
+        training: backbone, loss, optimizer and workers.
+        checkpoints: folder or URI (s3://..., gs://..., any that Arrow or fsspec knows) for the
+            checkpoints of this training and no other; by default `output`.
+        resume: go on exactly from the last checkpoint.
+
+    Raises:
+        InputError: an input is missing or broken, or `output` or `checkpoints` is in use.
+    """
+    settings = {
+        "collection": str(collection),
+        "click_labels": str(click_labels),
+        "annotations": str(annotations),
+        "mix": mix_as_json(mix),
+        "training": asdict(training),
+        "checkpoints": checkpoints,
+    }
+    if checkpoints is not None:
+        check_store(checkpoints, "train", settings, resume)
+    lists = read_supervised_lists(collection, click_labels, annotations, mix, training)
+    if not begin_output(output, "train", settings, resume):
+        print(f"{output}: already trained")
+        return
+    if checkpoints is not None:
+        claim_store(checkpoints, "train", settings)
+    connect()
+    read = tokenize_input(lists, output, training)
+    best, last = fit_ranker(read, output, mix, training, checkpoints)
+    with best.as_directory() as folder:
+        for path in Path(folder).iterdir():
+            if path.name != TRAINING_STATE:
+                shutil.copy(path, output / path.name)
+    # That of the best checkpoint ends with its own epoch.
+    (output / HISTORY).write_bytes(read_content(last, HISTORY))
+    finish_output(output)
+    print(f"{output}: the ranker of the best epoch is ready")
+
+
+def tokenize_input(
+    lists: SupervisedLists, folder: Path, training: TrainingSettings
+) -> TrainingInput:
+    """Makes what workers read: the small BERT, where it is asked for, and the tokenized lists.
+
+    What an earlier run left in the folder is taken as it is.
+
+    Args:
+        lists: from `read_supervised_lists`.
+        folder: that all nodes reach.
+        training: the settings.
+    """
+    folder = folder.absolute()
+    backbone = training.backbone
+    if backbone == SMALL_BERT:
+        backbone = str(folder / SMALL_BERT)
+        if not Path(backbone).exists():
+            # Elsewhere first: what a kill leaves must not be taken for a whole one.
+            begun = folder / f"{SMALL_BERT}.begun"
+            build_small_bert(lists.collection, begun, training.seed)
+            begun.rename(backbone)
+    _, tokenizer = load_cross_encoder(backbone, training.max_length, new_head=True)
+    tokenize = partial(tokenize_lists, tokenizer=tokenizer, max_length=training.max_length)
+    files = {name: folder / "lists" / f"{name}.arrow" for name in ("training", "validation")}
+    for name, path in files.items():
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists():
+            table = getattr(lists, name)
+            blocks = [table.slice(at, BLOCK) for at in range(0, table.num_rows, BLOCK)]
+            tokenized = ray.data.from_arrow(blocks).map_batches(
+                tokenize,
+                batch_format="pyarrow",
+                batch_size=None,
+                num_cpus=training.cpus_per_worker,
+            )
+            tokenized.context.enable_progress_bars = False
+            tokenized.context.execution_options.preserve_order = True
+            write_lists(tokenized.iter_batches(batch_size=None, batch_format="pyarrow"), path)
+    return TrainingInput(
+        backbone=backbone,
+        training=files["training"],
+        validation=files["validation"],
+        judgments=lists.judgments,
+        highest_grade=HIGHEST_GRADE,
+        mean_power=_mean_power(lists.training, training),
+        positions=longest_page(lists.training),
+        propensities=lists.propensities,
+    )
+
+
+def fit_ranker(
+    read: TrainingInput,
+    output: Path,
+    mix: Mix,
+    training: TrainingSettings,
+    checkpoints: str | None = None,
+    callbacks: Sequence[UserCallback] = (),
+) -> tuple[ray.train.Checkpoint, ray.train.Checkpoint]:
+    """Runs Ray Train on tokenized lists; goes on where an earlier run in `output` stopped.
+
+    Args:
+        read: from `tokenize_input`.
+        output: folder that all nodes reach.
+        mix: the click weight.
+        training: the settings.
+        checkpoints: folder or URI for the checkpoints; `output` by default.
+        callbacks: called by Ray Train at each report.
+
+    Returns:
+        The best checkpoint and the last one, whose history has every epoch.
+
+    Raises:
+        TrainingStoppedError: the loss, its gradient or the scores became infinite or NaN.
+    """
+    output = output.absolute()
+    files, place = checkpoint_storage(checkpoints or str(output))
+    refused = read_refused(output)
+    for one in refused:
+        print(f"{output}: goes on without step {one.step}; {one.reason}", file=sys.stderr)
+    steps = frozenset(one.step for one in refused)
+    task = WorkerTask(output, training, mix, read, sys.stdout.isatty(), steps)
+    make_trainer = partial(
+        TorchTrainer,
+        # Bound rather than given as the loop's config, which Ray Train reads in its controller too:
+        # that would import all of torch and transformers there before any worker starts.
+        partial(train_worker, task),
+        scaling_config=ScalingConfig(
+            num_workers=training.workers,
+            use_gpu=training.use_gpu,
+            resources_per_worker={"CPU": training.cpus_per_worker}
+            | ({"GPU": 1} if training.use_gpu else {}),
+        ),
+        run_config=RunConfig(
+            name="checkpoints",
+            storage_path=place,
+            storage_filesystem=files,
+            callbacks=list(callbacks),
+            logging_config=LoggingConfig(log_level="WARNING"),
+            failure_config=FailureConfig(max_failures=training.restarts),
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=training.keep_checkpoints,
+                checkpoint_score_attribute=VALIDATION_MEASURE,
+            ),
+        ),
+    )
+    result = _fit_again(make_trainer, training.restarts)
+    stop: Stop | None = result.return_value
+    if stop is not None:
+        record_refused(output, [*refused, stop])
+        raise TrainingStoppedError(f"training stopped: {stop.reason}")
+    best: ray.train.Checkpoint = result.get_best_checkpoint(VALIDATION_MEASURE, "max")
+    last: ray.train.Checkpoint = result.checkpoint
+    return best, last
+
+
+def _fit_again(make_trainer: Callable[[], TorchTrainer], restarts: int) -> ray.train.Result:
+    """Runs a trainer, and others that go on after it where workers did not start.
+
+    Ray Train takes some losses, of a worker that others wait for or that is told to begin, for a
+    fault of its own, and ends whatever its `max_failures`.
+    """
+    for _ in range(restarts):
+        try:
+            return _fit(make_trainer())
+        except ControllerError as error:
+            if not isinstance(error.controller_failure, RayError):
+                raise
+            reason = str(error.controller_failure).strip().splitlines()[-1]
+            print(f"workers did not start ({reason}); starting them again", file=sys.stderr)
+    return _fit(make_trainer())
+
+
+def _fit(trainer: TorchTrainer) -> ray.train.Result:
+    """Runs the trainer so that Ctrl-C raises KeyboardInterrupt at once, during and after the run.
+
+    On the main thread Ray Train takes SIGINT over, waits for the controller's abort, ends the
+    process with status 0, and keeps the handler after the run. Elsewhere it leaves SIGINT alone;
+    workers end with the driver.
+    """
+    outcome: Future[ray.train.Result] = Future()
+
+    def fit() -> None:
+        try:
+            outcome.set_result(trainer.fit())
+        except BaseException as error:  # handed on to the main thread, whatever it is
+            outcome.set_exception(error)
+
+    threading.Thread(target=fit, daemon=True).start()
+    return outcome.result()
+
+
+def _mean_power(lists: pa.Table, training: TrainingSettings) -> float:
+    searches = lists["frequency"].to_numpy().astype(float)
+    return float(max(np.mean(searches ** POWER[training.query_weight]), 1e-9))

@@ -1,0 +1,105 @@
+"""Checkpoints of training: what it goes on from and, after an epoch, the ranker as it is served."""
+
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import ray.train
+import torch
+from torch import Tensor, nn
+
+from rankers.training.validation import VALIDATION_MEASURE
+
+TRAINING_STATE = "training_state.pt"
+HISTORY = "history.json"
+# Below any nDCG; Ray Train's snapshot could not hold an infinity.
+NOT_VALIDATED = -1.0
+History = list[dict[str, float]]
+
+
+class Stateful(Protocol):
+    """What keeps a state: an optimizer, a schedule, a module."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: Any) -> Any: ...
+
+
+class Trained:
+    """The state of what is trained of a model; frozen weights are those of the backbone."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The trained parameters and the buffers, by name."""
+        trained = {name for name, p in self._model.named_parameters() if p.requires_grad}
+        buffers = {name for name, _ in self._model.named_buffers()}
+        state = self._model.state_dict()
+        return {name: value for name, value in state.items() if name in trained | buffers}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Loads what `state_dict` gave."""
+        self._model.load_state_dict(state, strict=False)
+
+
+def report(
+    metrics: dict[str, float],
+    history: History,
+    state: dict[str, Stateful],
+    save_ranker: Callable[[Path], None] | None = None,
+) -> None:
+    """Reports to Ray Train; the first worker adds a checkpoint.
+
+    Args:
+        metrics: what Ray Train is told.
+        history: metrics of the epochs so far.
+        state: what training goes on from, by name; the same on all workers.
+        save_ranker: saves the ranker into a folder; None within an epoch.
+    """
+    if ray.train.get_context().get_world_rank() > 0:
+        ray.train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        if save_ranker is not None:
+            save_ranker(Path(folder))
+        states = {name: part.state_dict() for name, part in state.items()}
+        torch.save(states, Path(folder) / TRAINING_STATE)
+        (Path(folder) / HISTORY).write_text(json.dumps(history, indent=1))
+        ray.train.report(metrics, ray.train.Checkpoint.from_directory(folder))
+
+
+def report_within_epoch(history: History, state: dict[str, Stateful]) -> None:
+    """Reports a checkpoint that is no candidate for the best one, since it is not validated."""
+    report({VALIDATION_MEASURE: NOT_VALIDATED}, history, state)
+
+
+def restore(state: dict[str, Stateful]) -> History:
+    """Loads the last checkpoint, where there is one; returns the history up to it."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return []
+    # Read in place: workers of one node that copy a checkpoint into one folder, as Ray's
+    # as_directory does, can lose it to each other's clearing up.
+    states = read_states(read_content(checkpoint, TRAINING_STATE))
+    for name, part in state.items():
+        part.load_state_dict(states[name])
+    history: History = json.loads(read_content(checkpoint, HISTORY))
+    return history
+
+
+def read_states(content: bytes) -> dict[str, Any]:
+    """The states in a file of a checkpoint, on the CPU: the device they were saved on is one
+    worker's, and each worker's own takes them from there."""
+    states: dict[str, Any] = torch.load(io.BytesIO(content), "cpu", weights_only=True)
+    return states
+
+
+def read_content(checkpoint: ray.train.Checkpoint, name: str) -> bytes:
+    """A file of a checkpoint, read where it lies."""
+    with checkpoint.filesystem.open_input_stream(f"{checkpoint.path}/{name}") as file:
+        content: bytes = file.readall()
+    return content

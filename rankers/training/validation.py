@@ -1,0 +1,76 @@
+"""Validation within training: nDCG@10 of the validation queries, in all and by frequency bucket."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import ray.train
+import torch
+import torch.distributed as dist
+
+from corpus.frequency import BUCKETS
+from evaluation.measures import mean_by_bucket
+from evaluation.yardstick import measure_by
+from rankers.data.lists import list_traffic, pad_lists
+from rankers.data.store import ListFile
+from rankers.mixes.mixes import Mix
+from rankers.models.list_ranker import ListRanker, ranking_scores
+
+VALIDATION_MEASURE = "validation_ndcg"
+LISTS_AT_ONCE = 64
+
+
+def validate(
+    ranker: ListRanker,
+    lists: ListFile,
+    yardstick: pa.Table,
+    mix: Mix,
+    pad_token_id: int,
+    tokens_per_pass: int,
+) -> dict[str, float]:
+    """Mean nDCG@10, each query scored by one of the workers; the same on all of them.
+
+    Args:
+        ranker: on its device.
+        lists: of the validation queries.
+        yardstick: of them, from `evaluation.yardstick.choose_yardstick`.
+        mix: of the heads, by its click weight at the end of training.
+        pad_token_id: of the tokenizer.
+        tokens_per_pass: the most tokens of a pass, with padding.
+
+    Returns:
+        validation_ndcg, and validation_ndcg_high and so on of the buckets that have measured
+        queries; nothing where a score is not finite.
+    """
+    context = ray.train.get_context()
+    mine = np.arange(context.get_world_rank(), len(lists), context.get_world_size())
+    ranker.train(False)
+    scored = []
+    for start in range(0, len(mine), LISTS_AT_ONCE):
+        table = lists.take(mine[start : start + LISTS_AT_ONCE])
+        batch = pad_lists(table, pad_token_id, tokens_per_pass)
+        with torch.inference_mode():
+            scores = ranking_scores(ranker(batch), mix(1.0, list_traffic(table)))
+        pairs = table.select(["query_id", "doc_ids", "bucket"]).to_pandas().explode("doc_ids")
+        pairs = pairs.rename(columns={"doc_ids": "doc_id"})
+        scored.append(pairs.assign(score=scores.cpu()[batch.where].numpy()))
+    gathered = [scored]
+    if dist.is_initialized():
+        gathered = [[] for _ in range(context.get_world_size())]
+        dist.all_gather_object(gathered, scored)
+    run = pd.concat([frame for frames in gathered for frame in frames])
+    if not np.isfinite(run["score"]).all():
+        return {}
+    return bucket_means(run, yardstick)
+
+
+def bucket_means(run: pd.DataFrame, yardstick: pa.Table) -> dict[str, float]:
+    """The mean nDCG@10, by the names that `validate` returns.
+
+    Args:
+        run: query_id, doc_id, score and bucket, its number among `corpus.frequency.BUCKETS`.
+        yardstick: from `evaluation.yardstick.choose_yardstick`.
+    """
+    number = run.drop_duplicates("query_id").set_index("query_id")["bucket"]
+    means = mean_by_bucket(measure_by(run, yardstick), number.map(dict(enumerate(BUCKETS))))
+    ends = means["bucket"].astype(str).map(lambda bucket: "" if bucket == "all" else f"_{bucket}")
+    return dict(zip(VALIDATION_MEASURE + ends, means["value"].astype(float), strict=True))

@@ -1,0 +1,241 @@
+"""Which pairs a budget buys, on a collection where every answer can be counted by hand."""
+
+import tempfile
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from annotation.plan import selection as pairs_module
+from annotation.plan.parts import unanswered_pairs
+from annotation.plan.selection import (
+    Budget,
+    Policy,
+    _affordable,
+    hash_texts,
+    number_parts,
+    pairs_to_annotate,
+    spend_budget,
+)
+from corpus.errors import InputError
+from corpus.schemas import SCHEMAS, empty_table
+from corpus.tables import Collection
+
+QUERIES = 10
+DOCUMENTS = 4
+
+
+@pytest.fixture(scope="module")
+def tables() -> Collection:
+    """Query i of ten has frequency 2 ** (9 - i) and four candidates; sessions show some of q0."""
+    queries = [f"q{number}" for number in range(QUERIES)]
+    documents = list("abcd")
+    pairs = [(query, doc, rank) for query in queries for rank, doc in enumerate(documents, 1)]
+    query_id, doc_id, rank = (list(column) for column in zip(*pairs, strict=True))
+    frequency = [2 ** (9 - number) for number in range(QUERIES)]
+    shown = [(["a", "b"], [True, False])] * 8 + [(["a", "c"], [False, True])] * 2
+    sessions = [[f"s{n}" for n in range(10)], ["q0"] * 10, *map(list, zip(*shown, strict=True))]
+    return Collection(
+        queries=pa.table([queries, queries, frequency], schema=SCHEMAS["queries"]),
+        documents=pa.table([documents, [""] * 4, ["x"] * 4], schema=SCHEMAS["documents"]),
+        candidates=pa.table([query_id, doc_id, rank, [0.0] * 40], schema=SCHEMAS["candidates"]),
+        sessions=pa.table(sessions, schema=SCHEMAS["sessions"]),
+        judgments=empty_table("judgments"),
+        splits=empty_table("splits"),
+    )
+
+
+def bought(
+    tables: Collection, budget: Budget, whole_queries: bool = False, tokens: int = 10
+) -> list[tuple[int, int]]:
+    pairs = pairs_to_annotate(tables, "collection")
+    kept = spend_budget(
+        pairs, tables, budget, whole_queries, lambda some: np.full(some.num_rows, tokens), seed=0
+    )
+    rows = list(zip(kept["query_row"].to_pylist(), kept["doc_row"].to_pylist(), strict=True))
+    assert rows == sorted(rows), "pairs keep their order, so that prefixes are shared"
+    return rows
+
+
+def test_without_a_limit_everything_is_bought(tables: Collection) -> None:
+    assert len(bought(tables, Budget())) == QUERIES * DOCUMENTS
+
+
+def test_buckets_are_those_of_the_frequency(tables: Collection) -> None:
+    rows = bought(tables, Budget(buckets=["low", "medium"]))
+    assert {query for query, _ in rows} == set(range(3, 10))
+
+
+def test_the_tail_comes_first(tables: Collection) -> None:
+    rows = bought(tables, Budget(max_pairs=6))
+    assert [query for query, _ in rows].count(9) == 4
+    assert [query for query, _ in rows].count(8) == 2
+
+
+def test_lists_are_bought_whole(tables: Collection) -> None:
+    rows = bought(tables, Budget(max_pairs=11), whole_queries=True)
+    assert [query for query, _ in rows] == [8] * 4 + [9] * 4
+
+
+def test_tokens_are_never_overspent(tables: Collection) -> None:
+    assert len(bought(tables, Budget(max_tokens=99), tokens=10)) == 9
+    assert len(bought(tables, Budget(max_tokens=100), tokens=10)) == 10
+    assert len(bought(tables, Budget(max_tokens=99), whole_queries=True, tokens=10)) == 8
+    assert len(bought(tables, Budget(max_tokens=10**9), tokens=10)) == 40
+
+
+def test_the_pairs_that_were_shown_least_come_first(tables: Collection) -> None:
+    rows = bought(tables, Budget(max_pairs=39, policy="fewest_impressions"))
+    assert (0, 0) not in rows  # "a" was shown ten times, "b" eight, "c" twice, all others never
+    rows = bought(tables, Budget(max_pairs=38, policy="fewest_impressions"))
+    assert {(0, 0), (0, 1)}.isdisjoint(rows)
+
+
+def test_the_pairs_of_the_most_open_click_rate_come_first(tables: Collection) -> None:
+    # Beta(8.5, 2.5) of "a" is wider than Beta(0.5, 8.5) of "b", though "a" was shown more often.
+    rows = bought(tables, Budget(max_pairs=39, policy="widest_posterior"))
+    assert (0, 1) not in rows
+    rows = bought(tables, Budget(max_pairs=38, policy="widest_posterior"))
+    assert {(0, 0), (0, 1)}.isdisjoint(rows)
+
+
+def test_uniform_takes_from_all(tables: Collection) -> None:
+    rows = bought(tables, Budget(max_pairs=20, policy="uniform"))
+    assert len(rows) == 20
+    assert len({query for query, _ in rows}) > 7
+
+
+@pytest.mark.parametrize("policy", get_args(Policy))
+def test_how_tables_are_chunked_makes_no_difference(tables: Collection, policy: Policy) -> None:
+    chunked = Collection(
+        **{
+            field.name: pa.concat_tables(
+                [table.slice(start, 3) for start in range(0, max(table.num_rows, 1), 3)]
+            )
+            for field in fields(tables)
+            for table in [getattr(tables, field.name)]
+        }
+    )
+    shown, chunked_shown = (
+        replace(some, candidates=empty_table("candidates")) for some in (tables, chunked)
+    )
+    assert bought(chunked, Budget(max_pairs=38, policy=policy)) == (
+        bought(tables, Budget(max_pairs=38, policy=policy))
+    )
+    assert bought(chunked_shown, Budget(max_pairs=2, policy=policy)) == (
+        bought(shown, Budget(max_pairs=2, policy=policy))
+    )
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_the_hash_of_texts_is_what_earlier_folders_recorded(
+    at_once: int, tables: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs_module, "HASHED_AT_ONCE", at_once)
+    assert hash_texts(pairs_to_annotate(tables, "collection"), tables) == "e6fbdc133f9c"
+
+
+@pytest.mark.parametrize(
+    ("budget", "complaint"),
+    [
+        ({"max_pairs": 0}, "max_pairs must be at least 1"),
+        ({"max_tokens": -1}, "max_tokens must be at least 1"),
+        ({"buckets": ["tail"]}, "no bucket 'tail'"),
+    ],
+)
+def test_a_budget_that_will_not_do_is_refused(budget: dict[str, object], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        Budget(**budget)
+
+
+def test_a_budget_that_buys_nothing_is_refused(tables: Collection) -> None:
+    with pytest.raises(InputError, match="not buy"):
+        bought(tables, Budget(max_tokens=9), tokens=10)
+    equal = replace(tables, queries=tables.queries.set_column(2, "frequency", [[5] * QUERIES]))
+    with pytest.raises(InputError, match="high"):
+        bought(equal, Budget(buckets=["high"]))
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(0, 120), st.integers(1, 5))
+def test_what_tokens_buy_is_the_longest_beginning_of_the_order(
+    lengths: list[int], max_tokens: int, at_once: int
+) -> None:
+    unit = np.repeat(np.arange(len(lengths)), lengths)
+    order = np.random.default_rng(max_tokens).permutation(len(lengths))
+    pairs = pa.table({"doc_row": np.arange(len(unit))})
+    tokens = 3 + np.arange(len(unit)) % 7  # of each pair
+    bought = _affordable(
+        order, unit, pairs, max_tokens, lambda some: tokens[some["doc_row"].to_numpy()], at_once
+    )
+    costs = np.bincount(unit, tokens)[order]
+    assert bought.tolist() == order[: int((np.cumsum(costs) <= max_tokens).sum())].tolist()
+
+
+def test_a_million_pairs_are_bought_in_seconds() -> None:
+    pairs = pa.table({"doc_row": np.arange(1_000_000)})
+    order = np.random.default_rng(0).permutation(1_000_000)
+    started = time.process_time()
+    unit = np.arange(1_000_000)
+    bought = _affordable(order, unit, pairs, 10**9, lambda some: np.full(some.num_rows, 7))
+    assert time.process_time() - started < 4  # by masks of all pairs it took 16 s
+    assert len(bought) == 1_000_000
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from([None, "empty query", "engine: gone", "budget: spent", "prompt: no"]),
+            min_size=1,
+            max_size=4,
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    st.integers(1, 6),
+    st.sets(st.integers(0, 8)),
+    st.booleans(),
+)
+@settings(max_examples=30, deadline=None)
+def test_pairs_without_a_lasting_answer_are_asked_again(
+    queries: list[list[str | None]], batch_size: int, missing: set[int], whole_queries: bool
+) -> None:
+    errors = [error for query in queries for error in query]
+    query_row = np.repeat(np.arange(len(queries)), [len(query) for query in queries])
+    pairs = pa.table({"query_row": query_row})
+    part = number_parts(pairs, whole_queries, batch_size)
+    pairs = pairs.append_column("part", pa.array(part))
+    again = np.array([error is not None and error[:6] in ("engine", "budget") for error in errors])
+    with tempfile.TemporaryDirectory() as name:
+        for number in set(part.tolist()):
+            rows = [error for error, own in zip(errors, part, strict=True) if own == number]
+            if number in missing:
+                again[part == number] = True
+            else:
+                table = pa.table({"error": pa.array(rows, pa.string())})
+                pq.write_table(table, Path(name) / f"part-{number:06d}.parquet")
+        found = unanswered_pairs(pairs, Path(name), whole_queries)
+    if whole_queries:
+        again = np.array([again[query_row == query].any() for query in query_row])
+    assert found.tolist() == again.tolist()
+
+
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=20), st.integers(1, 10), st.booleans())
+def test_parts_keep_lists_whole_and_are_about_as_large_as_asked(
+    lengths: list[int], batch_size: int, whole_queries: bool
+) -> None:
+    query_row = np.repeat(np.arange(len(lengths)), lengths)
+    pairs = pa.table({"query_row": query_row, "doc_row": np.zeros(len(query_row), dtype=int)})
+    part = number_parts(pairs, whole_queries, batch_size)
+    assert (np.diff(part) >= 0).all()
+    longest = batch_size + max(lengths) - 1 if whole_queries else batch_size
+    assert np.bincount(part).max() <= longest
+    if whole_queries:
+        for query in range(len(lengths)):
+            assert len(set(part[query_row == query])) == 1

@@ -1,0 +1,199 @@
+import gzip
+import math
+from pathlib import Path
+
+import ir_measures
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import ndcg_score
+
+from corpus.errors import InputError
+from corpus.tables import Collection, write_collection
+from evaluation.measures import (
+    MEASURES,
+    candidate_gains,
+    mean_by_bucket,
+    measure_run,
+    query_buckets,
+    telling_queries,
+)
+from evaluation.trec_run import write_trec_qrels, write_trec_run
+from rankers.evaluate import evaluate
+from tests.conftest import make_table
+from tests.rankers.conftest import save_model, tiny_bert
+
+
+def _run(scores: dict[str, list[float]]) -> pd.DataFrame:
+    rows = [(q, f"d{i}", score) for q, listed in scores.items() for i, score in enumerate(listed)]
+    return pd.DataFrame(rows, columns=["query_id", "doc_id", "score"])
+
+
+def _judgments(grades: dict[str, list[int]]) -> pa.Table:
+    rows = [(q, f"d{i}", grade) for q, listed in grades.items() for i, grade in enumerate(listed)]
+    return pa.Table.from_pandas(pd.DataFrame(rows, columns=["query_id", "doc_id", "grade"]))
+
+
+def _value(values: pd.DataFrame, measure: str) -> float:
+    return float(values["value"][values["measure"] == measure].item())
+
+
+def test_measures_by_hand() -> None:
+    values = measure_run(_run({"q": [1.0, 3.0, 2.0]}), _judgments({"q": [3, 0, 1]}))
+    ideal = 3 + 1 / math.log2(3)
+    assert _value(values, "nDCG@1") == 0
+    assert _value(values, "nDCG@10") == pytest.approx((1 / math.log2(3) + 3 / 2) / ideal)
+    assert _value(values, "RR") == 0.5
+    assert _value(values, "AP") == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(-1000, 1000)),
+        min_size=2,
+        max_size=12,
+        unique_by=lambda pair: pair[1],
+    )
+)
+def test_ndcg_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    grades, scores = zip(*pairs, strict=True)
+    values = measure_run(_run({"q": list(map(float, scores))}), _judgments({"q": list(grades)}))
+    if not any(grades):
+        assert values.empty
+        return
+    expected = ndcg_score(np.array([grades]), np.array([scores]), k=10)
+    assert _value(values, "nDCG@10") == pytest.approx(expected)
+
+
+def test_means_are_over_the_queries_of_each_bucket() -> None:
+    run = _run({"head": [2.0, 1.0], "tail": [1.0, 2.0], "unanswerable": [1.0, 2.0]})
+    judgments = _judgments({"head": [1, 0], "tail": [1, 0], "unanswerable": [0, 0]})
+    buckets = pd.Series({"head": "high", "tail": "low", "unanswerable": "low"})
+    means = mean_by_bucket(measure_run(run, judgments), buckets)
+    shown = means[means["measure"] == "nDCG@1"].set_index("bucket")
+    assert shown["value"].to_dict() == {"high": 1.0, "low": 0.0, "all": 0.5}
+    assert shown["queries"].to_dict() == {"high": 1, "low": 1, "all": 2}
+
+
+def test_buckets_follow_the_frequency_of_all_queries() -> None:
+    queries = pa.table(
+        {"query_id": list("abcdefghij"), "frequency": [1, 9, 8, 7, 6, 5, 4, 3, 2, 10]}
+    )
+    buckets = query_buckets(queries, (3, 7))
+    assert buckets[["j", "b", "c", "d", "a"]].tolist() == ["high", "high", "high", "medium", "low"]
+
+
+TREC_EVAL = Path(__file__).parent / "trec_eval"
+# Of queries 301, 302 and 303, from trec_eval's own test/out.test.aq.
+PUBLISHED = {
+    "AP": [0.0324, 0.4175, 0.0858],
+    "RR": [0.1667, 1.0000, 0.0526],
+    "nDCG@1": [0.0, 1.0, 0.0],
+    "nDCG@5": [0.0, 0.8304, 0.0],
+    "nDCG@10": [0.1518, 0.7530, 0.0],
+}
+
+
+def test_trec_evals_own_run_has_its_published_values() -> None:
+    def read(name: str, columns: list[str]) -> pd.DataFrame:
+        with gzip.open(TREC_EVAL / f"{name}.test.gz", "rt") as file:
+            rows = [line.split() for line in file]
+        frame = pd.DataFrame(rows)[[0, 2, len(columns)]]
+        frame.columns = pd.Index(["query_id", "doc_id", columns[-1]])
+        return frame
+
+    run = read("results", ["q0", "doc_id", "rank", "score"]).astype({"score": float})
+    qrels = read("qrels", ["q0", "doc_id", "grade"]).astype({"grade": int})
+    assert run.duplicated(["query_id", "score"]).any()
+    values = measure_run(run, pa.Table.from_pandas(qrels, preserve_index=False))
+    by_query = values.pivot_table("value", "measure", "query_id")
+    for measure, published in PUBLISHED.items():
+        np.testing.assert_allclose(by_query.loc[measure], published, atol=5e-5)
+
+
+def test_what_is_measured_is_what_the_written_run_says(tmp_path: Path) -> None:
+    """Ties, also those of float32, and ids that are written otherwise than they are."""
+    rng = np.random.default_rng(0)
+    ids = ["a b", "a!b", "a%b", "ab", "é", "问", "z", "Z", "0", "10"]
+    pairs = [(query, document) for query in ["q", "a query", "50%"] for document in ids]
+    run = pd.DataFrame(pairs, columns=["query_id", "doc_id"])
+    run["score"] = rng.integers(0, 3, len(run)) + rng.choice([0, 1e-12], len(run))
+    qrels = pd.DataFrame(pairs, columns=["query_id", "doc_id"])
+    qrels["grade"] = rng.integers(0, 4, len(run))
+    judgments = pa.Table.from_pandas(qrels.sample(frac=0.8, random_state=0), preserve_index=False)
+    values = measure_run(run, judgments)
+    assert values["value"].nunique() > 10
+    # In whatever order the documents come.
+    shuffled = measure_run(run.sample(frac=1, random_state=1), judgments)
+    keys = ["query_id", "measure"]
+    pd.testing.assert_frame_equal(
+        *(frame.sort_values(keys, ignore_index=True) for frame in (values, shuffled))
+    )
+    write_trec_run(run, tmp_path / "run.trec", "tied")
+    write_trec_qrels(judgments, tmp_path / "qrels.trec")
+    read = ir_measures.iter_calc(
+        MEASURES,
+        list(ir_measures.read_trec_qrels(str(tmp_path / "qrels.trec"))),
+        list(ir_measures.read_trec_run(str(tmp_path / "run.trec"))),
+    )
+    written = {"a query": "a%20query", "50%": "50%25", "q": "q"}
+    told = {(written[row.query_id], row.measure): row.value for row in values.itertuples()}
+    assert {(one.query_id, str(one.measure)): one.value for one in read} == pytest.approx(told)
+
+
+def test_queries_whose_documents_differ_in_grade_tell_rankings_apart() -> None:
+    run = _run(
+        {
+            "one": [2.0],
+            "equal": [2.0, 1.0],
+            "unjudged": [2.0, 1.0],
+            "junk": [2.0, 1.0],
+            "told": [2.0, 1.0, 0.0],
+        }
+    )
+    grades = {"one": [3], "equal": [2, 2], "junk": [-2, 0], "told": [0, 1], "elsewhere": [0, 1]}
+    judgments = _judgments(grades)
+    assert telling_queries(candidate_gains(run, judgments)).tolist() == ["told"]
+    # Of what tells nothing apart, nothing below 1 is measured either.
+    assert "junk" not in set(measure_run(run, judgments)["query_id"])
+
+
+def test_what_cannot_be_compared_is_refused_before_anything_is_made(
+    tiny_collection: Collection, tmp_path: Path
+) -> None:
+    folder, output = tmp_path / "collection", tmp_path / "out"
+    write_collection(tiny_collection, folder)
+    ranker, backbone = (save_model(tiny_bert(), tmp_path / name) for name in ("one", "two"))
+    (backbone / "model.safetensors").unlink()
+    for rankers, reason in [
+        ({"../../escaped": ranker}, "the ranker name '../../escaped' has '/'"),
+        ({"a/b": ranker}, "the ranker name 'a/b' has '/'"),
+        ({"first_stage": ranker}, "'first stage' is the job's own"),
+        ({"a b": ranker, "a_b": ranker}, "become one file name"),
+        ({}, "give at least one ranker"),
+        ({"good": ranker, "bad": backbone}, "two: cannot be loaded"),
+    ]:
+        with pytest.raises(InputError, match=reason):
+            evaluate(folder, rankers, output, "train")
+    with pytest.raises(InputError, match="split 'test' has candidates"):
+        evaluate(folder, {"one": ranker}, output, "test")
+    with pytest.raises(InputError, match="scorers must be at least 1"):
+        evaluate(folder, {"one": ranker}, output, "train", scorers=0)
+    with pytest.raises(InputError, match="cpus_per_scorer must be at least 0"):
+        evaluate(folder, {"one": ranker}, output, "train", cpus_per_scorer=-0.5)
+    for grades, reason in [
+        ([("q1", "d1", 0), ("q1", "d2", 0)], "apart: none of 2 grades is above 0"),
+        ([("q1", "d1", -1), ("q1", "d2", 0)], "apart: none of 2 grades is above 0"),
+        ([("q1", "d1", 2), ("q1", "d2", 2)], "no two of its candidates differ in grade"),
+        ([("q2", "d3", 2)], "has human judgments and candidates"),
+    ]:
+        judged = {name: getattr(tiny_collection, name) for name in vars(tiny_collection)}
+        judged["judgments"] = make_table("judgments", list(grades))
+        other = tmp_path / str(len(list(tmp_path.iterdir())))
+        write_collection(Collection(**judged), other)
+        with pytest.raises(InputError, match=reason):
+            evaluate(other, {"one": ranker}, output, "train")
+    assert not output.exists()

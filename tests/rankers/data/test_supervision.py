@@ -1,0 +1,89 @@
+"""What training is given is refused before anything is started where it cannot be used."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from corpus.errors import InputError
+from corpus.tables import Collection, write_collection, write_table
+from rankers.data.supervision import SupervisedLists, read_supervised_lists
+from rankers.mixes.mixes import Constant, Mix
+from rankers.settings import TrainingSettings
+from tests.conftest import make_table
+
+CLICKED = {("q1", "d1"): 0.02, ("q1", "d2"): 0.0, ("q2", "d3"): 0.01, ("q2", "d4"): 0.03}
+
+
+def read(
+    folder: Path,
+    collection: Collection,
+    labels: dict[tuple[str, str], float],
+    mix: Mix | None = None,
+    **settings: Any,
+) -> SupervisedLists:
+    """From click labels alone: q1 is for training, q2 for validation."""
+    write_collection(collection, folder / "collection")
+    rows = [(*pair, label, 100, 2, "ipw") for pair, label in labels.items()]
+    write_table(make_table("click_labels", rows), folder / "clicks", "click_labels")
+    training = replace(TrainingSettings(workers=1), **settings)
+    return read_supervised_lists(
+        folder / "collection", folder / "clicks", None, mix or Constant(1.0), training
+    )
+
+
+def graded(collection: Collection, grade: int) -> Collection:
+    judgments = collection.judgments
+    grades = pa.array([grade] * judgments.num_rows, judgments["grade"].type)
+    place = judgments.schema.get_field_index("grade")
+    return replace(collection, judgments=judgments.set_column(place, "grade", grades))
+
+
+def test_human_grades_select_the_epoch(tmp_path: Path, tiny_collection: Collection) -> None:
+    judgments = read(tmp_path, tiny_collection, CLICKED).judgments
+    assert judgments.to_pylist() == [{"query_id": "q2", "doc_id": "d3", "grade": 2}]
+
+
+def test_where_all_grades_are_zero_the_labels_select_and_it_is_said(
+    tmp_path: Path, tiny_collection: Collection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judgments = read(tmp_path, graded(tiny_collection, 0), CLICKED).judgments
+    assert judgments["gain"].to_pylist() == [0.01, 0.03]
+    assert "chosen by the click labels" in capsys.readouterr().err
+
+
+def test_training_that_could_not_select_an_epoch_is_refused(
+    tmp_path: Path, tiny_collection: Collection
+) -> None:
+    labels = CLICKED | {("q2", "d3"): 0.0, ("q2", "d4"): 0.0}
+    with pytest.raises(InputError, match="collection: nothing tells rankings of the 1 validation"):
+        read(tmp_path, graded(tiny_collection, 0), labels)
+
+
+@pytest.mark.parametrize("labels", [{}, dict.fromkeys(CLICKED, 0.0), {("q2", "d3"): 1.0}])
+def test_training_that_could_learn_from_nothing_is_refused(
+    labels: dict[tuple[str, str], float], tmp_path: Path, tiny_collection: Collection
+) -> None:
+    with pytest.raises(InputError, match=r"clicks: no click label of a candidate .* is above 0"):
+        read(tmp_path, tiny_collection, labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("gradient_clip", 0.0),
+        ("weight_decay", -0.1),
+        ("weight_decay", float("nan")),
+        ("cpus_per_worker", 0.0),
+    ],
+)
+def test_settings_by_which_nothing_would_be_learned_are_refused(
+    name: str, value: float, tmp_path: Path, tiny_collection: Collection
+) -> None:
+    with pytest.raises(InputError, match=f"training.{name} must be"):
+        read(tmp_path, tiny_collection, CLICKED, **{name: value})

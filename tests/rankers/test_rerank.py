@@ -1,0 +1,274 @@
+"""The same scores whoever asks: a pair by itself, one process, a pool; parquet or a TREC run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ir_measures
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import ray
+import torch
+from numpy.typing import NDArray
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    RobertaConfig,
+    XLMRobertaConfig,
+)
+
+from corpus.errors import InputError
+from corpus.schemas import empty_table
+from corpus.tables import Collection, read_collection, write_collection
+from rankers.data.lists import candidate_ids, candidate_lists, list_traffic
+from rankers.mixes.mixes import FrequencySigmoid
+from rankers.models.cross_encoder import load_cross_encoder
+from rankers.models.list_ranker import save_ranker
+from rankers.models.small_bert import build_small_bert
+from rankers.rerank import refuse_unsound, rerank, score_candidates, scoring_blocks
+from rankers.scoring.fast_bert import end_at_first_token, mask_once
+from rankers.scoring.pair_scorer import PairScorer, encode_in_bf16
+from tests.conftest import make_table
+from tests.rankers.conftest import score_in_one_process
+
+WORDS = ["tide", "moon", "bread", "rye", "fox", "train", "night", "Paris"]
+MIX = FrequencySigmoid(midpoint=15.0)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A local Ray cluster with two CPUs, and two GPUs that are declared and not there."""
+    ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection of sixty queries, with one to twenty documents of one to eighty words."""
+    rng = np.random.default_rng(0)
+    queries: list[tuple[object, ...]] = [
+        (f"q{number}", WORDS[number % 8], number // 2) for number in range(60)
+    ]
+    documents: list[tuple[object, ...]] = [
+        (f"d{number}", "", " ".join(rng.choice(WORDS, rng.integers(1, 80))))
+        for number in range(100)
+    ]
+    candidates: list[tuple[object, ...]] = [
+        (query_id, f"d{number}", rank, 1 / rank)
+        for query_id, _, _ in queries
+        for rank, number in enumerate(rng.permutation(100)[: rng.integers(1, 20)], 1)
+    ]
+    filled = {
+        "queries": make_table("queries", queries),
+        "documents": make_table("documents", documents),
+        "candidates": make_table("candidates", candidates),
+    }
+    empty = {name: empty_table(name) for name in ("sessions", "judgments", "splits")}
+    folder = tmp_path_factory.mktemp("collection")
+    write_collection(Collection(**filled, **empty), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def collection(folder: Path) -> Collection:
+    return read_collection(folder)
+
+
+@pytest.fixture(scope="module")
+def ranker(collection: Collection, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One with two heads, which cuts pairs at 48 tokens."""
+    folder = tmp_path_factory.mktemp("ranker")
+    build_small_bert(collection, folder, seed=0)
+    torch.manual_seed(0)
+    model, tokenizer = load_cross_encoder(str(folder), 48, heads=2, new_head=True)
+    torch.nn.init.normal_(model.classifier.weight)
+    save_ranker(model, tokenizer, MIX, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scores(collection: Collection, ranker: Path) -> NDArray[np.float32]:
+    """Of all pairs, by one process."""
+    return score_in_one_process(ranker, collection)
+
+
+def test_blocks_hold_every_pair_once_and_end_with_the_shortest() -> None:
+    rows = pa.array([[2, 0], [1], [0, 3, 2]])
+    texts = pa.array(["four", "ab", "längste", ""])
+    # Six pairs in blocks for sixteen: one each.
+    blocks = list(scoring_blocks(rows, texts, ["r", "s"], 2))
+    assert [block["ranker"].to_pylist() for block in blocks] == [["r"]] * 6 + [["s"]] * 6
+    first, second = (pa.concat_tables(blocks[i : i + 6]).drop_columns(["ranker"]) for i in (0, 6))
+    assert first.to_pydict() == {
+        "pair": [0, 5, 1, 3, 2, 4],
+        "list": [0, 2, 0, 2, 1, 2],
+        "document": [2, 2, 0, 0, 1, 3],
+    }
+    assert first.equals(second)
+
+
+def test_a_pair_has_the_score_that_it_has_by_itself(
+    collection: Collection, ranker: Path, scores: NDArray[np.float32]
+) -> None:
+    lists = candidate_lists(collection, None)
+    model, tokenizer = load_cross_encoder(str(ranker), heads=2)
+    alone = []
+    weights = MIX(1.0, list_traffic(lists)).tolist()
+    for row, weight in zip(lists.to_pylist(), weights, strict=True):
+        for document in row["documents"]:
+            pair = tokenizer(row["text"], document, truncation=True, return_tensors="pt")
+            with torch.inference_mode():
+                clicks, relevance = model.eval()(**pair).logits[0].tolist()
+            alone.append(weight * clicks + (1 - weight) * relevance)
+    assert np.std(scores) > 0.1
+    np.testing.assert_allclose(scores, alone, rtol=1e-5)
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
+def test_scores_that_cannot_be_sorted_are_refused(score: float) -> None:
+    lists = pa.table({"query_id": ["q1", "q2"], "doc_ids": [["a"], ["b", "c"]]})
+    rows = pa.array([[0], [1, 2]])
+    scored = pa.table({"ranker": ["r"] * 3, "pair": [2, 0, 1], "score": [1.0, 2.0, 3.0]})
+    refuse_unsound(scored, lists, rows)
+    scored = scored.set_column(2, "score", pa.array([score, 2.0, score]))
+    with pytest.raises(InputError, match="ranker r gives query 'q2' and document 'c' the score"):
+        refuse_unsound(scored, lists, rows)
+
+
+def random_model(config: type[PreTrainedConfig], **settings: Any) -> PreTrainedModel:
+    """Of two small layers, with one head and weights and biases that all have a say."""
+    torch.manual_seed(0)
+    settings |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    settings |= {"vocab_size": 99, "num_labels": 1}
+    model = AutoModelForSequenceClassification.from_config(config(**settings))
+    for name, parameter in model.named_parameters():
+        if "norm" not in name.lower():
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model.eval()
+
+
+@pytest.mark.parametrize("config", [BertConfig, ElectraConfig, RobertaConfig, DistilBertConfig])
+def test_scores_of_a_bf16_encoder_are_finer_than_bf16(config: type[PreTrainedConfig]) -> None:
+    model = random_model(config)
+    ids = torch.randint(3, 99, (50, 20))
+    with torch.inference_mode():
+        whole = model(input_ids=ids).logits
+        encode_in_bf16(model)
+        scores = model(input_ids=ids).logits
+    assert model.base_model.dtype == torch.bfloat16
+    assert scores.dtype == torch.float32
+    assert not torch.equal(scores, scores.to(torch.bfloat16).float())
+    torch.testing.assert_close(scores, whole, atol=0.02 * float(whole.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize(
+    "config", [BertConfig, ElectraConfig, RobertaConfig, XLMRobertaConfig, DistilBertConfig]
+)
+def test_shortcuts_change_no_score(config: type[PreTrainedConfig]) -> None:
+    model = random_model(config)
+    ids, mask = torch.randint(3, 99, (4, 20)), torch.ones(4, 20, dtype=torch.long)
+    mask[2, 7:] = 0
+    with torch.inference_mode():
+        whole = model(input_ids=ids, attention_mask=mask).logits
+        for take in (mask_once, end_at_first_token):
+            take(model)
+            for seen in (mask, mask[:2]):
+                logits = model(input_ids=ids[: len(seen)], attention_mask=seen).logits
+                torch.testing.assert_close(logits, whole[: len(seen)])
+
+
+def test_tokens_that_attend_to_earlier_ones_only_go_on_doing_so() -> None:
+    model = random_model(BertConfig, is_decoder=True)
+    ids = torch.randint(3, 99, (4, 20))
+    with torch.inference_mode():
+        whole = model(input_ids=ids).logits
+        for take in (mask_once, end_at_first_token):
+            take(model)
+        assert torch.equal(model(input_ids=ids).logits, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_a_pool_scores_as_one_process_does(
+    collection: Collection, ranker: Path, scores: NDArray[np.float32]
+) -> None:
+    lists = candidate_ids(collection, None)
+    rankers = {"r": ranker, "again": ranker}
+    runs = score_candidates(lists, collection.documents, rankers, scorers=2)
+    assert list(runs) == ["r", "again"]
+    for run in runs.values():
+        assert run["query_id"].unique().tolist() == lists["query_id"].to_pylist()
+        assert run["doc_id"].tolist() == lists["doc_ids"].combine_chunks().flatten().to_pylist()
+        np.testing.assert_allclose(run["score"], scores, rtol=1e-5)
+    [bf16] = score_candidates(lists, collection.documents, {"r": ranker}, precision="bf16").values()
+    assert np.abs(bf16["score"] - scores).max() > 1e-5
+    np.testing.assert_allclose(bf16["score"], scores, atol=0.02 * np.abs(scores).max())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_scorers_with_gpus_begin_and_say_what_is_missing(
+    collection: Collection, ranker: Path, scores: NDArray[np.float32]
+) -> None:
+    """Where PyTorch has no GPU that Ray has; where it has one, that it scores."""
+    lists = candidate_ids(collection, None)
+    rankers = {"r": ranker, "again": ranker}
+
+    def score() -> dict[str, pd.DataFrame]:
+        return score_candidates(lists, collection.documents, rankers, scorers=2, use_gpu=True)
+
+    if torch.cuda.is_available():
+        np.testing.assert_allclose(score()["again"]["score"], scores, rtol=1e-4, atol=1e-5)
+        return
+    with pytest.raises(InputError, match=r"use_gpu: PyTorch .* finds no GPU where Ray has one"):
+        score()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_scorer_computes_where_it_is_told(
+    there: bool, collection: Collection, ranker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray hides no GPU from actors that asked for none."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    lists, texts = candidate_ids(collection, None), pa.array(["tide"])
+    for use_gpu, device in ((False, "cpu"), (True, "cuda")):
+        assert PairScorer({"r": str(ranker)}, lists, texts, use_gpu=use_gpu).device.type == device
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_a_trec_run_is_reranked_as_the_same_candidates_are(
+    folder: Path,
+    collection: Collection,
+    ranker: Path,
+    scores: NDArray[np.float32],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    candidates = collection.candidates.to_pandas().sample(frac=1, random_state=0)
+    lines = [
+        f"{row.query_id} Q0 {row.doc_id} 0 {row.score} bm25" for row in candidates.itertuples()
+    ]
+    first = tmp_path / "first.run"
+    first.write_text("\n".join([*lines, "q1 Q0 unknown 0 9 bm25"]))
+    rerank(folder, ranker, tmp_path / "out", run=first, scorers=2)
+    assert f"{first}: set aside 1 lines of unknown documents" in capsys.readouterr().out
+    run = pd.read_parquet(tmp_path / "out" / "run.parquet")
+    lists = candidate_ids(collection, None)
+    assert run["doc_id"].tolist() == lists["doc_ids"].combine_chunks().flatten().to_pylist()
+    np.testing.assert_allclose(run["score"], scores, rtol=1e-5)
+    written = list(ir_measures.read_trec_run(str(tmp_path / "out" / "run.trec")))
+    assert {(row.query_id, row.doc_id): row.score for row in written} == pytest.approx(
+        dict(zip(zip(run["query_id"], run["doc_id"], strict=True), run["score"], strict=True))
+    )
+    rerank(folder, ranker, tmp_path / "out", run=first, resume=True)
+    assert "already reranked" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"was begun with run = .*first\.run"):
+        rerank(folder, ranker, tmp_path / "out", resume=True)
