@@ -18,8 +18,8 @@ from clicks.inference.harvesting import (
     link_positions,
     pivot_one,
 )
-from clicks.inference.rate_prior import Array
 from clicks.log.click_log import ClickLog, read_click_log
+from clicks.log.trials import Array
 from clicks.models.base import BLAS
 from clicks.models.examined import learn_places
 

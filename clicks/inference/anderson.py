@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clicks.inference.beta_binomial import Array
+from clicks.log.trials import Array
 
 MEMORY = 4  # iterations that are combined
 RIDGE = 1e-8

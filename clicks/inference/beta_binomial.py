@@ -4,9 +4,8 @@ from math import log
 
 import numpy as np
 from numba import njit, prange
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from clicks.log.trials import Array
 
 CHUNKS = 16  # of pairs, that threads work on
 LARGE = 8.0  # from here on, the two series are exact to 1e-11

@@ -7,9 +7,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from clicks.inference.identification import Identified
-from clicks.inference.rate_prior import Array
 from clicks.log.click_log import ClickLog
 from clicks.log.pair_counts import PairCounts, count_places
+from clicks.log.trials import Array
 
 # Examination is learned from the pairs with the most impressions, so many and all with as many;
 # and from further ones, as many at a time, until every place has half of its impressions, or so

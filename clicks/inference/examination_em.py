@@ -10,7 +10,7 @@ from scipy.special import expit, logit, softmax
 
 from clicks.inference.anderson import Extrapolation
 from clicks.inference.examination_counts import Evidence
-from clicks.inference.rate_prior import Array
+from clicks.log.trials import Array
 
 # Attractiveness takes one of these values while examination is learned. They are equally spaced in
 # arcsin(sqrt(a)), the scale on which the standard error of a share is the same everywhere (half

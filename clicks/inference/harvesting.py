@@ -10,9 +10,9 @@ from scipy.optimize import minimize
 from scipy.sparse import coo_array, csr_array, triu
 from scipy.sparse.csgraph import connected_components
 
-from clicks.inference.rate_prior import Array
 from clicks.log.click_log import ClickLog
 from clicks.log.pair_counts import count_pairs
+from clicks.log.trials import Array
 
 Estimator = Callable[[Array], Array]  # propensities, from the sums over all groups of `Links`
 # Fewer pairs that link two positions say nothing that could be relied on.

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from clicks.inference.rate_prior import Array
 from clicks.log.click_log import ClickLog
+from clicks.log.trials import Array
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from clicks.inference.anderson import Extrapolation
-from clicks.inference.rate_prior import Array, PairRates, RatePrior, Trials
+from clicks.inference.rate_prior import PairRates, RatePrior
 from clicks.log.click_log import ClickLog
+from clicks.log.trials import Array, Trials
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Rates of query-document pairs from few trials: a two-level prior, learned from the log itself."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numba import njit, prange
@@ -9,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from clicks.inference.beta_binomial import Array, two_level_likelihood
+from clicks.inference.beta_binomial import two_level_likelihood
+from clicks.log.trials import Array, Trials
 
 # Three numbers are learned; of so many pairs or documents their standard errors are a few per cent,
 # and what an error costs in likelihood goes with its square.
@@ -19,46 +19,6 @@ TOLERANCE = 1e-7  # of the log-likelihood, far less than a nat
 # Where the log tells nothing of these numbers: a rate of one half, give or take 2 in logits, and
 # strengths of ten trials, give or take a factor of four.
 STRENGTH, SPREADS = np.log(10.0), np.array([2.0, np.log(4.0), np.log(4.0)])
-
-
-@dataclass(frozen=True)
-class Trials:
-    """What is known of the rate of each query-document pair.
-
-    Attributes:
-        successes: of each pair, shape (pairs,).
-        trials: of each pair, shape (pairs,); like successes, they may be expected ones.
-        document: number of each pair's document, shape (pairs,).
-        documents: how many documents there are.
-    """
-
-    successes: Array
-    trials: Array
-    document: NDArray[np.int64]
-    documents: int
-
-    @cached_property
-    def of_documents(self) -> Array:
-        """Successes, trials and pairs that were tried of each document, shape (3, documents)."""
-        sums = np.zeros((3, self.documents))
-        _sum_documents(self.document, self.successes, self.trials, *sums)
-        return sums
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _sum_documents(
-    document: NDArray[np.int64],
-    successes: Array,
-    trials: Array,
-    of_successes: Array,
-    of_trials: Array,
-    of_tried: Array,
-) -> None:
-    for pair in range(len(document)):
-        number = document[pair]
-        of_successes[number] += successes[pair]
-        of_trials[number] += trials[pair]
-        of_tried[number] += trials[pair] > 0
 
 
 @dataclass(frozen=True)

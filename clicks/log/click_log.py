@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from clicks.inference.rate_prior import Trials
 from clicks.log.distinct import check_sessions, sessions_of
 from clicks.log.numbering import cut, group_rows, number_within
 from clicks.log.string_bytes import one_array
+from clicks.log.trials import Trials
 
 SHORT = 16
 MOST_CELLS = 4_000_000  # of a block of pages

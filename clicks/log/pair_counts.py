@@ -6,8 +6,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from clicks.inference.rate_prior import Array
 from clicks.log.click_log import ClickLog
+from clicks.log.trials import Array
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from threadpoolctl import ThreadpoolController
 
-from clicks.inference.rate_prior import Array, PairRates
+from clicks.inference.rate_prior import PairRates
 from clicks.log.click_log import ClickLog, PageBlock, Pairs, encode_sessions, read_click_log
+from clicks.log.trials import Array
 from corpus.errors import InputError
 from corpus.table_checks import check_table
 from corpus.tables import write_parquet

@@ -4,9 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicks.inference.position_likelihood import fit_marginals
-from clicks.inference.rate_prior import Array, PairRates, learn_prior
+from clicks.inference.rate_prior import PairRates, learn_prior
 from clicks.inference.reading_em import Reads, find_known_reads
 from clicks.log.click_log import ClickLog
+from clicks.log.trials import Array
 from clicks.models.reading_down import ChainModel
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from clicks.inference.rate_prior import Array
 from clicks.inference.reading_em import Reads
+from clicks.log.trials import Array
 from clicks.models.reading_down import ChainModel
 
 

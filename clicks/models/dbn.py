@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicks.inference.position_likelihood import fit_marginals
-from clicks.inference.rate_prior import Array, PairRates, RatePrior, Trials, learn_prior
+from clicks.inference.rate_prior import PairRates, RatePrior, learn_prior
 from clicks.inference.reading_em import Reads
 from clicks.log.click_log import ClickLog
+from clicks.log.trials import Array, Trials
 from clicks.models.reading_down import ChainModel
 
 

@@ -10,16 +10,10 @@ from numpy.typing import NDArray
 from clicks.inference.examination_counts import Evidence, gather_evidence
 from clicks.inference.examination_em import Spread, learn_examination
 from clicks.inference.identification import Identified, identify_places
-from clicks.inference.rate_prior import (
-    FIRST_TO_LEARN_FROM,
-    Array,
-    PairRates,
-    RatePrior,
-    Trials,
-    learn_prior,
-)
+from clicks.inference.rate_prior import FIRST_TO_LEARN_FROM, PairRates, RatePrior, learn_prior
 from clicks.log.click_log import ClickLog
 from clicks.log.pair_counts import PairCounts, count_pairs, count_places
+from clicks.log.trials import Array, Trials
 from clicks.models.base import ClickModel
 from corpus.errors import InputError
 

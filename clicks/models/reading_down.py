@@ -12,14 +12,13 @@ from clicks.inference.anderson import Extrapolation
 from clicks.inference.rate_prior import (
     FIRST_TO_LEARN_FROM,
     MOST_TO_LEARN_FROM,
-    Array,
     PairRates,
     RatePrior,
-    Trials,
     learn_prior,
 )
 from clicks.inference.reading_em import KnownReads, Reads, expect_reads, find_known_reads
 from clicks.log.click_log import ClickLog, PageBlock
+from clicks.log.trials import Array, Trials
 from clicks.models.base import ClickModel
 from clicks.models.examined import check_fitting
 

@@ -4,8 +4,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from clicks.inference.rate_prior import Array
 from clicks.log.click_log import ClickLog, PageBlock
+from clicks.log.trials import Array
 from clicks.models.examined import ExaminationModel
 
 MOST_POSITIONS = 100  # that are told apart
