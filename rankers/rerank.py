@@ -22,8 +22,8 @@ from corpus.tables import read_collection, write_parquet
 from corpus.texts import document_column
 from evaluation.trec_run import read_trec_run, write_trec_run
 from rankers.data.lists import candidate_ids, document_rows
-from rankers.models.list_ranker import Precision
 from rankers.scoring.pair_scorer import PooledScorer, ranker_place
+from rankers.settings import Precision
 
 Split = Literal["train", "validation", "test", "all"]
 # So many that sorted passes are hardly padded, but that each scorer gets several blocks.

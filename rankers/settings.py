@@ -1,18 +1,38 @@
-"""The settings of training: the same for every mix."""
+"""The settings of training, in groups; the same for every mix."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
-from rankers.data.lists import AnnotationLabel
-from rankers.losses.click_objectives import ClickObjectiveName
-from rankers.losses.hybrid import LossName, QueryWeight
-from rankers.models.list_ranker import Precision
-from rankers.training.trackers import TrackerName
+SMALL_BERT = "small-bert"
+
+LossName = Literal[
+    "softmax",
+    "listmle",
+    "pairwise_logistic",
+    "pairwise_hinge",
+    "lambdarank",
+    "approx_ndcg",
+    "pointwise_sigmoid",
+    "pointwise_mse",
+]
+ClickObjectiveName = Literal[
+    "naive",
+    "ipw",
+    "self_normalised_ipw",
+    "dual_learning",
+    "regression_em",
+    "pairwise_debiasing",
+    "propensity_ratio",
+]
+AnnotationLabel = Literal["grade", "expected_grade", "confident_grade"]
+QueryWeight = Literal["query", "square_root", "session"]
+Precision = Literal["fp32", "bf16", "auto"]
+TrackerName = Literal["mlflow", "wandb"]
 
 
-@dataclass
-class TrainingSettings:
-    """How a ranker is trained; the same for every mix.
+@dataclass(frozen=True)
+class ModelSettings:
+    """The cross-encoder that is trained.
 
     Attributes:
         backbone: what training starts from: a Hugging Face id, a folder, or "small-bert" for a
@@ -21,6 +41,25 @@ class TrainingSettings:
             (two), whose scores are mixed when ranking by the click weight at the end of training.
         lora_rank: train adapters of this rank beside the backbone's frozen weights (LoRA; Hu et
             al., ICLR 2022), for backbones that are too large to train whole; 0 trains all weights.
+        max_length: tokens of a query-document pair; longer pairs are cut.
+        precision: of the encoder: fp32, bf16, or auto: bf16 where the processor computes in it.
+            Weights and scores are float32.
+        compile: compile the model by torch.compile, which pays in long runs.
+    """
+
+    backbone: str = SMALL_BERT
+    heads: Literal["shared", "two"] = "shared"
+    lora_rank: int = 0
+    max_length: int = 128
+    precision: Precision = "fp32"
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """What is learned from each signal; the mix says how much.
+
+    Attributes:
         loss: loss of each signal's labels: softmax or listmle (listwise), pairwise_logistic or
             pairwise_hinge, lambdarank or approx_ndcg (for nDCG), pointwise_sigmoid or
             pointwise_mse.
@@ -37,63 +76,130 @@ class TrainingSettings:
         annotation_label: what to learn from annotations: the hard grade, the expected_grade
             under the annotator's probabilities, or that weighted by the annotator's confidence
             (confident_grade).
-        epochs: passes over the training queries.
-        patience: stop after so many epochs without a better validation nDCG@10; 0 for never.
-        lists_per_step: lists, over all workers, that one optimizer step sees.
-        accumulation: parts in which a worker takes its lists of a step, adding up their gradients:
-            more parts need less memory.
-        tokens_per_pass: the most tokens, with padding, that the model reads at once; pairs of about
-            one length are read together.
-        learning_rate: highest learning rate of AdamW; it falls linearly to zero.
-        warm_up: the share of training in which the learning rate rises to its highest.
-        layer_decay: by what the learning rate shrinks from each layer to the one below it, in
-            (0, 1]; the scoring head has the highest.
-        weight_decay: of AdamW.
-        gradient_clip: longest norm of the gradient.
-        precision: of the encoder: fp32, bf16, or auto: bf16 where the processor computes in it.
-            Weights and scores are float32.
-        compile: compile the model by torch.compile, which pays in long runs.
-        max_length: tokens of a query-document pair; longer pairs are cut.
-        seed: of weights, dropout and order.
-        checkpoint_every: steps between checkpoints within an epoch; 0 for one at its end alone.
-        keep_checkpoints: how many to keep, the best by validation nDCG@10; the last one beside.
-        trackers: what else to tell the progress of training, beside TensorBoard: mlflow, wandb.
-            Where to and with which key they read from their own environment variables.
-        restarts: how often to go on from the last checkpoint by itself after a worker or a node is
-            lost.
-        workers: processes that train in DDP.
-        cpus_per_worker: CPUs that Ray sets aside for a worker; fractions leave room on small
-            machines.
-        use_gpu: whether each worker takes a GPU.
     """
 
-    backbone: str = "small-bert"
-    heads: Literal["shared", "two"] = "shared"
-    lora_rank: int = 0
     loss: LossName = "softmax"
     click_objective: Literal["labels"] | ClickObjectiveName = "labels"
     max_weight: float = 20.0
     query_weight: QueryWeight = "query"
     balance_losses: bool = False
     annotation_label: AnnotationLabel = "expected_grade"
+
+
+@dataclass(frozen=True)
+class OptimizationSettings:
+    """How the loss is brought down: AdamW, with a learning rate that rises and falls.
+
+    Attributes:
+        epochs: how often training goes through the training queries.
+        patience: stop after so many epochs without a better validation nDCG@10; 0 for never.
+        learning_rate: highest learning rate of AdamW; it falls linearly to zero.
+        warm_up: the share of training in which the learning rate rises to its highest.
+        layer_decay: by what the learning rate shrinks from each layer to the one below it, in
+            (0, 1]; the scoring head has the highest.
+        weight_decay: of AdamW.
+        gradient_clip: longest norm of the gradient.
+        seed: of weights, dropout and order.
+    """
+
     epochs: int = 8
     patience: int = 0
-    lists_per_step: int = 8
-    accumulation: int = 1
-    tokens_per_pass: int = 2048
     learning_rate: float = 1e-3
     warm_up: float = 0.1
     layer_decay: float = 1.0
     weight_decay: float = 0.01
     gradient_clip: float = 1.0
-    precision: Precision = "fp32"
-    compile: bool = False
-    max_length: int = 128
     seed: int = 0
-    checkpoint_every: int = 200
-    keep_checkpoints: int = 1
-    trackers: list[TrackerName] = field(default_factory=list)
-    restarts: int = 3
+
+
+@dataclass(frozen=True)
+class BatchingSettings:
+    """How many lists a step sees, and how many of them at once.
+
+    Attributes:
+        lists_per_step: lists, over all workers, that one optimizer step sees.
+        accumulation: parts in which a worker takes its lists of a step, adding up their gradients:
+            more parts need less memory.
+        tokens_per_micro_batch: the most tokens, with padding, that the model reads at once; pairs
+            of about one length are read together.
+    """
+
+    lists_per_step: int = 8
+    accumulation: int = 1
+    tokens_per_micro_batch: int = 2048
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """How much of training a kill can cost.
+
+    Attributes:
+        every_steps: steps between checkpoints within an epoch; 0 for one at its end alone.
+        keep: how many to keep, the best by validation nDCG@10; the last one beside.
+    """
+
+    every_steps: int = 200
+    keep: int = 1
+
+
+@dataclass(frozen=True)
+class ResourceSettings:
+    """What training runs on.
+
+    Attributes:
+        workers: processes that train in DDP.
+        cpus_per_worker: CPUs that Ray sets aside for a worker; fractions leave room on small
+            machines.
+        use_gpu: whether each worker takes a GPU.
+        restarts: how often to go on from the last checkpoint by itself after a worker or a node is
+            lost.
+    """
+
     workers: int = 2
     cpus_per_worker: float = 0.5
     use_gpu: bool = False
+    restarts: int = 3
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a ranker is trained; the same for every mix.
+
+    The first four groups decide the ranker, and `--resume` asks for them to be the same. The others
+    may change: a training goes on with more workers, another tracker or more restarts. (Dropout
+    draws other numbers with another number of workers.)
+
+    Attributes:
+        model: the cross-encoder that is trained.
+        objective: what is learned from each signal.
+        optimization: learning rate, epochs, seed.
+        batching: lists a step, and tokens at once.
+        checkpoints: how often, and how many are kept.
+        resources: workers and what each has.
+        trackers: what else to tell the progress of training, beside TensorBoard: mlflow, wandb.
+            Where to and with which key they read from their own environment variables.
+    """
+
+    model: ModelSettings = ModelSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    optimization: OptimizationSettings = OptimizationSettings()
+    batching: BatchingSettings = BatchingSettings()
+    checkpoints: CheckpointSettings = CheckpointSettings()
+    resources: ResourceSettings = ResourceSettings()
+    trackers: list[TrackerName] = field(default_factory=list)
+
+    @property
+    def by_name(self) -> dict[str, Any]:
+        """Every setting by its full name, such as optimization.seed."""
+        groups = {name: value for name, value in asdict(self).items() if name != "trackers"}
+        return {
+            f"{group}.{name}": value
+            for group, settings in groups.items()
+            for name, value in settings.items()
+        }
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """The groups that decide the ranker, as JSON can hold them."""
+        every = asdict(self)
+        return {name: every[name] for name in ("model", "objective", "optimization", "batching")}

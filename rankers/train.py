@@ -5,12 +5,10 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import ray.data
 import ray.train
 from ray.exceptions import RayError
@@ -30,19 +28,22 @@ from corpus.output_folder import begin_output, finish_output
 from rankers.data.impressions import longest_page
 from rankers.data.lists import tokenize_lists
 from rankers.data.store import write_lists
-from rankers.data.supervision import SMALL_BERT, SupervisedLists, read_supervised_lists
-from rankers.losses.hybrid import POWER
+from rankers.losses.hybrid import POWER, Objective
+from rankers.losses.sessions import SessionLoss
 from rankers.mixes.encoding import mix_as_json
 from rankers.mixes.mixes import FrequencySigmoid, Mix
 from rankers.models.cross_encoder import load_cross_encoder
 from rankers.models.small_bert import build_small_bert
-from rankers.settings import TrainingSettings
-from rankers.training.checkpoints import HISTORY, TRAINING_STATE, read_content
+from rankers.settings import SMALL_BERT, ObjectiveSettings, TrainingSettings
+from rankers.settings_checks import check_training_settings
+from rankers.supervision import SupervisedLists, read_supervised_lists
+from rankers.training.checkpoints import HISTORY, TRAINING_STATE
 from rankers.training.learner import TrainingInput, WorkerTask
 from rankers.training.loop import train_worker
 from rankers.training.stops import Stop, TrainingStoppedError, read_refused, record_refused
 from rankers.training.storage import check_store, checkpoint_storage, claim_store
 from rankers.training.validation import VALIDATION_MEASURE
+from rankers.training.workers import read_content
 
 HIGHEST_GRADE = 3
 # Lists that are tokenized at once.
@@ -86,9 +87,10 @@ def train(
         "click_labels": str(click_labels),
         "annotations": str(annotations),
         "mix": mix_as_json(mix),
-        "training": asdict(training),
+        "training": training.deciding,
         "checkpoints": checkpoints,
     }
+    check_training_settings(training, mix)
     if checkpoints is not None:
         check_store(checkpoints, "train", settings, resume)
     lists = read_supervised_lists(collection, click_labels, annotations, mix, training)
@@ -123,16 +125,17 @@ def tokenize_input(
         training: the settings.
     """
     folder = folder.absolute()
-    backbone = training.backbone
+    model = training.model
+    backbone = model.backbone
     if backbone == SMALL_BERT:
         backbone = str(folder / SMALL_BERT)
         if not Path(backbone).exists():
             # Elsewhere first: what a kill leaves must not be taken for a whole one.
             begun = folder / f"{SMALL_BERT}.begun"
-            build_small_bert(lists.collection, begun, training.seed)
+            build_small_bert(lists.collection, begun, training.optimization.seed)
             begun.rename(backbone)
-    _, tokenizer = load_cross_encoder(backbone, training.max_length, new_head=True)
-    tokenize = partial(tokenize_lists, tokenizer=tokenizer, max_length=training.max_length)
+    _, tokenizer = load_cross_encoder(backbone, model.max_length, new_head=True)
+    tokenize = partial(tokenize_lists, tokenizer=tokenizer, max_length=model.max_length)
     files = {name: folder / "lists" / f"{name}.arrow" for name in ("training", "validation")}
     for name, path in files.items():
         path.parent.mkdir(exist_ok=True)
@@ -143,7 +146,7 @@ def tokenize_input(
                 tokenize,
                 batch_format="pyarrow",
                 batch_size=None,
-                num_cpus=training.cpus_per_worker,
+                num_cpus=training.resources.cpus_per_worker,
             )
             tokenized.context.enable_progress_bars = False
             tokenized.context.execution_options.preserve_order = True
@@ -152,11 +155,35 @@ def tokenize_input(
         backbone=backbone,
         training=files["training"],
         validation=files["validation"],
-        judgments=lists.judgments,
+        yardstick=lists.yardstick,
+        objective=objective_maker(lists, training.objective),
+    )
+
+
+def objective_maker(
+    lists: SupervisedLists, settings: ObjectiveSettings
+) -> Callable[[Mix], Objective]:
+    """What makes the loss of a mix, with all that it takes from the lists.
+
+    Args:
+        lists: from `read_supervised_lists`.
+        settings: what is learned from each signal.
+    """
+    sessions = None
+    # Of annotations alone there are no pages.
+    if settings.click_objective != "labels" and (positions := longest_page(lists.training)):
+        sessions = SessionLoss(
+            settings.click_objective, positions, lists.propensities, settings.max_weight
+        )
+    searches = lists.training["frequency"].to_numpy().astype(float)
+    return partial(
+        Objective,
+        loss=settings.loss,
         highest_grade=HIGHEST_GRADE,
-        mean_power=_mean_power(lists.training, training),
-        positions=longest_page(lists.training),
-        propensities=lists.propensities,
+        sessions=sessions,
+        query_weight=settings.query_weight,
+        mean_power=float(max(np.mean(searches ** POWER[settings.query_weight]), 1e-9)),
+        balance=settings.balance_losses,
     )
 
 
@@ -184,23 +211,23 @@ def fit_ranker(
     Raises:
         TrainingStoppedError: the loss, its gradient or the scores became infinite or NaN.
     """
-    output = output.absolute()
+    output, resources = output.absolute(), training.resources
     files, place = checkpoint_storage(checkpoints or str(output))
     refused = read_refused(output)
     for one in refused:
         print(f"{output}: goes on without step {one.step}; {one.reason}", file=sys.stderr)
     steps = frozenset(one.step for one in refused)
-    task = WorkerTask(output, training, mix, read, sys.stdout.isatty(), steps)
+    task = WorkerTask(output, training, read.objective(mix), read, sys.stdout.isatty(), steps)
     make_trainer = partial(
         TorchTrainer,
         # Bound rather than given as the loop's config, which Ray Train reads in its controller too:
         # that would import all of torch and transformers there before any worker starts.
         partial(train_worker, task),
         scaling_config=ScalingConfig(
-            num_workers=training.workers,
-            use_gpu=training.use_gpu,
-            resources_per_worker={"CPU": training.cpus_per_worker}
-            | ({"GPU": 1} if training.use_gpu else {}),
+            num_workers=resources.workers,
+            use_gpu=resources.use_gpu,
+            resources_per_worker={"CPU": resources.cpus_per_worker}
+            | ({"GPU": 1} if resources.use_gpu else {}),
         ),
         run_config=RunConfig(
             name="checkpoints",
@@ -208,14 +235,14 @@ def fit_ranker(
             storage_filesystem=files,
             callbacks=list(callbacks),
             logging_config=LoggingConfig(log_level="WARNING"),
-            failure_config=FailureConfig(max_failures=training.restarts),
+            failure_config=FailureConfig(max_failures=resources.restarts),
             checkpoint_config=CheckpointConfig(
-                num_to_keep=training.keep_checkpoints,
+                num_to_keep=training.checkpoints.keep,
                 checkpoint_score_attribute=VALIDATION_MEASURE,
             ),
         ),
     )
-    result = _fit_again(make_trainer, training.restarts)
+    result = _fit_again(make_trainer, resources.restarts)
     stop: Stop | None = result.return_value
     if stop is not None:
         record_refused(output, [*refused, stop])
@@ -259,8 +286,3 @@ def _fit(trainer: TorchTrainer) -> ray.train.Result:
 
     threading.Thread(target=fit, daemon=True).start()
     return outcome.result()
-
-
-def _mean_power(lists: pa.Table, training: TrainingSettings) -> float:
-    searches = lists["frequency"].to_numpy().astype(float)
-    return float(max(np.mean(searches ** POWER[training.query_weight]), 1e-9))

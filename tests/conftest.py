@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,12 +11,15 @@ from hypothesis import settings
 
 from corpus.schemas import SCHEMAS
 from corpus.tables import Collection
+from rankers.settings import TrainingSettings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = Path(os.environ.get("TANDEM_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 
 # Tests run beside each other, and none may join another's cluster.
 os.environ.setdefault("RAY_ADDRESS", "local")
+# Beside each other, PyTorch's threads would wait for each other's processors, spinning.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Begun first, so that none of them runs on alone at the end.
 LONGEST = ("test_train.py", "test_pipeline.py", "test_annotate_engine.py")
 
@@ -53,6 +57,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def hear_ctrl_c() -> None:
     """Run first in a child: a shell's background job, and all below it, ignores SIGINT."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def with_settings(training: TrainingSettings, **changes: object) -> TrainingSettings:
+    """The same settings but for some, by the names that they have in their groups."""
+    for name, value in changes.items():
+        if name == "trackers":
+            training = replace(training, **{name: value})
+            continue
+        [group] = [
+            field.name
+            for field in fields(training)
+            if name in getattr(getattr(training, field.name), "__dataclass_fields__", ())
+        ]
+        training = replace(training, **{group: replace(getattr(training, group), **{name: value})})
+    return training
 
 
 def make_table(name: str, rows: list[tuple[object, ...]]) -> pa.Table:

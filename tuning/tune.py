@@ -16,13 +16,13 @@ from ray.tune.search.optuna import OptunaSearch
 from cluster import connect
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
-from rankers.data.supervision import (
+from rankers.mixes.mixes import Mix
+from rankers.settings import ResourceSettings, TrainingSettings
+from rankers.settings_checks import check_training_settings
+from rankers.supervision import (
     SupervisedLists,
-    check_training_settings,
     read_supervised_lists,
 )
-from rankers.mixes.mixes import Mix
-from rankers.settings import TrainingSettings
 from rankers.train import fit_ranker, tokenize_input
 from rankers.training.checkpoints import NOT_VALIDATED
 from rankers.training.learner import TrainingInput
@@ -42,7 +42,7 @@ def tune(
     click_labels: Path,
     annotations: Path,
     output: Path,
-    training: TrainingSettings = TrainingSettings(workers=1),  # noqa: B008 - read only
+    training: TrainingSettings = TrainingSettings(resources=ResourceSettings(workers=1)),  # noqa: B008 - read only
     trials: int = 8,
     concurrent_trials: int = 2,
     grace_epochs: int = 2,
@@ -79,7 +79,7 @@ def tune(
         "collection": str(collection),
         "click_labels": str(click_labels),
         "annotations": str(annotations),
-        "training": asdict(training),
+        "training": training.deciding,
         "trials": trials,
         "grace_epochs": grace_epochs,
         "seed": seed,
@@ -187,8 +187,8 @@ def _search(
             search_alg=search,
             scheduler=ASHAScheduler(
                 time_attr="epoch",
-                max_t=training.epochs,
-                grace_period=min(grace_epochs, training.epochs),
+                max_t=training.optimization.epochs,
+                grace_period=min(grace_epochs, training.optimization.epochs),
             ),
         ),
         run_config=ray_tune.RunConfig(name=EXPERIMENT, storage_path=str(output), verbose=1),
@@ -207,7 +207,7 @@ def _run_trial(
     folder = Path(context.get_trial_dir())
     place = None if checkpoints is None else place_within(checkpoints, context.get_trial_id())
     # Within an epoch there is nothing that the search could compare.
-    settings = replace(training, checkpoint_every=0)
+    settings = replace(training, checkpoints=replace(training.checkpoints, every_steps=0))
     try:
         fit_ranker(
             read, folder, mix_of(parameters), settings, place, callbacks=[TuneReportCallback()]
@@ -215,4 +215,4 @@ def _run_trial(
     except TrainingStoppedError as stopped:
         # That is what this mix does; a resumed search need not meet it again.
         print(f"{context.get_trial_name()}: {stopped}", file=sys.stderr)
-        ray_tune.report({VALIDATION_MEASURE: NOT_VALIDATED, "epoch": training.epochs})
+        ray_tune.report({VALIDATION_MEASURE: NOT_VALIDATED, "epoch": training.optimization.epochs})

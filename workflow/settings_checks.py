@@ -8,10 +8,10 @@ from annotation.settings_checks import check_annotation_settings
 from clicks.fit_clicks import check_click_settings
 from corpus.errors import InputError
 from corpus.names import check_names
-from rankers.data.supervision import check_training_settings
 from rankers.evaluate import FIRST_STAGE, check_evaluation_settings
 from rankers.losses.click_objectives import CLICK_OBJECTIVES
 from rankers.mixes.mixes import Mix
+from rankers.settings_checks import check_training_settings
 from rankers.training.storage import check_store, checkpoint_storage, place_within
 from tuning.tune import check_tuning_settings
 
@@ -70,7 +70,7 @@ def check_stages(
     for mix in arms.values():
         _check("train", check_training_settings, (training, mix))
     for name, places in stores.items():
-        objective = settings[name]["training"].click_objective
+        objective = settings[name]["training"].objective.click_objective
         _check(name, _check_context, (objective, settings["fit_clicks"]["context"]))
         if (store := settings[name]["checkpoints"]) is not None:
             _check(name, checkpoint_storage, (store,))

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from clicks.log.distinct import compact_sessions, distinct_sessions
 from corpus.errors import InputError
-from rankers.data.impression_tensors import PAGES
+
+PAGES = "pages"
 
 
 def add_pages(lists: pa.Table, sessions: pa.Table, linear: bool) -> pa.Table:

@@ -1,24 +1,18 @@
 """Supervised lists: each query with its candidates and what both signals say of them."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS, frequency_buckets
 from corpus.tables import Collection
 from corpus.texts import document_column
-from rankers.data.micro_batches import MODEL_INPUTS, Passes, pad_passes
-from rankers.mixes.mixes import Traffic
+from rankers.data.micro_batches import MODEL_INPUTS
+from rankers.settings import AnnotationLabel
 
-AnnotationLabel = Literal["grade", "expected_grade", "confident_grade"]
 SIGNALS = ("click_label", "annotation_label", "annotation_weight")
 
 
@@ -168,56 +162,6 @@ def tokenize_lists(
             column = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), ids)
             result = result.append_column(name, column)
     return result
-
-
-@dataclass(frozen=True)
-class ListBatch:
-    """Tokenized lists as tensors.
-
-    Attributes:
-        passes: the pairs, as the model reads them.
-        places: where the score of each pair of the passes belongs among the flattened
-            (lists, documents), int64 (pairs,).
-        where: which places of the lists hold a document, bool (lists, documents).
-        labels: click_label, annotation_label and annotation_weight, where the lists have them:
-            float32 (lists, documents), NaN where the signal says nothing.
-    """
-
-    passes: Passes
-    places: Tensor
-    where: Tensor
-    labels: dict[str, Tensor]
-
-
-def pad_lists(batch: pa.Table, pad_token_id: int, tokens_per_pass: int) -> ListBatch:
-    """Turns tokenized lists into tensors.
-
-    Args:
-        batch: from `tokenize_lists`; it may be empty.
-        pad_token_id: of the tokenizer.
-        tokens_per_pass: the most tokens, with padding, that the model reads at once.
-    """
-    lengths = torch.tensor(batch["input_ids"].combine_chunks().value_lengths().to_numpy())
-    longest = int(lengths.max()) if len(lengths) else 0
-    where = torch.arange(longest) < lengths[:, None]
-    passes = pad_passes(batch, pad_token_id, tokens_per_pass)
-    labels = {}
-    for name in SIGNALS:
-        if name in batch.column_names:
-            values = batch[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            labels[name] = torch.full(where.shape, torch.nan)
-            labels[name][where] = torch.tensor(values, dtype=torch.float32)
-    places = where.flatten().nonzero()[:, 0][torch.from_numpy(passes.pairs)]
-    return ListBatch(passes, places, where, labels)
-
-
-def list_traffic(batch: pa.Table) -> Traffic:
-    """What a mix may know of a batch of lists; without labels there are no impressions."""
-    frequency, bucket = (torch.tensor(batch[name].to_numpy()) for name in ("frequency", "bucket"))
-    impressions = torch.zeros(len(frequency))
-    if "impressions" in batch.column_names:
-        impressions = torch.tensor(batch["impressions"].to_numpy(), dtype=torch.float32)
-    return Traffic(frequency, bucket, impressions)
 
 
 def _label_by_pair(table: pa.Table, column: str, name: str) -> "pd.Series[float]":

@@ -1,73 +1,59 @@
-"""Passes: query-document pairs of about one length, which the model scores together."""
-
-from dataclasses import dataclass
+"""Micro-batches: query-document pairs of about one length, which the model reads together."""
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from rankers.batch import MicroBatches
 
 # Tokenizer outputs that a model needs, as they are kept; the attention mask is padding's business.
 MODEL_INPUTS = {"input_ids": pa.int32(), "token_type_ids": pa.int8()}
-# What a pass costs beside its tokens (kernels to start, weights to read, gradients to add), as a
-# share of a full one: with passes of 2048, as they suit a small BERT on a CPU, 64 tokens.
-COST_OF_PASS = 1 / 32
+# What a micro-batch costs beside its tokens (kernels to start, weights to read, gradients to add),
+# as a share of a full one: with 2048 tokens, as they suit a small BERT on a CPU, 64 tokens.
+FIXED_COST = 1 / 32
 
 
-@dataclass(frozen=True)
-class Passes:
-    """Pairs, padded for the model.
+def cut_micro_batches(
+    lengths: NDArray[np.int64], tokens_per_micro_batch: int
+) -> list[NDArray[np.int64]]:
+    """Cuts pairs into micro-batches, the longest first, of so many tokens at most, with padding.
 
-    Attributes:
-        inputs: of each pass the model's inputs, int64 (pairs, tokens), padded to its longest pair.
-        pairs: which pairs they are, pass after pass, int64.
-        tokens: how many there are.
-        padded_tokens: how many the model reads, with padding.
-    """
+    A pair longer than that is a micro-batch of its own. Of all such cuts it is the cheapest, by
+    tokens with padding and what a micro-batch costs beside them. Filling each one would pad more:
+    the few longest pairs fill none, and draw much shorter ones in.
 
-    inputs: list[dict[str, Tensor]]
-    pairs: NDArray[np.int64]
-    tokens: int
-    padded_tokens: int
-
-
-def cut_passes(lengths: NDArray[np.int64], tokens_per_pass: int) -> list[NDArray[np.int64]]:
-    """Cuts pairs into passes, the longest first, of so many tokens at most, with padding.
-
-    A pair longer than that is a pass of its own. Of all such cuts it is the cheapest, by tokens
-    with padding and what a pass costs beside them. Filling each pass would pad more: the few
-    longest pairs fill none, and draw much shorter ones in.
-
-    >>> [rows.tolist() for rows in cut_passes(np.array([300, 40, 280, 35]), 2048)]
+    >>> [rows.tolist() for rows in cut_micro_batches(np.array([300, 40, 280, 35]), 2048)]
     [[0, 2], [1, 3]]
     """
     order = np.argsort(-lengths, kind="stable")
     longest_first = lengths[order]
-    # Of the cheapest cut of the first so many pairs: its cost, and where its last pass starts.
+    # Of the cheapest cut of the first so many pairs: its cost, and the start of its last part.
     cost, start = np.zeros(len(order) + 1), np.zeros(len(order) + 1, np.int64)
     for end in range(1, len(order) + 1):
-        most = max(tokens_per_pass // int(longest_first[end - 1]), 1)
+        most = max(tokens_per_micro_batch // int(longest_first[end - 1]), 1)
         starts = np.arange(max(end - most, 0), end)
         tokens = (end - starts) * longest_first[starts]
-        fits = (tokens <= tokens_per_pass) | (starts == end - 1)
+        fits = (tokens <= tokens_per_micro_batch) | (starts == end - 1)
         costs = np.where(fits, cost[starts] + tokens, np.inf)
         start[end] = starts[costs.argmin()]
-        cost[end] = costs.min() + tokens_per_pass * COST_OF_PASS
-    passes, end = [], len(order)
+        cost[end] = costs.min() + tokens_per_micro_batch * FIXED_COST
+    cut, end = [], len(order)
     while end:
-        passes.append(order[start[end] : end])
+        cut.append(order[start[end] : end])
         end = start[end]
-    return passes[::-1]
+    return cut[::-1]
 
 
-def pad_passes(tokenized: pa.Table, pad_token_id: int, tokens_per_pass: int) -> Passes:
-    """Cuts the pairs of tokenized lists into passes and pads these.
+def pad_micro_batches(
+    tokenized: pa.Table, pad_token_id: int, tokens_per_micro_batch: int
+) -> MicroBatches:
+    """Cuts the pairs of tokenized lists into micro-batches and pads these.
 
     Args:
         tokenized: from `rankers.data.lists.tokenize_lists`.
         pad_token_id: of the tokenizer.
-        tokens_per_pass: the most tokens of a pass, with padding.
+        tokens_per_micro_batch: the most tokens of a micro-batch, with padding.
     """
     columns = {
         name: tokenized[name].combine_chunks().flatten()
@@ -76,10 +62,10 @@ def pad_passes(tokenized: pa.Table, pad_token_id: int, tokens_per_pass: int) -> 
     }
     lengths = columns["input_ids"].value_lengths().to_numpy().astype(np.int64)
     if len(lengths) == 0:
-        return Passes([], lengths, 0, 0)
+        return MicroBatches([], lengths, 0, 0)
     values = {name: column.flatten().to_numpy() for name, column in columns.items()}
     starts = np.cumsum(lengths) - lengths
-    inputs, rows = [], cut_passes(lengths, tokens_per_pass)
+    inputs, rows = [], cut_micro_batches(lengths, tokens_per_micro_batch)
     for pairs in rows:
         token = np.arange(lengths[pairs].max())
         real = token < lengths[pairs][:, None]
@@ -90,10 +76,10 @@ def pad_passes(tokenized: pa.Table, pad_token_id: int, tokens_per_pass: int) -> 
             padded[name] = torch.from_numpy(np.where(real, ids[at], fill).astype(np.int64))
         inputs.append(padded)
     padded_tokens = sum(one["input_ids"].numel() for one in inputs)
-    return Passes(inputs, np.concatenate(rows), int(lengths.sum()), padded_tokens)
+    return MicroBatches(inputs, np.concatenate(rows), int(lengths.sum()), padded_tokens)
 
 
-def without_pairs(passes: Passes) -> Passes:
-    """The last pass, that of the shortest pairs, as one whose scores belong to no pair."""
-    inputs = passes.inputs[-1]
-    return Passes([inputs], passes.pairs[:0], 0, inputs["input_ids"].numel())
+def without_pairs(micro_batches: MicroBatches) -> MicroBatches:
+    """The last micro-batch, that of the shortest pairs, as one whose scores belong to no pair."""
+    inputs = micro_batches.inputs[-1]
+    return MicroBatches([inputs], micro_batches.pairs[:0], 0, inputs["input_ids"].numel())

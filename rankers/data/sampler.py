@@ -3,18 +3,16 @@
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from rankers.data.lists import ListBatch, pad_lists
+from rankers.batch import ListBatch
 from rankers.data.micro_batches import without_pairs
+from rankers.data.padding import list_traffic, pad_lists
 from rankers.data.store import ListFile
-
-# What a worker takes of a step: parts, each as a table and as tensors.
-Parts = list[tuple[pa.Table, ListBatch]]
+from rankers.mixes.mixes import Mix
 
 
 def steps_per_epoch(lists: int, lists_per_step: int) -> int:
@@ -34,38 +32,74 @@ def epoch_order(lists: int, lists_per_step: int, seed: int, epoch: int) -> list[
     return np.array_split(order, steps_per_epoch(lists, lists_per_step))
 
 
-def read_steps(
-    lists: ListFile,
-    steps: list[NDArray[np.int64]],
-    rank: int,
-    workers: int,
-    accumulation: int,
-    pad_token_id: int,
-    tokens_per_pass: int,
-) -> Iterator[Parts]:
-    """What one worker takes of each step; the next is read and padded while one is learned from.
+def covered_steps(
+    lists: ListFile, order: list[NDArray[np.int64]], mix: Mix, first: int, steps: int
+) -> list[NDArray[np.int64]]:
+    """The same steps without the lists that the mix does not train on at that time.
+
+    A list that no loss counts need not be scored. A step may have none left.
 
     Args:
         lists: all of them.
-        steps: the rows of each step, over all workers.
-        rank: of the worker.
+        order: rows of the lists of each step, from `epoch_order`.
+        mix: the click weight; a stage of it may be for some buckets of frequency alone.
+        first: how many steps of the whole training come before these.
+        steps: of the whole training.
+    """
+    traffic = list_traffic(lists.columns(["frequency", "bucket", "impressions"]))
+    return [
+        rows[mix.covers((first + number) / steps, traffic).numpy()[rows]]
+        for number, rows in enumerate(order)
+    ]
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one worker takes of a step.
+
+    Attributes:
+        rank: of the worker, from 0.
         workers: how many share a step. Where a step has fewer lists than workers or parts, some
-            parts are empty and have no pass. The last one has, also of a worker without a list.
+            parts are empty and have no micro-batch. The last one has, also of a worker without a
+            list.
         accumulation: parts of the worker's share.
-        pad_token_id: of the tokenizer.
-        tokens_per_pass: the most tokens of a pass, with padding.
     """
 
-    def read(step: NDArray[np.int64]) -> Parts:
+    rank: int = 0
+    workers: int = 1
+    accumulation: int = 1
+
+
+def read_steps(
+    lists: ListFile,
+    steps: list[NDArray[np.int64]],
+    share: Share,
+    pad_token_id: int,
+    tokens_per_micro_batch: int,
+) -> Iterator[list[ListBatch]]:
+    """One worker's batches of each step; the next step is read while one is learned from.
+
+    Args:
+        lists: all of them.
+        steps: the rows of each step, over all workers; a step without rows has no batch.
+        share: what is this worker's.
+        pad_token_id: of the tokenizer.
+        tokens_per_micro_batch: the most tokens of a micro-batch, with padding.
+    """
+
+    def pad(rows: NDArray[np.int64]) -> ListBatch:
+        return pad_lists(lists.take(rows), pad_token_id, tokens_per_micro_batch, rows)
+
+    def read(step: NDArray[np.int64]) -> list[ListBatch]:
+        if len(step) == 0:
+            return []
         # The empty ones first, since workers sum their gradients with the last.
-        shares = np.array_split(step[rank::workers], accumulation)[::-1]
-        tables = [lists.take(rows) for rows in shares]
-        parts = [(table, pad_lists(table, pad_token_id, tokens_per_pass)) for table in tables]
-        if rank >= len(step):
+        mine = step[share.rank :: share.workers]
+        parts = [pad(rows) for rows in np.array_split(mine, share.accumulation)[::-1]]
+        if share.rank >= len(step):
             # Without a list it runs the model on what another learns from, and no score counts.
-            others = pad_lists(lists.take(step[:1]), pad_token_id, tokens_per_pass).passes
-            table, batch = parts[-1]
-            parts[-1] = table, replace(batch, passes=without_pairs(others))
+            others = without_pairs(pad(step[:1]).micro_batches)
+            parts[-1] = replace(parts[-1], micro_batches=others)
         return parts
 
     with ThreadPoolExecutor(1) as reader:

@@ -37,7 +37,8 @@ class ListFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        self._source = pa.memory_map(str(path))
+        self._reader = pa.ipc.open_file(self._source)
         batches = range(self._reader.num_record_batches)
         self._ends = np.cumsum([self._reader.get_batch(number).num_rows for number in batches])
 
@@ -52,3 +53,12 @@ class ListFile:
             for number, row in zip(numbers.tolist(), rows.tolist(), strict=True)
         ]
         return pa.Table.from_batches(lists, schema=self._reader.schema).combine_chunks()
+
+    def columns(self, names: list[str]) -> pa.Table:
+        """Some columns of all lists, those of the names that there are."""
+        schema = self._reader.schema
+        numbers = [schema.get_field_index(name) for name in names if name in schema.names]
+        reader = pa.ipc.open_file(
+            self._source, options=pa.ipc.IpcReadOptions(included_fields=numbers)
+        )
+        return reader.read_all()

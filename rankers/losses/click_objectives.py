@@ -13,7 +13,6 @@ linear in the clicks, for all sessions of one page.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody uses
@@ -21,15 +20,6 @@ from torch import Tensor
 
 from rankers.losses.listwise import pointwise_sigmoid_loss, softmax_loss
 
-ClickObjectiveName = Literal[
-    "naive",
-    "ipw",
-    "self_normalised_ipw",
-    "dual_learning",
-    "regression_em",
-    "pairwise_debiasing",
-    "propensity_ratio",
-]
 OfSessions = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 OfPages = Callable[[Tensor, Tensor], Tensor]
 # A document of a thousandth of the first one's chances tells nothing of the position any more.

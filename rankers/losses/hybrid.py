@@ -1,34 +1,19 @@
 """The training objective: one forward pass, a loss of each signal, and the mix between them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
-import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from rankers.data.impression_tensors import Pages, pad_pages
-from rankers.data.lists import list_traffic
+from rankers.batch import ListBatch
 from rankers.losses.listwise import LOSSES
 from rankers.losses.pairwise import ordered_pairs
 from rankers.losses.sessions import SessionLoss
 from rankers.mixes.mixes import Mix
 from rankers.models.list_ranker import CLICK_HEAD, RELEVANCE_HEAD
+from rankers.settings import LossName, QueryWeight
 
-LossName = Literal[
-    "softmax",
-    "listmle",
-    "pairwise_logistic",
-    "pairwise_hinge",
-    "lambdarank",
-    "approx_ndcg",
-    "pointwise_sigmoid",
-    "pointwise_mse",
-]
-
-
-QueryWeight = Literal["query", "square_root", "session"]
 POWER = {"query": 0.0, "square_root": 0.5, "session": 1.0}
 # A signal's usual loss is what it was over about the last hundred steps.
 MEMORY = 0.99
@@ -60,7 +45,7 @@ class Objective(nn.Module):
 
     Args:
         mix: the click weight.
-        loss: the name of one of `rankers.losses.listwise.LOSSES`, for labels.
+        loss: the name of one of `rankers.losses.LOSSES`, for labels.
         highest_grade: of the annotations; their labels are divided by it.
         sessions: the loss of clicks in sessions; None where clicks are learned from labels.
         query_weight: how much a query weighs in the click loss: as every other (query), or by the
@@ -69,6 +54,10 @@ class Objective(nn.Module):
             loss as a whole weighs the same.
         balance: divide each signal's loss by its running mean, so that both pull alike where the
             click weight is one half.
+
+    Attributes:
+        sum_over_workers: sums a tensor over the workers that share a step; for one worker, which
+            is where it starts, the tensor itself.
     """
 
     usual: Tensor
@@ -87,57 +76,46 @@ class Objective(nn.Module):
         self.mix, self.loss, self.highest_grade = mix, loss, highest_grade
         self.sessions, self.balance = sessions, balance
         self.power, self.mean_power = POWER[query_weight], mean_power
+        self.sum_over_workers: Callable[[Tensor], Tensor] = _same
         # Sums, with the memory above, of both signals' losses and of the lists that had them.
         self.register_buffer("usual", torch.zeros(2, 2))
 
     def forward(
-        self,
-        scores: Tensor,
-        labels: dict[str, Tensor],
-        tokenized: pa.Table,
-        progress: float,
-        sum_over_workers: Callable[[Tensor], Tensor],
-        shares: Tensor | None = None,
+        self, scores: Tensor, batch: ListBatch, progress: float, shares: Tensor | None = None
     ) -> ObjectiveValue:
         """The loss of a batch of lists that were scored once.
 
         Args:
             scores: float (lists, documents, heads), from `rankers.models.list_ranker.ListRanker`.
-            labels: of the lists, from `rankers.data.lists.pad_lists`.
-            tokenized: the same lists, as they were given to that.
+            batch: the lists, on the device of the scores.
             progress: the share of training that is done.
-            sum_over_workers: sums a tensor over the workers' batches of this step.
             shares: of the step, from `signal_shares`: what the losses of each signal are
                 multiplied by; 1 by default.
         """
-        traffic = list_traffic(tokenized)
+        labels, traffic = batch.labels, batch.traffic
+        assert labels is not None
         click_scores, relevance_scores = scores[..., CLICK_HEAD], scores[..., RELEVANCE_HEAD]
-        grade = labels["annotation_label"] / self.highest_grade
-        confidence = labels["annotation_weight"]
-        annotation_loss = label_loss(relevance_scores, grade, self.loss, confidence)
-        pages = None
+        grade = labels.annotation / self.highest_grade
+        annotation_loss = label_loss(relevance_scores, grade, self.loss, labels.annotation_weight)
         if self.sessions is None:
-            click_loss = label_loss(click_scores, labels["click_label"], self.loss)
+            click_loss = label_loss(click_scores, labels.click, self.loss)
         else:
-            pages = pad_pages(tokenized, scores.device)
-            click_loss = self.sessions(click_scores, pages)
-            if (evidence := self.sessions.evidence(click_scores, pages)) is not None:
-                self.sessions.learn(sum_over_workers(evidence))
+            click_loss = self.sessions(click_scores, batch.pages)
+            if (evidence := self.sessions.evidence(click_scores, batch.pages)) is not None:
+                self.sessions.learn(self.sum_over_workers(evidence))
         losses = torch.stack([click_loss, annotation_loss])
-        taught = self._taught(labels, pages).to(scores.device)
+        taught = self._taught(batch)
         pull = losses
         if self.balance:
-            pull = losses / self._usual_loss(losses.detach(), taught, sum_over_workers)[:, None]
+            pull = losses / self._usual_loss(losses.detach(), taught)[:, None]
         if shares is not None:
             pull = pull * shares.to(pull)[:, None]
-        click_weight = self.mix(progress, traffic).to(scores.device)
-        covered = self.mix.covers(progress, traffic).to(scores.device)
-        traffic_weight = (traffic.frequency.float() ** self.power / self.mean_power).to(
-            scores.device
-        )
-        mixed = click_weight * traffic_weight * pull[0] + (1 - click_weight) * pull[1]
+        click_weight = self.mix(progress, traffic)
+        click_factor = click_weight * traffic.frequency.float() ** self.power / self.mean_power
+        factors = torch.stack([click_factor, 1 - click_weight])
+        factors = factors * self.mix.covers(progress, traffic)
         return ObjectiveValue(
-            loss=(covered * mixed).sum(),
+            loss=(factors.to(pull.device) * pull).sum(),
             click_loss=losses[0].detach().sum(),
             annotation_loss=losses[1].detach().sum(),
             click_weight=click_weight.sum(),
@@ -145,12 +123,11 @@ class Objective(nn.Module):
             annotated=taught[1].sum(),
         )
 
-    def weights(self, labels: dict[str, Tensor], tokenized: pa.Table, progress: float) -> Tensor:
+    def weights(self, batch: ListBatch, progress: float) -> Tensor:
         """What the mix gives both signals of some lists, and how much of it falls on known ones.
 
         Args:
-            labels: of the lists, from `rankers.data.lists.pad_lists`.
-            tokenized: the same lists.
+            batch: the lists.
             progress: the share of training that is done.
 
         Returns:
@@ -158,31 +135,32 @@ class Objective(nn.Module):
             of clicks and of annotations (rows) the weight over all lists that the mix covers, and
             over those that the signal teaches something of.
         """
-        traffic = list_traffic(tokenized)
-        click_weight = self.mix(progress, traffic).double()
+        click_weight = self.mix(progress, batch.traffic).double()
         weight = torch.stack([click_weight, 1 - click_weight])
-        weight = weight * self.mix.covers(progress, traffic)
-        pages = None if self.sessions is None else pad_pages(tokenized, self.usual.device)
-        taught = self._taught(labels, pages).to(weight.device)
+        weight = weight * self.mix.covers(progress, batch.traffic)
+        taught = self._taught(batch).to(weight.device)
         return torch.stack([weight.sum(1), (weight * taught).sum(1)], dim=1)
 
-    def _taught(self, labels: dict[str, Tensor], pages: Sequence[Pages] | None) -> Tensor:
+    def _taught(self, batch: ListBatch) -> Tensor:
         """Whether clicks and annotations teach something of each list, bool (2, lists)."""
-        annotated = teaches(labels["annotation_label"], self.loss)
-        if self.sessions is None or pages is None:
-            clicked = teaches(labels["click_label"], self.loss)
+        assert batch.labels is not None
+        annotated = teaches(batch.labels.annotation, self.loss)
+        if self.sessions is None:
+            clicked = teaches(batch.labels.click, self.loss)
         else:
-            clicked = self.sessions.teaches(pages, len(annotated))
-        return torch.stack([clicked, annotated.to(clicked.device)])
+            clicked = self.sessions.teaches(batch.pages, len(annotated))
+        return torch.stack([clicked, annotated])
 
-    def _usual_loss(
-        self, losses: Tensor, taught: Tensor, sum_over_workers: Callable[[Tensor], Tensor]
-    ) -> Tensor:
+    def _usual_loss(self, losses: Tensor, taught: Tensor) -> Tensor:
         """The running mean size of each signal's loss where it has one; 1 before it had any."""
         seen = torch.stack([losses.abs().sum(1), taught.sum(1)], dim=1).to(self.usual.dtype)
-        self.usual = MEMORY * self.usual + sum_over_workers(seen).to(self.usual.device)
+        self.usual = MEMORY * self.usual + self.sum_over_workers(seen)
         total, lists = self.usual.T
         return torch.where(lists > 0, total / lists.clamp(min=1e-9), 1.0).clamp(min=1e-9)
+
+
+def _same(value: Tensor) -> Tensor:
+    return value
 
 
 def signal_shares(weights: Tensor) -> Tensor:

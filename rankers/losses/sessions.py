@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rankers.data.impression_tensors import Pages
-from rankers.losses.click_objectives import CLICK_OBJECTIVES, ClickObjectiveName
+from rankers.batch import Pages
+from rankers.losses.click_objectives import CLICK_OBJECTIVES
+from rankers.settings import ClickObjectiveName
 
 # The bias is learned from about the last hundred steps, since the scores that it follows change,
 # and where it starts from counts as ten sessions.

@@ -204,7 +204,7 @@ def _refuse_random_weights(
         )
     raise InputError(
         f"{name}: has no scoring head (its weights lack {', '.join(random)}); give a "
-        "cross-encoder, or train this model to be one: ray_jobs/train.py --training.backbone"
+        "cross-encoder, or train this model to be one: ray_jobs/train.py --training.model.backbone"
     )
 
 

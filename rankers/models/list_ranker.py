@@ -4,22 +4,22 @@ import copy
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankers.data.lists import ListBatch
+from rankers.batch import ListBatch
 from rankers.mixes.encoding import HEADS_MIX, mix_as_json
 from rankers.mixes.mixes import Mix
+from rankers.settings import Precision
 
 CLICK_HEAD, RELEVANCE_HEAD = 0, -1
-Precision = Literal["fp32", "bf16", "auto"]
 
 
 class ListRanker(nn.Module):
-    """A cross-encoder that scores lists; called once a step however many passes it takes.
+    """A cross-encoder that scores lists; called once a batch however many micro-batches that has.
 
     Args:
         model: from `load_cross_encoder`, with one head or two.
@@ -40,12 +40,12 @@ class ListRanker(nn.Module):
         logits = torch.cat(
             [
                 self.model(**{name: tensor.to(device) for name, tensor in inputs.items()}).logits
-                for inputs in batch.passes.inputs
+                for inputs in batch.micro_batches.inputs
             ]
         )
-        places = batch.places.to(device)
+        slots = batch.slots.to(device)
         scores = torch.zeros(batch.where.numel(), logits.shape[1], device=device)
-        scores = scores.index_copy(0, places, logits[: len(places)].float())
+        scores = scores.index_copy(0, slots, logits[: len(slots)].float())
         return scores.view(*batch.where.shape, logits.shape[1])
 
 

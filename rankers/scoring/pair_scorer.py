@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 
 from cluster.blocks import table_of_row
 from corpus.errors import InputError
-from rankers.data.lists import list_traffic, pad_lists, tokenize_lists
+from rankers.data.lists import tokenize_lists
+from rankers.data.padding import pad_lists
 from rankers.mixes.encoding import read_heads_mix
 from rankers.mixes.mixes import Constant
 from rankers.models.cross_encoder import (
@@ -20,12 +21,13 @@ from rankers.models.cross_encoder import (
     model_place,
     score_in_float32,
 )
-from rankers.models.list_ranker import ListRanker, Precision, ranking_scores, uses_bf16
+from rankers.models.list_ranker import ListRanker, ranking_scores, uses_bf16
 from rankers.scoring.fast_bert import end_at_first_token, mask_once
+from rankers.settings import Precision
 
-# On CPUs the activations of a pass should stay in the cache, and be small enough that the allocator
-# keeps their memory: what it gets from the system each time costs a page fault a page. GPUs want
-# more work at once, and so do the units for bfloat16 that some CPUs have.
+# On CPUs the activations of a micro-batch should stay in the cache, and be small enough that the
+# allocator keeps their memory: what it gets from the system each time costs a page fault a page.
+# GPUs want more work at once, and so do the units for bfloat16 that some CPUs have.
 CACHED_TOKENS, MOST_TOKENS = 1024, 8192
 # Tokenizers read a text to its end before they cut it, and hold all of what they are given at once:
 # some 100 bytes a token. A block may have nothing but the longest documents.
@@ -35,8 +37,8 @@ TOKENIZED_AT_ONCE = 32
 class PairScorer:
     """Scores blocks of pairs, each block with the ranker that it names.
 
-    The pairs of a block are sorted by length and cut into passes together, so a block of many
-    pairs is hardly padded.
+    The pairs of a block are sorted by length and cut into micro-batches together, so a block of
+    many pairs is hardly padded.
 
     Args:
         rankers: from `ranker_place`, by name.
@@ -87,9 +89,9 @@ class PairScorer:
             tokenize_lists(lists.slice(first, TOKENIZED_AT_ONCE), self.tokenizer, longest)
             for first in parts
         )
-        batch = pad_lists(tokenized, self.tokenizer.pad_token_id, self.tokens_per_pass)
+        batch = pad_lists(tokenized, self.tokenizer.pad_token_id, self.tokens_at_once)
         with torch.inference_mode():
-            scores = ranking_scores(self.model(batch), self.mix(1.0, list_traffic(lists)))
+            scores = ranking_scores(self.model(batch), self.mix(1.0, batch.traffic))
         scored = block.select(["ranker", "pair"])
         return scored.append_column("score", pa.array(scores[:, 0].cpu().numpy()))
 
@@ -110,7 +112,7 @@ class PairScorer:
             if in_bf16:
                 encode_in_bf16(model)
             small = self.device.type == "cpu" and not in_bf16
-            self.tokens_per_pass = CACHED_TOKENS if small else MOST_TOKENS
+            self.tokens_at_once = CACHED_TOKENS if small else MOST_TOKENS
             self.mix = mix or Constant()
             self.model = ListRanker(model).to(self.device).train(False)
             self._loaded = ranker

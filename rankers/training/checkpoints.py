@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-import ray.train
 import torch
 from torch import Tensor, nn
 
 from rankers.training.validation import VALIDATION_MEASURE
+from rankers.training.workers import Workers
 
 TRAINING_STATE = "training_state.pt"
 HISTORY = "history.json"
@@ -47,21 +47,23 @@ class Trained:
 
 
 def report(
+    workers: Workers,
     metrics: dict[str, float],
     history: History,
     state: dict[str, Stateful],
     save_ranker: Callable[[Path], None] | None = None,
 ) -> None:
-    """Reports to Ray Train; the first worker adds a checkpoint.
+    """Reports how far training is; the first worker adds a checkpoint.
 
     Args:
-        metrics: what Ray Train is told.
+        workers: that train.
+        metrics: of the epoch.
         history: metrics of the epochs so far.
         state: what training goes on from, by name; the same on all workers.
         save_ranker: saves the ranker into a folder; None within an epoch.
     """
-    if ray.train.get_context().get_world_rank() > 0:
-        ray.train.report(metrics)
+    if workers.rank > 0:
+        workers.report(metrics, None)
         return
     with tempfile.TemporaryDirectory() as folder:
         if save_ranker is not None:
@@ -69,25 +71,23 @@ def report(
         states = {name: part.state_dict() for name, part in state.items()}
         torch.save(states, Path(folder) / TRAINING_STATE)
         (Path(folder) / HISTORY).write_text(json.dumps(history, indent=1))
-        ray.train.report(metrics, ray.train.Checkpoint.from_directory(folder))
+        workers.report(metrics, Path(folder))
 
 
-def report_within_epoch(history: History, state: dict[str, Stateful]) -> None:
+def report_within_epoch(workers: Workers, history: History, state: dict[str, Stateful]) -> None:
     """Reports a checkpoint that is no candidate for the best one, since it is not validated."""
-    report({VALIDATION_MEASURE: NOT_VALIDATED}, history, state)
+    report(workers, {VALIDATION_MEASURE: NOT_VALIDATED}, history, state)
 
 
-def restore(state: dict[str, Stateful]) -> History:
+def restore(workers: Workers, state: dict[str, Stateful]) -> History:
     """Loads the last checkpoint, where there is one; returns the history up to it."""
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
+    content = workers.last_checkpoint(TRAINING_STATE)
+    if content is None:
         return []
-    # Read in place: workers of one node that copy a checkpoint into one folder, as Ray's
-    # as_directory does, can lose it to each other's clearing up.
-    states = read_states(read_content(checkpoint, TRAINING_STATE))
+    states = read_states(content)
     for name, part in state.items():
         part.load_state_dict(states[name])
-    history: History = json.loads(read_content(checkpoint, HISTORY))
+    history: History = json.loads(workers.last_checkpoint(HISTORY) or b"[]")
     return history
 
 
@@ -96,10 +96,3 @@ def read_states(content: bytes) -> dict[str, Any]:
     worker's, and each worker's own takes them from there."""
     states: dict[str, Any] = torch.load(io.BytesIO(content), "cpu", weights_only=True)
     return states
-
-
-def read_content(checkpoint: ray.train.Checkpoint, name: str) -> bytes:
-    """A file of a checkpoint, read where it lies."""
-    with checkpoint.filesystem.open_input_stream(f"{checkpoint.path}/{name}") as file:
-        content: bytes = file.readall()
-    return content

@@ -1,21 +1,21 @@
 """What a training worker trains, by what, and from which files."""
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import ray.train.torch
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase
 
-from rankers.data.micro_batches import pad_passes
+from rankers.data.micro_batches import pad_micro_batches
 from rankers.data.store import ListFile
 from rankers.losses.hybrid import Objective
-from rankers.losses.sessions import SessionLoss
 from rankers.mixes.mixes import Mix
 from rankers.models.cross_encoder import add_adapters, load_cross_encoder
 from rankers.models.list_ranker import ListRanker
@@ -23,31 +23,26 @@ from rankers.settings import TrainingSettings
 from rankers.training.checkpoints import Stateful, Trained
 from rankers.training.log import TrainingLog
 from rankers.training.optimizer import adamw, warm_up_and_decay
+from rankers.training.workers import Workers
 
 
 @dataclass(frozen=True)
 class TrainingInput:
-    """What is made once of supervised lists, for all workers, and all trials of a search, to read.
+    """What is made once of supervised lists, for all workers, and all trials of a search.
 
     Attributes:
         backbone: a Hugging Face id or a folder that every worker reads.
         training: file of the tokenized training lists, which every worker reads.
         validation: file of the tokenized validation lists.
-        judgments: what validation measures by, see `evaluation.yardstick.choose_yardstick`.
-        highest_grade: of the annotations; their labels are divided by it.
-        mean_power: mean over the training queries of what `query_weight` takes of their searches.
-        positions: of the longest page, where sessions are learned from.
-        propensities: of positions, where the click objective needs them.
+        yardstick: what validation measures by, from `evaluation.yardstick.choose_yardstick`.
+        objective: makes the loss of these lists for a mix.
     """
 
     backbone: str
     training: Path
     validation: Path
-    judgments: pa.Table
-    highest_grade: int
-    mean_power: float = 1.0
-    positions: int = 0
-    propensities: Tensor | None = None
+    yardstick: pa.Table
+    objective: Callable[[Mix], Objective]
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,7 @@ class WorkerTask:
     Attributes:
         folder: of the ranker, which the first worker can write into.
         settings: of the training.
-        mix: the click weight.
+        objective: the loss, with its mix.
         input: what to read.
         live: whether someone watches a terminal.
         refused: steps to leave out, from 1.
@@ -65,7 +60,7 @@ class WorkerTask:
 
     folder: Path
     settings: TrainingSettings
-    mix: Mix
+    objective: Objective
     input: TrainingInput
     live: bool
     refused: frozenset[int] = frozenset()
@@ -81,7 +76,7 @@ class Learner:
         tokenizer: of the ranker.
         objective: the loss.
         optimizer: AdamW.
-        schedule: of its learning rate; `last_epoch` is the number of steps that are done.
+        schedule: of its learning rate, by steps.
         log: of the epoch.
     """
 
@@ -92,6 +87,11 @@ class Learner:
     optimizer: torch.optim.Optimizer
     schedule: LambdaLR
     log: TrainingLog
+
+    @property
+    def steps(self) -> int:
+        """How many steps are done."""
+        return self.schedule.last_epoch
 
     @property
     def heads(self) -> int:
@@ -112,43 +112,46 @@ class Learner:
         }
 
 
-def build_learner(task: WorkerTask, steps: int, lists: ListFile) -> Learner:
+def build_learner(task: WorkerTask, workers: Workers, steps: int, lists: ListFile) -> Learner:
     """Loads the backbone and puts everything on the worker's device.
 
     Args:
         task: what the worker is to do.
+        workers: that train together.
         steps: of the whole training.
         lists: to train on.
     """
-    settings = task.settings
-    torch.manual_seed(settings.seed)
-    heads = 2 if settings.heads == "two" else 1
+    model_settings, optimization = task.settings.model, task.settings.optimization
+    torch.manual_seed(optimization.seed)
+    heads = 2 if model_settings.heads == "two" else 1
     model, tokenizer = load_cross_encoder(
-        task.input.backbone, settings.max_length, heads, new_head=True
+        task.input.backbone, model_settings.max_length, heads, new_head=True
     )
-    if settings.lora_rank:
-        model = add_adapters(model, settings.lora_rank)
-    ranker = ListRanker(model).to(ray.train.torch.get_device())
-    in_ddp = {}
-    if settings.workers > 1:
+    if model_settings.lora_rank:
+        model = add_adapters(model, model_settings.lora_rank)
+    ranker = ListRanker(model).to(workers.device)
+    ddp = {}
+    if workers.size > 1:
         # DDP would wait for gradients that never come; to look for them at each step costs time.
-        in_ddp = {
-            "find_unused_parameters": leaves_parameters_out(model, _one_pass(lists, tokenizer))
-        }
-    if settings.compile:
+        some = pad_micro_batches(lists.take(np.array([0])), tokenizer.pad_token_id, 1).inputs[-1]
+        inputs = {name: tensor.to(workers.device) for name, tensor in some.items()}
+        ddp = {"find_unused_parameters": leaves_parameters_out(model, inputs)}
+    if model_settings.compile:
         model.compile(dynamic=True)
-    distributed = ray.train.torch.prepare_model(ranker, parallel_strategy_kwargs=in_ddp)
-    optimizer = adamw(ranker, settings)
+    optimizer = adamw(ranker, optimization)
+    # A copy, since it learns: the task can be done again.
+    objective = copy.deepcopy(task.objective).to(workers.device)
+    objective.sum_over_workers = workers.sum
     return Learner(
         ranker=ranker,
-        distributed=distributed,
+        distributed=workers.distribute(ranker, **ddp),
         tokenizer=tokenizer,
-        objective=_objective(task).to(ray.train.torch.get_device()),
+        objective=objective,
         optimizer=optimizer,
         schedule=LambdaLR(
-            optimizer, partial(warm_up_and_decay, steps=steps, warm_up=settings.warm_up)
+            optimizer, partial(warm_up_and_decay, steps=steps, warm_up=optimization.warm_up)
         ),
-        log=TrainingLog(task.folder.name, steps),
+        log=TrainingLog(task.folder.name, steps, workers.size),
     )
 
 
@@ -164,30 +167,3 @@ def leaves_parameters_out(model: nn.Module, inputs: dict[str, Tensor]) -> bool:
     left_out = any(parameter.grad is None for parameter in trained)
     model.zero_grad()
     return left_out
-
-
-def _one_pass(lists: ListFile, tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
-    passes = pad_passes(lists.take(np.array([0])), tokenizer.pad_token_id, tokens_per_pass=1)
-    inputs = passes.inputs[-1].items()
-    return {name: tensor.to(ray.train.torch.get_device()) for name, tensor in inputs}
-
-
-def _objective(task: WorkerTask) -> Objective:
-    settings, sessions = task.settings, None
-    # Of annotations alone there are no pages.
-    if settings.click_objective != "labels" and task.input.positions:
-        sessions = SessionLoss(
-            settings.click_objective,
-            task.input.positions,
-            task.input.propensities,
-            settings.max_weight,
-        )
-    return Objective(
-        task.mix,
-        settings.loss,
-        task.input.highest_grade,
-        sessions,
-        settings.query_weight,
-        task.input.mean_power,
-        settings.balance_losses,
-    )

@@ -4,12 +4,11 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import ray.train
 import torch
 from ray.experimental import tqdm_ray
 from torch import Tensor
 
-from rankers.data.sampler import Parts
+from rankers.batch import ListBatch
 from rankers.losses.hybrid import ObjectiveValue
 from rankers.training.trackers import Tracker
 
@@ -30,10 +29,11 @@ class TrainingLog:
     Args:
         name: of the ranker, for the live line.
         steps: of the whole training.
+        workers: how many share it.
     """
 
-    def __init__(self, name: str, steps: int) -> None:
-        self.name, self.steps = name, steps
+    def __init__(self, name: str, steps: int, workers: int) -> None:
+        self.name, self.steps, self.workers = name, steps, workers
         self._trackers: Sequence[Tracker] = ()
         self._bar: Any = None
         self._shown = 0
@@ -58,42 +58,44 @@ class TrainingLog:
         """That the epoch has taken so far, without those between an interruption and its end."""
         return time.perf_counter() - self._start
 
-    def waiting_for(self, steps: Iterable[Parts]) -> Iterator[Parts]:
+    def waiting_for(self, steps: Iterable[list[ListBatch]]) -> Iterator[list[ListBatch]]:
         """The steps, with the time that each lets training wait."""
         asked = time.perf_counter()
-        for parts in steps:
+        for batches in steps:
             self._waited += time.perf_counter() - asked
-            yield parts
+            yield batches
             asked = time.perf_counter()
 
     def sums(
-        self, values: Sequence[ObjectiveValue], parts: Parts, weights: Tensor, norm: float
+        self,
+        values: Sequence[ObjectiveValue],
+        batches: Sequence[ListBatch],
+        weights: Tensor,
+        norm: float,
     ) -> Tensor:
         """What a worker knows of a step, float64 (sums,), to be summed over workers.
 
         Args:
-            values: of the parts.
-            parts: of the step.
+            values: what the objective gave for each of its batches.
+            batches: of the step.
             weights: of the step, over all workers, see `rankers.losses.hybrid.Objective.weights`.
             norm: of the gradient.
         """
-        batches = [batch for _, batch in parts]
         loss = sum(float(value.loss.detach()) for value in values)
         # A step counts in the mean of the epoch by the weight of the lists that it learned from.
         weight = float(weights[:, 1].sum())
-        workers = ray.train.get_context().get_world_size()
         sums = [
             loss * weight,
             sum(float(value.click_loss) for value in values),
             sum(float(value.annotation_loss) for value in values),
             sum(float(value.click_weight) for value in values),
-            weight / workers,
+            weight / self.workers,
             sum(int(value.clicked) for value in values),
             sum(int(value.annotated) for value in values),
             sum(len(batch.where) for batch in batches),
-            sum(len(batch.places) for batch in batches),
-            sum(batch.passes.tokens for batch in batches),
-            sum(batch.passes.padded_tokens for batch in batches),
+            sum(len(batch.slots) for batch in batches),
+            sum(batch.micro_batches.tokens for batch in batches),
+            sum(batch.micro_batches.padded_tokens for batch in batches),
             self._waited,
             float(not torch.isfinite(torch.tensor(loss + norm))),
         ]
@@ -132,7 +134,6 @@ class TrainingLog:
         """
         sums = dict(zip(SUMS, self._sums.tolist(), strict=True))
         seconds = self.seconds
-        workers = ray.train.get_context().get_world_size()
         norm, steps = self._norms.tolist()
         return {
             **means(self._sums),
@@ -140,7 +141,7 @@ class TrainingLog:
             "learning_rate": self._rate,
             "pairs_per_second": sums["pairs"] / seconds,
             "padding_share": 1 - sums["tokens"] / max(sums["padded_tokens"], 1),
-            "waiting_share": sums["waited"] / (seconds * workers),
+            "waiting_share": sums["waited"] / (seconds * self.workers),
         }
 
     def tell_epoch(self, metrics: dict[str, float], step: int) -> None:

@@ -3,10 +3,10 @@
 import torch
 from torch import nn
 
-from rankers.settings import TrainingSettings
+from rankers.settings import OptimizationSettings
 
 
-def adamw(model: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
+def adamw(model: nn.Module, settings: OptimizationSettings) -> torch.optim.AdamW:
     """AdamW over what is trained of a model, the learning rate falling with the depth.
 
     A parameter d layers below the scoring head learns at layer_decay^d of the learning rate

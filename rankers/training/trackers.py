@@ -6,13 +6,13 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tensorboardX import SummaryWriter
 
 from corpus.errors import InputError
+from rankers.settings import TrackerName
 
-TrackerName = Literal["mlflow", "wandb"]
 TENSORBOARD = "tensorboard"
 RUN_ID = "tracked_run_id"
 

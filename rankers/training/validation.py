@@ -3,17 +3,16 @@
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import ray.train
 import torch
-import torch.distributed as dist
 
 from corpus.frequency import BUCKETS
 from evaluation.measures import mean_by_bucket
 from evaluation.yardstick import measure_by
-from rankers.data.lists import list_traffic, pad_lists
+from rankers.data.padding import pad_lists
 from rankers.data.store import ListFile
 from rankers.mixes.mixes import Mix
 from rankers.models.list_ranker import ListRanker, ranking_scores
+from rankers.training.workers import Workers
 
 VALIDATION_MEASURE = "validation_ndcg"
 LISTS_AT_ONCE = 64
@@ -25,39 +24,36 @@ def validate(
     yardstick: pa.Table,
     mix: Mix,
     pad_token_id: int,
-    tokens_per_pass: int,
+    tokens_per_micro_batch: int,
+    workers: Workers,
 ) -> dict[str, float]:
     """Mean nDCG@10, each query scored by one of the workers; the same on all of them.
 
     Args:
         ranker: on its device.
         lists: of the validation queries.
-        yardstick: of them, from `evaluation.yardstick.choose_yardstick`.
-        mix: of the heads, by its click weight at the end of training.
+        yardstick: of these queries, from `evaluation.yardstick.choose_yardstick`.
+        mix: its click weight at the end of training mixes the heads.
         pad_token_id: of the tokenizer.
-        tokens_per_pass: the most tokens of a pass, with padding.
+        tokens_per_micro_batch: the most tokens of a micro-batch, with padding.
+        workers: that share the queries.
 
     Returns:
         validation_ndcg, and validation_ndcg_high and so on of the buckets that have measured
         queries; nothing where a score is not finite.
     """
-    context = ray.train.get_context()
-    mine = np.arange(context.get_world_rank(), len(lists), context.get_world_size())
+    mine = np.arange(workers.rank, len(lists), workers.size)
     ranker.train(False)
     scored = []
     for start in range(0, len(mine), LISTS_AT_ONCE):
         table = lists.take(mine[start : start + LISTS_AT_ONCE])
-        batch = pad_lists(table, pad_token_id, tokens_per_pass)
+        batch = pad_lists(table, pad_token_id, tokens_per_micro_batch)
         with torch.inference_mode():
-            scores = ranking_scores(ranker(batch), mix(1.0, list_traffic(table)))
+            scores = ranking_scores(ranker(batch), mix(1.0, batch.traffic))
         pairs = table.select(["query_id", "doc_ids", "bucket"]).to_pandas().explode("doc_ids")
         pairs = pairs.rename(columns={"doc_ids": "doc_id"})
         scored.append(pairs.assign(score=scores.cpu()[batch.where].numpy()))
-    gathered = [scored]
-    if dist.is_initialized():
-        gathered = [[] for _ in range(context.get_world_size())]
-        dist.all_gather_object(gathered, scored)
-    run = pd.concat([frame for frames in gathered for frame in frames])
+    run = pd.concat([frame for frames in workers.gather(scored) for frame in frames])
     if not np.isfinite(run["score"]).all():
         return {}
     return bucket_means(run, yardstick)

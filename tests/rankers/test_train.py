@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from rankers.train import train
 from rankers.training.checkpoints import HISTORY, TRAINING_STATE
 from rankers.training.stops import read_refused
 from rankers.training.storage import checkpoint_storage
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, with_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -62,17 +61,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings(backbone: Path, **changes: Any) -> TrainingSettings:
     """Of 26 lists, steps of four and of three: they differ between two workers."""
-    return replace(
-        TrainingSettings(
-            backbone=str(backbone),
-            epochs=3,
-            lists_per_step=4,
-            checkpoint_every=2,
-            max_length=32,
-            tokens_per_pass=256,
-        ),
-        **changes,
-    )
+    given = {"epochs": 3, "lists_per_step": 4, "every_steps": 2, "max_length": 32}
+    given |= {"backbone": str(backbone), "tokens_per_micro_batch": 256}
+    return with_settings(TrainingSettings(), **(given | changes))
 
 
 def long_training(inputs: Path) -> TrainingSettings:
@@ -118,9 +109,9 @@ def start_training(
         "output": output,
         "mix": "Ramp",
         **{
-            f"training.{name}": getattr(long_training(inputs), name)
-            for name in ("backbone", "click_objective", "epochs", "lists_per_step")
-            + ("checkpoint_every", "max_length", "tokens_per_pass")
+            f"training.{name}": value
+            for name, value in long_training(inputs).by_name.items()
+            if value != TrainingSettings().by_name[name]
         },
     }
     command = [sys.executable, "ray_jobs/train.py"]
@@ -204,7 +195,7 @@ def test_after_kills_in_the_middle_of_epochs_training_ends_as_if_undisturbed(
     with pytest.raises(InputError, match="give --resume to go on with them"):
         other(long_training(inputs))
     with pytest.raises(InputError, match=r"'seed': 0.*'seed': 1.* is asked for"):
-        other(replace(long_training(inputs), seed=1), resume=True)
+        other(with_settings(long_training(inputs), seed=1), resume=True)
     assert not (tmp_path / "other").exists()
     shutil.rmtree(output)
     assert_same(other(long_training(inputs), resume=True), undisturbed, place)
@@ -217,7 +208,8 @@ def test_a_lost_node_changes_nothing(undisturbed: Path, inputs: Path, tmp_path: 
         lost = cluster.add_node(num_cpus=1)
         environment = {"RAY_ADDRESS": cluster.address}
         # A whole CPU each: one worker a node.
-        job = start_training(inputs, output, environment, "--training.cpus_per_worker", "0.9")
+        cpus = ("--training.resources.cpus_per_worker", "0.9")
+        job = start_training(inputs, output, environment, *cpus)
         wait_for_the_middle_of_an_epoch(job, output, output)
         cluster.remove_node(lost, allow_graceful=False)
         cluster.add_node(num_cpus=1)

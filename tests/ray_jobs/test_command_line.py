@@ -49,7 +49,14 @@ def test_mixes_come_from_flags_and_from_yaml(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     given = ["--collection", "c", "--output", "o"]
-    flags = ["--mix", "FrequencySigmoid", "--mix.midpoint", "7", "--training.epochs", "2"]
+    flags = [
+        "--mix",
+        "FrequencySigmoid",
+        "--mix.midpoint",
+        "7",
+        "--training.optimization.epochs",
+        "2",
+    ]
     arguments = _parse(monkeypatch, "train", train, *given, *flags)
     assert arguments["mix"] == FrequencySigmoid(midpoint=7)
     assert arguments["training"].epochs == 2
@@ -87,8 +94,12 @@ def test_rankers_to_evaluate_are_named_on_the_command_line(
 @pytest.mark.parametrize(
     ("yaml", "wrong", "right"),
     [
-        ("training: {epoch: 3}", "epoch", "training.epochs"),
-        ("trainning: {epochs: 3}", "trainning.epochs", "training.epochs"),
+        ("training: {optimization: {epoch: 3}}", "epoch", "training.optimization.epochs"),
+        (
+            "trainning: {optimization: {epochs: 3}}",
+            "trainning.optimization.epochs",
+            "training.optimization.epochs",
+        ),
         ("click_label: x", "click_label", "click_labels"),
     ],
 )
@@ -113,7 +124,7 @@ def test_an_unknown_setting_is_named_with_the_nearest_right_one(
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
         (["--collection", "c"], "output"),
         (["--collection", "c", "--output", "o", "--mix", "Sometimes"], "Sometimes"),
-        (["--collection", "c", "--output", "o", "--training.epochs", "many"], "many"),
+        (["--collection", "c", "--output", "o", "--training.optimization.epochs", "many"], "many"),
         (
             ["--collection", "c", "--output", "o", "--mix", "Constant", "--mix.click_weight", "2"],
             "click_weight must be between 0 and 1, not 2.0",
@@ -275,7 +286,7 @@ engine:
     [
         ("", "holds no settings"),
         ("- a\n- b\n", "holds no settings"),
-        ("training: {workers: null}", "training.workers is null"),
+        ("training: {resources: {workers: null}}", "training.resources.workers is null"),
         ("mix: null", "mix is null"),
         ("mix: {class_path: Ramp, init_args: {shape: null}}", "mix.shape is null"),
         ("training: null\nmix: Constant", "training needs settings of its own, not None"),
@@ -333,6 +344,6 @@ def test_what_is_told_of_an_error_neither_moves_the_terminal_nor_betrays(
 def test_a_wrong_setting_is_told_without_its_password(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["--training.epochs", "http://me:hunter2@host\x1b[2J"]
+    given = ["--training.optimization.epochs", "http://me:hunter2@host\x1b[2J"]
     message = _refusal(monkeypatch, capsys, train, *GIVEN, *given)
     assert r"http://***@host\x1b[2J" in message

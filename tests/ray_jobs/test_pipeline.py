@@ -27,7 +27,7 @@ from rankers.mixes.mixes import Constant
 from rankers.rerank import rerank, score_candidates
 from rankers.settings import TrainingSettings
 from rankers.train import train
-from tests.conftest import hear_ctrl_c
+from tests.conftest import hear_ctrl_c, with_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ARMS = ["click", "annotation", "schedule", "famol", "tuned"]
@@ -62,9 +62,9 @@ def finished(dashboard: str, random_model: Path, tmp_path_factory: pytest.TempPa
         "prepare.source.init_args.documents": 150,
         "prepare.source.init_args.sessions": 900,
         "annotate.model": random_model,
-        "train.training.epochs": 2,
-        "tune.training.epochs": 1,
-        "tune.training.workers": 1,
+        "train.training.optimization.epochs": 2,
+        "tune.training.optimization.epochs": 1,
+        "tune.training.resources.workers": 1,
         "tune.trials": 2,
         "train.checkpoints": output.with_name("checkpoints"),
         "tune.checkpoints": output.with_name("checkpoints"),
@@ -157,9 +157,14 @@ def test_ctrl_c_in_training_then_resume(finished: Path, tmp_path: Path) -> None:
     output = tmp_path / "ranker"
     arguments = ["--collection", str(finished / "collection"), "--output", str(output)]
     arguments += ["--click_labels", str(finished / "click_labels")]
-    arguments += ["--annotations", str(finished / "annotations"), "--training.epochs", "6"]
+    arguments += [
+        "--annotations",
+        str(finished / "annotations"),
+        "--training.optimization.epochs",
+        "6",
+    ]
     # Learns the bias of positions along with the ranker, so that there is that to resume too.
-    arguments += ["--training.click_objective", "dual_learning"]
+    arguments += ["--training.objective.click_objective", "dual_learning"]
     process = _start("train", *arguments)
     assert process.stdout is not None
     for line in process.stdout:
@@ -179,7 +184,10 @@ def test_ctrl_c_in_training_then_resume(finished: Path, tmp_path: Path) -> None:
 def test_a_model_that_does_not_exist_is_refused(finished: Path, tmp_path: Path) -> None:
     missing = tmp_path / "no" / "model"
     collection, output = finished / "collection", tmp_path / "r"
-    clicks, settings = finished / "click_labels", TrainingSettings(backbone=str(missing))
+    clicks, settings = (
+        finished / "click_labels",
+        with_settings(TrainingSettings(), backbone=str(missing)),
+    )
     with pytest.raises(InputError, match=str(missing)):
         train(collection, output, clicks, mix=Constant(1.0), training=settings)
     with pytest.raises(InputError, match=str(missing)):

@@ -1,6 +1,7 @@
 """A pipeline looks through all its settings before it writes anything."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,45 @@ from rankers.mixes.mixes import Constant, Evidence
 from rankers.settings import TrainingSettings
 from rankers.training.storage import claim_store, place_within
 from ray_jobs.command_line import job_parser, parse
+from tests.conftest import with_settings
 from workflow.pipeline import STAGES, default_arms, run_pipeline
 from workflow.settings_checks import check_stages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+changed = partial(with_settings, TrainingSettings())
+
+
 @pytest.mark.parametrize(
     ("stages", "told"),
     [
         (
-            {"train": {"training": TrainingSettings(backbone="./no/backbone")}},
+            {"train": {"training": changed(backbone="./no/backbone")}},
             r"train: ./no/backbone",
         ),
-        ({"train": {"training": TrainingSettings(learning_rate=-1.0)}}, "train: .*learning_rate"),
-        ({"train": {"training": TrainingSettings(epochs=0)}}, r"train: training.epochs"),
+        (
+            {"train": {"training": changed(learning_rate=-1.0)}},
+            "learning_rate",
+        ),
+        (
+            {"train": {"training": changed(epochs=0)}},
+            r"train: training\..*epochs",
+        ),
         ({"train": {"checkpoints": "nowhere://a/b"}}, "train: checkpoints: nowhere://"),
-        ({"tune": {"training": TrainingSettings(backbone="./no/backbone")}}, "tune: ./no/backbone"),
+        (
+            {"tune": {"training": changed(backbone="./no/backbone")}},
+            "tune: ./no/backbone",
+        ),
         ({"tune": {"trials": 0}}, "tune: trials"),
         (
             {
                 "fit_clicks": {"context": "device"},
-                "tune": {"training": TrainingSettings(click_objective="propensity_ratio")},
+                "tune": {
+                    "training": with_settings(
+                        TrainingSettings(), click_objective="propensity_ratio"
+                    )
+                },
             },
             "tune: click_objective propensity_ratio .* by device",
         ),
@@ -92,7 +110,7 @@ def test_checkpoints_of_another_training_are_found_first(
 
 def test_each_arm_is_looked_at(tmp_path: Path) -> None:
     arms = {"click": Constant(1.0), "evidence": Evidence()}
-    stages = {"train": {"training": TrainingSettings(heads="two")}}
+    stages = {"train": {"training": changed(heads="two")}}
     with pytest.raises(InputError, match=r"^train: two heads .* Evidence"):
         run_pipeline(tmp_path / "out", arms, stages=stages)
     assert not (tmp_path / "out").exists()
@@ -103,8 +121,8 @@ def test_the_settings_of_the_configs_can_be_right(
     monkeypatch: pytest.MonkeyPatch, cranfield: Path, config: str
 ) -> None:
     path = REPOSITORY / "configs" / config
-    arguments = ["--config", str(path), "--train.training.backbone", "small-bert"]
-    arguments += ["--tune.training.backbone", "small-bert"]
+    arguments = ["--config", str(path), "--train.training.model.backbone", "small-bert"]
+    arguments += ["--tune.training.model.backbone", "small-bert"]
     if config == "cranfield.yaml":
         arguments += ["--prepare.source.path", str(cranfield)]
     monkeypatch.setattr(sys, "argv", ["pipeline.py", *arguments])

@@ -10,10 +10,9 @@ from corpus.tables import Collection
 from rankers.data.lists import (
     add_labels,
     candidate_lists,
-    list_traffic,
-    pad_lists,
     tokenize_lists,
 )
+from rankers.data.padding import list_traffic, pad_lists
 from rankers.mixes.encoding import HEADS_MIX
 from rankers.mixes.mixes import ByBucket
 from rankers.models.cross_encoder import add_adapters, load_cross_encoder
@@ -126,17 +125,17 @@ def test_pairs_are_tokenized_cut_and_padded(
     lists = add_labels(candidate_lists(collection, None), None, None, "grade")
     tokenized = tokenize_lists(lists, tokenizer, max_length=16)
     padded = pad_lists(tokenized, tokenizer.pad_token_id, 24)
-    # The longest pair is read first; it fills a pass.
-    assert padded.passes.pairs[0] == 1
-    longest, *short = padded.passes.inputs
+    # The longest pair is read first; it fills a micro-batch.
+    assert padded.micro_batches.pairs[0] == 1
+    longest, *short = padded.micro_batches.inputs
     assert longest["input_ids"].shape == (1, 16)
     assert longest["attention_mask"].sum() == 16
     assert torch.equal(longest["token_type_ids"].unique(), torch.tensor([0, 1]))
     ids = [row for one in short for row in one["input_ids"].tolist()]
     assert "rye bread rye bread of rye" in tokenizer.batch_decode(ids, skip_special_tokens=True)
     assert padded.where.tolist() == [[True, True], [True, False]]
-    assert padded.labels["click_label"].isnan().all()
-    assert padded.passes.tokens == sum(
+    assert padded.labels.click.isnan().all()
+    assert padded.micro_batches.tokens == sum(
         len(ids) for listed in tokenized["input_ids"].to_pylist() for ids in listed
     )
 
@@ -183,7 +182,7 @@ def test_two_heads_adapters_and_one_head_are_saved_as_they_score(
         batch = pad_lists(tokenize_lists(lists, tokenizer, 32), tokenizer.pad_token_id, 64)
         mix = ByBucket(high=1.0, medium=0.5, low=0.0)
         with torch.no_grad():
-            expected = ranking_scores(ranker(batch), mix(1.0, list_traffic(lists)))[batch.where]
+            expected = ranking_scores(ranker(batch), mix(1.0, batch.traffic))[batch.where]
         folder = tmp_path_factory.mktemp("ranker")
         save_ranker(model, tokenizer, mix, folder)
         scores = score_in_one_process(folder, collection)

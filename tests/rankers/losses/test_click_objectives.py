@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from corpus.errors import InputError
-from rankers.data.impression_tensors import Pages, pad_pages
+from rankers.batch import Pages
 from rankers.data.impressions import add_pages
-from rankers.losses.click_objectives import CLICK_OBJECTIVES, ClickObjectiveName
+from rankers.data.padding import pad_pages
+from rankers.losses.click_objectives import CLICK_OBJECTIVES
 from rankers.losses.sessions import SessionLoss
+from rankers.settings import ClickObjectiveName
 
 NAMES: list[ClickObjectiveName] = list(get_args(ClickObjectiveName))
 PROPENSITIES = torch.tensor([1.0, 0.5, 0.25])
-CPU = torch.device("cpu")
 SCORES = torch.tensor([[2.0, 1.0, 0.0]])
 LOG_SHARES = SCORES[0] - math.log(math.e**2 + math.e + 1)
 
@@ -165,7 +166,7 @@ def test_compacted_sessions_have_the_gradient_of_raw_ones(
     lists = lists_of(queries=2, documents=3)
     raw, raw_bias = gradient(name, scores, raw_pages(rows, documents=3))
     for linear in {False, CLICK_OBJECTIVES[name].linear}:
-        pages = pad_pages(add_pages(lists, sessions_table(rows), linear), CPU)
+        pages = pad_pages(add_pages(lists, sessions_table(rows), linear))
         compacted, bias = gradient(name, scores, pages)
         torch.testing.assert_close(compacted, raw, atol=1e-6, rtol=1e-6)
         torch.testing.assert_close(bias, raw_bias, atol=1e-6, rtol=1e-6)
@@ -178,7 +179,7 @@ def test_pairs_within_a_session_are_lost_in_summed_clicks(name: ClickObjectiveNa
     lists = lists_of(queries=1, documents=3)
     of_sessions, _ = gradient(name, scores, raw_pages(rows, documents=3))
     of_pages, _ = gradient(
-        name, scores, pad_pages(add_pages(lists, sessions_table(rows), linear=True), CPU)
+        name, scores, pad_pages(add_pages(lists, sessions_table(rows), linear=True))
     )
     assert not torch.allclose(of_sessions, of_pages, atol=1e-2)
 
@@ -219,7 +220,7 @@ def test_long_pages_stand_apart(name: ClickObjectiveName) -> None:
     short = [(0, [0, 1], [True, False]), (0, [1, 0], [False, True])]
     long = (1, list(range(40)), [n % 7 == 3 for n in range(40)])
     scores = torch.randn(2, 40, generator=torch.Generator().manual_seed(0)).double()
-    pages = pad_pages(add_pages(lists_of(2, 40), sessions_table([*short, long]), False), CPU)
+    pages = pad_pages(add_pages(lists_of(2, 40), sessions_table([*short, long]), False))
     assert [tuple(block.document.shape) for block in pages] == [(2, 2), (1, 40)]
     whole = raw_pages([*short, long], documents=40)
     for one, other in zip(
@@ -233,7 +234,7 @@ def test_one_long_page_costs_what_it_shows() -> None:
     long = (1, [0, *range(5, 20_000)], [True] * 19_996)  # of which the first two are candidates
     lists = add_pages(lists_of(2, 6), sessions_table([*rows, long]), False)
     tracemalloc.start()
-    pages = pad_pages(lists, CPU)
+    pages = pad_pages(lists)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert [tuple(block.document.shape) for block in pages] == [(5, 2)]

@@ -1,12 +1,12 @@
 from typing import Any, get_args
 
-import pyarrow as pa
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from rankers.batch import Labels, ListBatch, MicroBatches
 from rankers.losses.hybrid import (
-    LossName,
     Objective,
     ObjectiveValue,
     label_loss,
@@ -15,6 +15,7 @@ from rankers.losses.hybrid import (
 )
 from rankers.losses.listwise import LOSSES, pointwise_mse_loss, softmax_loss
 from rankers.mixes.mixes import Constant, Mix, Traffic
+from rankers.settings import LossName
 
 SCORES = torch.tensor([[0.5, -1.0, 2.0], [1.0, 0.0, 3.0]])
 CLICKS = torch.tensor([[0.2, 0.0, 0.6], [torch.nan, torch.nan, torch.nan]])
@@ -46,15 +47,30 @@ def mixed(
 ) -> ObjectiveValue:
     mix = click_weight if isinstance(click_weight, Mix) else Given(click_weight)
     objective = Objective(mix, loss, highest_grade=1, **settings)
-    batch = {"click_label": clicks, "annotation_label": grades, "annotation_weight": grade_weight}
-    return objective(
-        scores[..., None], batch, lists_searched(4, 16)[: len(scores)], 0.0, lambda sums: sums
+    batch = batch_of(clicks, grades, grade_weight, [4, 16][: len(scores)])
+    value: ObjectiveValue = objective(scores[..., None], batch, 0.0)
+    return value
+
+
+def batch_of(
+    clicks: Tensor,
+    grades: Tensor,
+    grade_weight: Tensor | None = None,
+    frequency: list[int] | None = None,
+) -> ListBatch:
+    """Lists with labels, by default searched once, twice and so on; without their texts."""
+    lists = len(clicks)
+    searches = torch.tensor(list(range(1, lists + 1)) if frequency is None else frequency)
+    if grade_weight is None:
+        grade_weight = torch.where(grades.isnan(), torch.nan, 1.0)
+    return ListBatch(
+        rows=np.arange(lists),
+        micro_batches=MicroBatches([], np.arange(0), 0, 0),
+        slots=torch.arange(0),
+        where=torch.ones(clicks.shape, dtype=torch.bool),
+        traffic=Traffic(searches, torch.zeros(lists, dtype=torch.int64), torch.zeros(lists)),
+        labels=Labels(clicks, grades, grade_weight),
     )
-
-
-def lists_searched(*frequency: int) -> pa.Table:
-    rows = len(frequency)
-    return pa.table({"frequency": frequency, "bucket": [0] * rows, "impressions": [0.0] * rows})
 
 
 def test_mixes_the_two_losses_of_each_list() -> None:
@@ -167,8 +183,7 @@ def test_balanced_losses_pull_alike() -> None:
 def test_each_head_learns_from_its_signal() -> None:
     scores = torch.stack([SCORES, SCORES.flip(1)], dim=-1).requires_grad_()
     objective = Objective(Given(torch.tensor([0.25, 0.25])), "softmax", highest_grade=1)
-    batch = {"click_label": CLICKS, "annotation_label": GRADES, "annotation_weight": EQUAL}
-    value = objective(scores, batch, lists_searched(4, 16), 0.0, lambda sums: sums)
+    value = objective(scores, batch_of(CLICKS, GRADES, EQUAL, [4, 16]), 0.0)
     click, annotation = (
         mixed(score, CLICKS, GRADES, EQUAL, torch.full((2,), weight), "softmax").loss
         for score, weight in ((SCORES, 1.0), (SCORES.flip(1), 0.0))
@@ -183,28 +198,17 @@ def test_each_head_learns_from_its_signal() -> None:
 UNKNOWN = torch.full((10, 3), torch.nan)
 
 
-def batch_of(clicks: Tensor, grades: Tensor) -> dict[str, Tensor]:
-    weight = torch.where(grades.isnan(), torch.nan, 1.0)
-    return {"click_label": clicks, "annotation_label": grades, "annotation_weight": weight}
-
-
 def step_gradient(
-    objective: Objective, scores: Tensor, batch: dict[str, Tensor], parts: int
+    objective: Objective, scores: Tensor, clicks: Tensor, grades: Tensor, parts: int
 ) -> Tensor:
     """The gradient of a step in so many parts, as workers and accumulation have it."""
     scores = scores.clone().requires_grad_()
-    table = lists_searched(*range(1, len(scores) + 1))
     rows = torch.arange(len(scores)).tensor_split(parts)
-    given = [
-        ({name: label[part] for name, label in batch.items()}, table.take(pa.array(part.numpy())))
-        for part in rows
-    ]
-    weights = torch.stack([objective.weights(*part, 0.0) for part in given]).sum(0)
-    for part, (labels, lists) in zip(rows, given, strict=True):
-        loss = objective(
-            scores[part][..., None], labels, lists, 0.0, lambda sums: sums, signal_shares(weights)
-        ).loss
-        loss.backward()
+    batches = [batch_of(clicks[part], grades[part]) for part in rows]
+    weights = torch.stack([objective.weights(batch, 0.0) for batch in batches]).sum(0)
+    for part, batch in zip(rows, batches, strict=True):
+        value = objective(scores[part][..., None], batch, 0.0, signal_shares(weights))
+        value.loss.backward()
     assert scores.grad is not None
     return scores.grad
 
@@ -218,7 +222,7 @@ def test_with_thirty_percent_clicked_the_gradient_is_that_of_the_mean_over_the_c
     clicks = torch.full((10, 3), unlabelled)
     clicks[[1, 4, 8]] = torch.tensor([0.02, 0.0, 0.01])
     objective = Objective(Constant(1.0), "softmax", highest_grade=1)
-    gradient = step_gradient(objective, scores, batch_of(clicks, UNKNOWN), parts)
+    gradient = step_gradient(objective, scores, clicks, UNKNOWN, parts)
     expected = scores[[1, 4, 8]].clone().requires_grad_()
     softmax_loss(expected, torch.tensor([[2 / 3, 0.0, 1 / 3]] * 3)).backward()
     torch.testing.assert_close(gradient[[1, 4, 8]], expected.grad)
@@ -232,7 +236,7 @@ def test_each_signal_is_the_mean_over_its_lists_times_the_mean_click_weight(part
     clicks[:3] = torch.tensor([1.0, 0.0, 0.0])
     grades[2:7] = torch.tensor([0.0, 1.0, 0.5])
     objective = Objective(Constant(0.4), "softmax", highest_grade=1)
-    gradient = step_gradient(objective, scores, batch_of(clicks, grades), parts)
+    gradient = step_gradient(objective, scores, clicks, grades, parts)
     expected = scores.clone().requires_grad_()
     click = softmax_loss(expected[:3], clicks[:3])
     annotation = softmax_loss(expected[2:7], grades[2:7] / 1.5)
@@ -277,9 +281,7 @@ def test_a_hinge_without_loss_counts_in_the_mean() -> None:
     scores = torch.tensor([[5.0, 0.0], [0.0, 0.0]])
     clicks = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     objective = Objective(Constant(1.0), "pairwise_hinge", highest_grade=1, balance=True)
-    value = objective(
-        scores[..., None], batch_of(clicks, clicks), lists_searched(1, 1), 0.0, lambda sums: sums
-    )
+    value = objective(scores[..., None], batch_of(clicks, clicks), 0.0)
     assert value.clicked.item() == 2
     assert objective.usual.tolist() == [[1.0, 2.0], [1.0, 2.0]]
 
@@ -292,13 +294,6 @@ def test_labels_are_learned_from_on_the_device_of_the_scores(loss: LossName) -> 
     """The meta device refuses what mixes devices, as a GPU does; it holds no values."""
     objective = Objective(Constant(0.5), loss, highest_grade=1, balance=True).to(META)
     scores = torch.zeros(2, 3, 1, device=META, requires_grad=True)
-    value = objective(
-        scores,
-        batch_of(CLICKS, GRADES),
-        lists_searched(4, 16),
-        0.0,
-        lambda sums: sums,
-        torch.ones(2),
-    )
+    value = objective(scores, batch_of(CLICKS, GRADES).to(META), 0.0, torch.ones(2))
     value.loss.backward()
     assert {value.loss.device, objective.usual.device, scores.grad.device} == {META}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -23,9 +24,9 @@ from transformers import (
 )
 
 from corpus.errors import InputError
-from rankers.data.lists import ListBatch
-from rankers.data.micro_batches import Passes
+from rankers.batch import ListBatch, MicroBatches
 from rankers.mixes.encoding import HEADS_MIX
+from rankers.mixes.mixes import Traffic
 from rankers.models.cross_encoder import add_adapters, check_model, load_cross_encoder
 from rankers.models.list_ranker import ListRanker, computing_in
 from rankers.scoring.pair_scorer import ranker_place
@@ -234,8 +235,13 @@ def test_scores_under_autocast_are_finer_than_bf16(tmp_path: Path) -> None:
     model, _ = load_cross_encoder(str(save_model(tiny_bert(), tmp_path)))
     pairs = torch.randint(4, 8, (50, 20))
     inputs = {"input_ids": pairs, "attention_mask": torch.ones_like(pairs)}
-    passes = Passes([inputs], torch.arange(50).numpy(), 1000, 1000)
-    batch = ListBatch(passes, torch.arange(50), torch.ones(1, 50, dtype=torch.bool), {})
+    batch = ListBatch(
+        rows=np.arange(1),
+        micro_batches=MicroBatches([inputs], np.arange(50), 1000, 1000),
+        slots=torch.arange(50),
+        where=torch.ones(1, 50, dtype=torch.bool),
+        traffic=Traffic(*(torch.ones(1, dtype=torch.int64) for _ in range(3))),
+    )
     for whole in (model, add_adapters(model, rank=2)):
         ranker = ListRanker(whole).train(False)
         with computing_in("bf16", torch.device("cpu")):

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from rankers.settings import TrainingSettings
+from rankers.settings import OptimizationSettings
 from rankers.training.optimizer import adamw, parameter_depths, warm_up_and_decay
 
 
@@ -24,7 +24,7 @@ def test_depth_counts_layers_from_the_scoring_head() -> None:
 
 def test_the_learning_rate_shrinks_by_layer() -> None:
     model = small_model()
-    optimizer = adamw(model, TrainingSettings(learning_rate=0.1, layer_decay=0.5))
+    optimizer = adamw(model, OptimizationSettings(learning_rate=0.1, layer_decay=0.5))
     rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     rates = {name: rate[id(p)] for name, p in model.named_parameters()}
     assert rates["classifier.weight"] == pytest.approx(0.1)
@@ -35,7 +35,7 @@ def test_the_learning_rate_shrinks_by_layer() -> None:
 def test_frozen_weights_are_not_optimized() -> None:
     model = small_model()
     model.get_parameter("classifier.weight").requires_grad_(False)
-    optimizer = adamw(model, TrainingSettings())
+    optimizer = adamw(model, OptimizationSettings())
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert id(model.get_parameter("classifier.weight")) not in trained
     assert len(trained) == len(list(model.parameters())) - 1

@@ -1,7 +1,8 @@
-"""Steps of training in this process, as in Ray Train's local mode: no cluster, one worker."""
+"""Steps of training in this process, without Ray."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from ray.train import ScalingConfig
-from ray.train.torch import TorchTrainer
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
@@ -25,13 +24,15 @@ from transformers import (
 )
 
 from rankers.data.lists import add_labels, tokenize_lists
-from rankers.data.sampler import epoch_order, read_steps
+from rankers.data.padding import pad_lists
+from rankers.data.sampler import Share, covered_steps, epoch_order, read_steps
 from rankers.data.store import ListFile, write_lists
-from rankers.losses.hybrid import Objective
-from rankers.mixes.mixes import Constant
+from rankers.losses.hybrid import Objective, signal_shares
+from rankers.mixes.mixes import Constant, Mix, Stage, Staged
 from rankers.models.cross_encoder import score_in_float32
 from rankers.models.list_ranker import ListRanker, computing_in
 from rankers.settings import TrainingSettings
+from rankers.training.checkpoints import TRAINING_STATE, read_states
 from rankers.training.learner import (
     Learner,
     TrainingInput,
@@ -39,17 +40,14 @@ from rankers.training.learner import (
     build_learner,
     leaves_parameters_out,
 )
-from rankers.training.log import means
-from rankers.training.loop import _train_epoch, train_worker
+from rankers.training.log import SUMS, means
+from rankers.training.loop import train_epoch, train_ranker
 from rankers.training.stops import Stop, read_refused, record_refused
+from rankers.training.workers import OneProcess
+from tests.conftest import with_settings
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *"abcdefghij"]
 TINY = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
-
-
-def in_worker(work: Callable[[], Any]) -> Any:
-    """What a function returns that runs as a training worker."""
-    return TorchTrainer(work, scaling_config=ScalingConfig(num_workers=0)).fit().return_value
 
 
 def save_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -93,6 +91,8 @@ def task(
     model: PreTrainedModel,
     lists: int,
     first: Sequence[float] = (0.5,),
+    mix: Mix = Constant(1.0),  # noqa: B008 - read only
+    bucket: Sequence[int] = (0,),
     **changes: Any,
 ) -> WorkerTask:
     """To train a model on lists of two documents, by clicks.
@@ -100,7 +100,9 @@ def task(
     Args:
         first: click labels of the first document of the lists, over and over; that of the second is
             zero.
+        bucket: of frequency, of the lists, over and over.
     """
+    folder.mkdir(exist_ok=True)
     backbone = folder / "backbone"
     model.save_pretrained(backbone)
     tokenizer = save_tokenizer(backbone)
@@ -111,7 +113,7 @@ def task(
             "query_id": [str(number) for number in range(lists)],
             "text": [letters[number % 10] for number in range(lists)],
             "frequency": [1] * lists,
-            "bucket": [0] * lists,
+            "bucket": [bucket[number % len(bucket)] for number in range(lists)],
             "doc_ids": ids,
             "documents": [[f"{letters[number % 10]} a", "b c"] for number in range(lists)],
         }
@@ -129,47 +131,44 @@ def task(
     labelled = tokenize_lists(add_labels(table, clicks, None, "grade"), tokenizer, 16)
     path = folder / "lists.arrow"
     write_lists([labelled], path)
-    settings = TrainingSettings(backbone=str(backbone), max_length=16, workers=1, warm_up=0.0)
+    given = {"backbone": str(backbone), "max_length": 16, "workers": 1, "warm_up": 0.0}
+    settings = with_settings(TrainingSettings(), **(given | changes))
     gains = clicks.select(["query_id", "doc_id"]).append_column("gain", clicks["relevance"])
-    read = TrainingInput(str(backbone), path, path, gains, highest_grade=3)
-    return WorkerTask(folder, replace(settings, **changes), Constant(1.0), read, live=False)
+    objective = partial(Objective, loss=settings.objective.loss, highest_grade=3)
+    read = TrainingInput(str(backbone), path, path, gains, objective)
+    return WorkerTask(folder, settings, objective(mix), read, live=False)
 
 
 def trained(task: WorkerTask) -> tuple[Learner, Stop | None]:
     """The learner after an epoch."""
-
-    def work() -> tuple[Learner, Stop | None]:
-        lists = ListFile(task.input.training)
-        order = epoch_order(len(lists), task.settings.lists_per_step, 0, 0)
-        learner = build_learner(task, len(order), lists)
-        return learner, _train_epoch(learner, task, lists, order, [])
-
-    result: tuple[Learner, Stop | None] = in_worker(work)
-    return result
+    lists, worker = ListFile(task.input.training), OneProcess()
+    order = epoch_order(len(lists), task.settings.batching.lists_per_step, 0, 0)
+    learner = build_learner(task, worker, len(order), lists)
+    return learner, train_epoch(learner, task, worker, lists, order, [])
 
 
 def test_a_part_without_lists_is_no_pass_of_the_model(tmp_path: Path) -> None:
     """Nine lists make steps of five and four, in eight parts; T5 wants an end of each text."""
     learner, stop = trained(task(tmp_path, t5(), 9, lists_per_step=8, accumulation=8))
     assert stop is None
-    assert learner.schedule.last_epoch == 2
+    assert learner.steps == 2
 
 
 def test_a_worker_without_lists_runs_the_model_on_those_of_another(tmp_path: Path) -> None:
     """The last part of each worker is read, since that is where they sum their gradients."""
     lists = ListFile(task(tmp_path, t5(), 3).input.training)
     shares = [
-        next(read_steps(lists, [np.array([2, 0, 1])], rank, 4, 2, 0, tokens_per_pass=16))
+        next(read_steps(lists, [np.array([2, 0, 1])], Share(rank, 4, 2), 0, 16))
         for rank in range(4)
     ]
-    assert [[table.num_rows for table, _ in parts] for parts in shares] == [[0, 1]] * 3 + [[0, 0]]
-    passes = [[len(batch.passes.inputs) for _, batch in parts] for parts in shares]
-    assert passes == [[0, 1]] * 4
-    table, batch = shares[3][1]
+    assert [[len(batch) for batch in batches] for batches in shares] == [[0, 1]] * 3 + [[0, 0]]
+    micro_batches = [[len(batch.micro_batches.inputs) for batch in part] for part in shares]
+    assert micro_batches == [[0, 1]] * 4
+    batch = shares[3][1]
     scores = ListRanker(t5())(batch)
     assert scores.shape == (0, 0, 1)
     objective = Objective(Constant(1.0), "softmax", highest_grade=3)
-    loss = objective(scores, batch.labels, table, 0.0, lambda sums: sums).loss
+    loss = objective(scores, batch, 0.0).loss
     assert loss.item() == 0
     loss.backward()  # reaches all parameters, which DDP waits for
 
@@ -183,7 +182,7 @@ def test_weights_are_trained_in_float32_whatever_they_were_saved_in(
     saved.to(dtype)
     given = task(tmp_path, saved, 4, learning_rate=1e-4, warm_up=0.25, weight_decay=0.0)
     learner, _ = trained(given)
-    assert learner.schedule.last_epoch == 1
+    assert learner.steps == 1
     before = dict(saved.named_parameters())
     for name, after in learner.ranker.model.named_parameters():
         assert after.dtype == torch.float32, name
@@ -220,7 +219,7 @@ def test_parameters_that_no_score_depends_on_are_found(
 def test_a_step_that_nothing_teaches_moves_nothing(tmp_path: Path) -> None:
     """Not by decay, nor by moments of the steps before."""
     learner, _ = trained(task(tmp_path, bert(), 4, first=[0.0], weight_decay=0.5, loss="softmax"))
-    assert learner.schedule.last_epoch == 1
+    assert learner.steps == 1
     for name, parameter in bert().named_parameters():
         assert torch.equal(learner.ranker.model.get_parameter(name), parameter), name
     assert "loss" not in means(learner.log.state_dict()["sums"])
@@ -240,7 +239,7 @@ def test_a_refused_step_is_left_out_when_training_goes_on(tmp_path: Path) -> Non
     assert read_refused(tmp_path) == [stop]
     learner, stop = trained(replace(given, refused=frozenset({step})))
     assert stop is None
-    assert learner.schedule.last_epoch == 4
+    assert learner.steps == 4
 
 
 def test_scores_that_are_not_finite_stop_training_before_they_are_ranked_by(
@@ -248,17 +247,103 @@ def test_scores_that_are_not_finite_stop_training_before_they_are_ranked_by(
 ) -> None:
     """The last step of an epoch is finite, what it makes of the weights is not."""
     given = task(tmp_path, bert(), 4, epochs=1, learning_rate=1e38, gradient_clip=1e38)
-    stop = in_worker(lambda: train_worker(given))
+    stop = train_ranker(given, OneProcess())
     assert stop.step == 1
     assert "scores are not finite" in stop.reason
 
 
 def test_what_training_lost_and_learned_is_logged_by_what_taught_it(tmp_path: Path) -> None:
     """Of ten lists three are clicked; their losses are about ln 2 where nothing is learned yet."""
-    given = task(tmp_path, bert(), 10, first=[0.5] * 3 + [0.0] * 7, lists_per_step=5)
-    learner, _ = trained(replace(given, settings=replace(given.settings, learning_rate=1e-9)))
+    given = task(
+        tmp_path, bert(), 10, first=[0.5] * 3 + [0.0] * 7, lists_per_step=5, learning_rate=1e-9
+    )
+    learner, _ = trained(given)
     logged = means(learner.log.state_dict()["sums"])
     assert logged["loss"] == pytest.approx(logged["click_loss"])
     assert logged["click_loss"] == pytest.approx(np.log(2), abs=0.1)
     assert logged["click_weight"] == 1
     assert "annotation_loss" not in logged
+
+
+HIGH_ALONE = Staged([Stage(1.0, 1.0, ["high"])])
+
+
+def test_lists_that_a_stage_is_not_for_are_not_scored(tmp_path: Path) -> None:
+    """Two of three; the others' gradient is that of a mean over what is left."""
+    given = task(tmp_path, bert(), 6, mix=HIGH_ALONE, bucket=[0, 2, 2], lists_per_step=6)
+    learner, _ = trained(given)
+    sums = dict(zip(SUMS, learner.log.state_dict()["sums"].tolist(), strict=True))
+    assert (sums["lists"], sums["pairs"]) == (2, 4)
+    assert sums["loss"] > 0
+    whole = task(tmp_path / "whole", bert(), 6, mix=HIGH_ALONE, bucket=[0, 2, 2])
+    batch = pad_lists(ListFile(whole.input.training).take(np.arange(6)), 0, 64)
+    scores = torch.randn(6, 2, 1, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    shares = signal_shares(whole.objective.weights(batch, 0.0))
+    whole.objective(scores, batch, 0.0, shares).loss.backward()
+    assert scores.grad is not None
+    assert scores.grad.flatten(1).any(1).tolist() == [True, False, False] * 2
+
+
+def test_a_step_that_a_stage_leaves_no_list_is_no_step(tmp_path: Path) -> None:
+    """Not by decay, nor by moments of the steps before; but time passes."""
+    given = task(
+        tmp_path, bert(), 6, mix=HIGH_ALONE, bucket=[2], lists_per_step=2, weight_decay=0.5
+    )
+    learner, stop = trained(given)
+    assert (learner.steps, stop) == (3, None)
+    for name, parameter in bert().named_parameters():
+        assert torch.equal(learner.ranker.model.get_parameter(name), parameter), name
+    assert "loss" not in means(learner.log.state_dict()["sums"])
+
+
+def test_stages_begin_and_end_by_the_step() -> None:
+    """Of four steps, two for all and two for frequent queries."""
+    mix = Staged([Stage(0.5, 0.0), Stage(0.5, 1.0, ["high"])])
+    lists = Lists(pa.table({"frequency": [9, 1, 9, 1], "bucket": [0, 2, 0, 2]}))
+    order = [np.array([0, 1]), np.array([2, 3])]
+    steps = [*covered_steps(lists, order, mix, 0, 4), *covered_steps(lists, order, mix, 2, 4)]
+    assert [rows.tolist() for rows in steps] == [[0, 1], [2, 3], [0], [2]]
+
+
+class Lists(ListFile):
+    """Columns without a file."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def columns(self, names: list[str]) -> pa.Table:
+        return self.table
+
+
+class Interrupted(OneProcess):
+    """Is killed when it has reported so often."""
+
+    def __init__(self, folder: Path, reports: int) -> None:
+        super().__init__(folder)
+        self.left = reports
+
+    def report(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        super().report(metrics, checkpoint)
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("reports", [1, 2, 3, 4])
+def test_one_process_goes_on_from_its_checkpoint_as_if_undisturbed(
+    tmp_path: Path, reports: int
+) -> None:
+    """Within an epoch and after it; with dropout, a schedule and moments to take up."""
+    given = task(tmp_path, bert(), 8, lists_per_step=2, epochs=2, every_steps=2)
+    undisturbed = tmp_path / "undisturbed"
+    assert train_ranker(given, OneProcess(undisturbed)) is None
+    place = tmp_path / "place"
+    with pytest.raises(KeyboardInterrupt):
+        train_ranker(given, Interrupted(place, reports))
+    assert train_ranker(given, OneProcess(place)) is None
+    states = [
+        read_states((folder / TRAINING_STATE).read_bytes()) for folder in (undisturbed, place)
+    ]
+    for name, value in states[0]["ranker"].items():
+        assert torch.equal(states[1]["ranker"][name], value), name
+    assert states[0]["schedule"] == states[1]["schedule"]

@@ -9,10 +9,11 @@ import pytest
 
 from corpus.errors import InputError
 from corpus.tables import Collection, write_collection, write_table
-from rankers.data.supervision import SupervisedLists, read_supervised_lists
 from rankers.mixes.mixes import Constant, Mix
 from rankers.settings import TrainingSettings
-from tests.conftest import make_table
+from rankers.settings_checks import check_training_settings
+from rankers.supervision import SupervisedLists, read_supervised_lists
+from tests.conftest import make_table, with_settings
 
 CLICKED = {("q1", "d1"): 0.02, ("q1", "d2"): 0.0, ("q2", "d3"): 0.01, ("q2", "d4"): 0.03}
 
@@ -28,7 +29,8 @@ def read(
     write_collection(collection, folder / "collection")
     rows = [(*pair, label, 100, 2, "ipw") for pair, label in labels.items()]
     write_table(make_table("click_labels", rows), folder / "clicks", "click_labels")
-    training = replace(TrainingSettings(workers=1), **settings)
+    training = with_settings(TrainingSettings(), workers=1, **settings)
+    check_training_settings(training, mix)
     return read_supervised_lists(
         folder / "collection", folder / "clicks", None, mix or Constant(1.0), training
     )
@@ -42,15 +44,15 @@ def graded(collection: Collection, grade: int) -> Collection:
 
 
 def test_human_grades_select_the_epoch(tmp_path: Path, tiny_collection: Collection) -> None:
-    judgments = read(tmp_path, tiny_collection, CLICKED).judgments
-    assert judgments.to_pylist() == [{"query_id": "q2", "doc_id": "d3", "grade": 2}]
+    yardstick = read(tmp_path, tiny_collection, CLICKED).yardstick
+    assert yardstick.to_pylist() == [{"query_id": "q2", "doc_id": "d3", "grade": 2}]
 
 
 def test_where_all_grades_are_zero_the_labels_select_and_it_is_said(
     tmp_path: Path, tiny_collection: Collection, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    judgments = read(tmp_path, graded(tiny_collection, 0), CLICKED).judgments
-    assert judgments["gain"].to_pylist() == [0.01, 0.03]
+    yardstick = read(tmp_path, graded(tiny_collection, 0), CLICKED).yardstick
+    assert yardstick["gain"].to_pylist() == [0.01, 0.03]
     assert "chosen by the click labels" in capsys.readouterr().err
 
 
@@ -85,5 +87,5 @@ def test_training_that_could_learn_from_nothing_is_refused(
 def test_settings_by_which_nothing_would_be_learned_are_refused(
     name: str, value: float, tmp_path: Path, tiny_collection: Collection
 ) -> None:
-    with pytest.raises(InputError, match=f"training.{name} must be"):
+    with pytest.raises(InputError, match=rf"training\.\w+\.{name} must be"):
         read(tmp_path, tiny_collection, CLICKED, **{name: value})

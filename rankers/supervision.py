@@ -1,6 +1,5 @@
 """What training reads: lists with both labels, refused where they cannot be used."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +17,7 @@ from rankers.data.impressions import add_pages
 from rankers.data.lists import add_labels, candidate_lists
 from rankers.losses.click_objectives import CLICK_OBJECTIVES
 from rankers.mixes.mixes import Constant, Mix
-from rankers.models.cross_encoder import check_model
 from rankers.settings import TrainingSettings
-from rankers.training.trackers import check_trackers
-
-SMALL_BERT = "small-bert"
 
 
 @dataclass(frozen=True)
@@ -34,13 +29,13 @@ class SupervisedLists:
         training: lists of training queries, with both labels.
         validation: lists of validation queries, with both labels.
         propensities: of positions, where the click objective needs them.
-        judgments: what validation measures by, see `evaluation.yardstick.choose_yardstick`.
+        yardstick: what validation measures by, see `evaluation.yardstick.choose_yardstick`.
     """
 
     collection: Collection
     training: pa.Table
     validation: pa.Table
-    judgments: pa.Table
+    yardstick: pa.Table
     propensities: Tensor | None
 
 
@@ -58,16 +53,14 @@ def read_supervised_lists(
         click_labels: folder with the click labels, where there are any.
         annotations: folder with the annotations, where there are any.
         mix: the click weight; None if it is still to be found and may need both signals.
-        training: the settings.
+        training: the settings, which `check_training_settings` has looked at.
 
     Raises:
         InputError: a folder or table is missing or broken, the mix needs a signal that is not
-            given, the settings contradict each other, or nothing tells rankings of the validation
-            queries apart.
+            given, or nothing tells rankings of the validation queries apart.
     """
-    check_training_settings(training, mix)
     only = mix.click_weight if isinstance(mix, Constant) else None
-    objective = training.click_objective
+    objective = training.objective.click_objective
     of_sessions = None if objective == "labels" else CLICK_OBJECTIVES[objective]
     needs_labels = of_sessions is None or of_sessions.needs_propensities
     if click_labels is None and only != 0 and needs_labels:
@@ -80,14 +73,14 @@ def read_supervised_lists(
     clicks = None if click_labels is None else read_table(click_labels, "click_labels")
     grades = None if annotations is None else read_table(annotations, "annotations")
     warn_unfinished(*filter(None, (click_labels, annotations)))
+    label = training.objective.annotation_label
     train_lists, validation_lists = (
-        add_labels(candidate_lists(tables, split), clicks, grades, training.annotation_label)
+        add_labels(candidate_lists(tables, split), clicks, grades, label)
         for split in ("train", "validation")
     )
-    if train_lists.num_rows < training.workers:
+    if train_lists.num_rows < (workers := training.resources.workers):
         raise InputError(
-            f"{collection}: {train_lists.num_rows} training lists cannot feed {training.workers} "
-            "workers"
+            f"{collection}: {train_lists.num_rows} training lists cannot feed {workers} workers"
         )
     if only != 0 and of_sessions is None:
         _refuse_without_label(train_lists, "click_label", f"{click_labels}: no click label")
@@ -99,52 +92,10 @@ def read_supervised_lists(
         if of_sessions.needs_propensities and click_labels is not None:
             propensities = _read_propensities(click_labels)
     try:
-        judgments = choose_yardstick(tables.judgments, validation_lists, clicks_alone=only == 1)
+        yardstick = choose_yardstick(tables.judgments, validation_lists, clicks_alone=only == 1)
     except InputError as error:
         raise InputError(f"{collection}: {error}") from error
-    return SupervisedLists(tables, train_lists, validation_lists, judgments, propensities)
-
-
-def check_training_settings(training: TrainingSettings, mix: Mix | None) -> None:
-    """Refuses settings that no data could make right, a backbone that is not there among them.
-
-    Args:
-        training: the settings.
-        mix: the click weight; None if it is still to be found.
-
-    Raises:
-        InputError: naming the setting.
-    """
-    if training.heads == "two" and mix is not None and mix.needs_impressions:
-        raise InputError(
-            f"two heads are mixed when ranking, where nothing counts impressions: {mix} cannot mix "
-            "them; take another mix, or one shared head"
-        )
-    least = {
-        **dict.fromkeys(("epochs", "workers", "lists_per_step", "accumulation"), 1),
-        **dict.fromkeys(("tokens_per_pass", "max_length", "max_weight", "keep_checkpoints"), 1),
-        **dict.fromkeys(("patience", "lora_rank", "checkpoint_every", "restarts"), 0),
-    }
-    for name, bound in least.items():
-        if (value := getattr(training, name)) < bound:
-            raise InputError(f"training.{name} must be at least {bound}, not {value}")
-    for name in ("learning_rate", "gradient_clip", "cpus_per_worker"):
-        if not 0 < (value := getattr(training, name)) < float("inf"):
-            raise InputError(f"training.{name} must be above 0, not {value}")
-    if not 0 <= training.weight_decay < float("inf"):
-        raise InputError(f"training.weight_decay must be at least 0, not {training.weight_decay}")
-    if not 0 <= training.warm_up <= 1:
-        raise InputError(f"training.warm_up is a share, from 0 to 1, not {training.warm_up}")
-    if not 0 < training.layer_decay <= 1:
-        raise InputError(
-            f"training.layer_decay must be above 0 and at most 1, not {training.layer_decay}"
-        )
-    if training.compile and not training.use_gpu and shutil.which("c++") is None:
-        raise InputError("training.compile needs a C++ compiler, and there is no c++ on the path")
-    check_trackers(training.trackers)
-    if training.backbone != SMALL_BERT:
-        heads = 2 if training.heads == "two" else 1
-        check_model(training.backbone, training.max_length, heads, new_head=True)
+    return SupervisedLists(tables, train_lists, validation_lists, yardstick, propensities)
 
 
 def _refuse_without_label(lists: pa.Table, name: str, what: str) -> None:

@@ -1,0 +1,135 @@
+"""The processes that train one ranker together: those of Ray Train, or this process alone."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+class Workers(Protocol):
+    """What training asks of the processes that share it, from within one of them.
+
+    Attributes:
+        rank: of this worker, from 0.
+        size: how many workers there are.
+        device: that this worker computes on.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+
+    def distribute(self, model: nn.Module, **ddp: Any) -> nn.Module:
+        """The model, so that its gradients are averaged over workers; `ddp` are DDP's settings."""
+        ...
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum of the workers' values, on the device that this one's is on."""
+        ...
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all workers, by rank."""
+        ...
+
+    def report(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        """Tells how far training is; each worker calls it, the first one with a checkpoint.
+
+        Args:
+            metrics: of an epoch.
+            checkpoint: a folder, which is copied.
+        """
+        ...
+
+    def last_checkpoint(self, name: str) -> bytes | None:
+        """A file of the checkpoint that training goes on from; None where it begins."""
+        ...
+
+
+class RayWorkers:
+    """The workers of a run of Ray Train, seen from one of them."""
+
+    def __init__(self) -> None:
+        context = ray.train.get_context()
+        self.rank: int = context.get_world_rank()
+        self.size: int = context.get_world_size()
+        self.device: torch.device = ray.train.torch.get_device()
+
+    def distribute(self, model: nn.Module, **ddp: Any) -> nn.Module:
+        prepared: nn.Module = ray.train.torch.prepare_model(model, parallel_strategy_kwargs=ddp)
+        return prepared
+
+    def sum(self, value: Tensor) -> Tensor:
+        if not dist.is_initialized():
+            return value
+        total = value.to(self.device, copy=True)
+        dist.all_reduce(total)
+        return total.to(value.device)
+
+    def gather(self, value: T) -> list[T]:
+        if not dist.is_initialized():
+            return [value]
+        gathered: list[T] = [value] * self.size
+        dist.all_gather_object(gathered, value)
+        return gathered
+
+    def report(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        kept = None if checkpoint is None else ray.train.Checkpoint.from_directory(checkpoint)
+        ray.train.report(dict(metrics), kept)
+
+    def last_checkpoint(self, name: str) -> bytes | None:
+        # Read in place: workers of one node that copy a checkpoint into one folder, as Ray's
+        # as_directory does, can lose it to each other's clearing up.
+        checkpoint = ray.train.get_checkpoint()
+        return None if checkpoint is None else read_content(checkpoint, name)
+
+
+class OneProcess:
+    """This process as the only worker, without Ray.
+
+    Args:
+        folder: for its last checkpoint, which training goes on from; None keeps none.
+        device: to compute on.
+
+    Attributes:
+        reports: the metrics that were reported, first come first.
+    """
+
+    rank, size = 0, 1
+
+    def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
+        self.folder, self.device = folder, torch.device(device)
+        self.reports: list[dict[str, float]] = []
+
+    def distribute(self, model: nn.Module, **ddp: Any) -> nn.Module:
+        return model
+
+    def sum(self, value: Tensor) -> Tensor:
+        return value
+
+    def gather(self, value: T) -> list[T]:
+        return [value]
+
+    def report(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        self.reports.append(dict(metrics))
+        if self.folder is not None and checkpoint is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.copytree(checkpoint, self.folder)
+
+    def last_checkpoint(self, name: str) -> bytes | None:
+        path = None if self.folder is None else self.folder / name
+        return path.read_bytes() if path is not None and path.exists() else None
+
+
+def read_content(checkpoint: ray.train.Checkpoint, name: str) -> bytes:
+    """A file of a checkpoint, read where it lies."""
+    with checkpoint.filesystem.open_input_stream(f"{checkpoint.path}/{name}") as file:
+        content: bytes = file.readall()
+    return content
