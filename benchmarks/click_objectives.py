@@ -42,14 +42,14 @@ from corpus.splits import split_queries
 from corpus.tables import Collection
 from corpus.texts import document_text
 from evaluation.measures import MAIN_MEASURE, mean_by_bucket, measure_run, query_buckets
-from rankers.data.impression_tensors import pad_pages
 from rankers.data.impressions import add_pages, longest_page
 from rankers.data.lists import add_labels, candidate_lists
-from rankers.losses.click_objectives import CLICK_OBJECTIVES, ClickObjectiveName
+from rankers.data.padding import pad_pages
+from rankers.losses.click_objectives import CLICK_OBJECTIVES
 from rankers.losses.hybrid import label_loss
 from rankers.losses.sessions import SessionLoss
+from rankers.settings import ClickObjectiveName
 
-CPU = torch.device("cpu")
 LATENT = 64
 HIDDEN = 64
 MAX_WEIGHT = 20.0
@@ -217,7 +217,7 @@ def click_loss(scores: Tensor, lists: pa.Table, loss: SessionLoss | None) -> Ten
     if loss is None:
         labels = torch.tensor(np.stack(lists["click_label"].to_numpy()), dtype=torch.float32)
         return label_loss(scores, labels, "softmax")
-    pages = pad_pages(lists, CPU)
+    pages = pad_pages(lists)
     if (evidence := loss.evidence(scores, pages)) is not None:
         loss.learn(evidence)
     value: Tensor = loss(scores, pages)

@@ -26,19 +26,19 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 
 from corpus.simulation.user import examination_probability
 from corpus.simulation.world import simulate_world
-from rankers.data.impression_tensors import PAGES, pad_pages
-from rankers.data.impressions import add_pages, longest_page
-from rankers.data.lists import candidate_lists, pad_lists, tokenize_lists
-from rankers.losses.click_objectives import CLICK_OBJECTIVES, ClickObjectiveName
+from rankers.data.impressions import PAGES, add_pages, longest_page
+from rankers.data.lists import candidate_lists, tokenize_lists
+from rankers.data.padding import pad_lists
+from rankers.losses.click_objectives import CLICK_OBJECTIVES
 from rankers.losses.sessions import SessionLoss
 from rankers.models.cross_encoder import load_cross_encoder
 from rankers.models.list_ranker import ListRanker
 from rankers.models.small_bert import build_small_bert
+from rankers.settings import ClickObjectiveName
 
-CPU = torch.device("cpu")
 MAX_LENGTH = 32
 LISTS_AT_ONCE = 64
-TOKENS_PER_PASS = 1 << 20  # all at once, as these lists are short
+TOKENS_AT_ONCE = 1 << 20  # all at once, as these lists are short
 LEARNING_RATE = 1e-3
 
 
@@ -166,8 +166,8 @@ def train_epoch(
         share = np.concatenate([np.full(len(by_query[n]), 1 / len(by_query[n])) for n in step])
         for at in range(0, len(rows), LISTS_AT_ONCE):
             batch = lists.take(rows[at : at + LISTS_AT_ONCE])
-            scores = model(pad_lists(batch, tokenizer.pad_token_id, TOKENS_PER_PASS))[..., 0]
-            pages = pad_pages(batch, CPU)
+            padded = pad_lists(batch, tokenizer.pad_token_id, TOKENS_AT_ONCE)
+            scores, pages = model(padded)[..., 0], padded.pages
             weight = torch.tensor(share[at : at + LISTS_AT_ONCE] / len(step)).float()
             (weight @ loss(scores, pages)).backward()
             if (said := loss.evidence(scores, pages)) is not None:
@@ -185,8 +185,8 @@ def mean_loss(
     with torch.no_grad():
         for at in range(0, lists.num_rows, LISTS_AT_ONCE):
             batch = lists.slice(at, LISTS_AT_ONCE)
-            scores = model(pad_lists(batch, tokenizer.pad_token_id, TOKENS_PER_PASS))[..., 0]
-            total += float(loss(scores, pad_pages(batch, CPU)).sum())
+            padded = pad_lists(batch, tokenizer.pad_token_id, TOKENS_AT_ONCE)
+            total += float(loss(model(padded)[..., 0], padded.pages).sum())
     return total / lists.num_rows
 
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from corpus.schemas import empty_table
 from corpus.tables import Collection
 from rankers.data.lists import add_labels, candidate_lists, tokenize_lists
-from rankers.data.sampler import epoch_order, read_steps
+from rankers.data.sampler import Share, epoch_order, read_steps
 from rankers.data.store import ListFile, write_lists
 from rankers.losses.hybrid import Objective
 from rankers.mixes.mixes import Constant
@@ -109,16 +109,15 @@ def train(
     order = epoch_order(len(lists), 4, seed=0, epoch=0)
     tokens = pairs = 0
     start = 0.0
-    for number, parts in enumerate(read_steps(lists, order, 0, 1, 1, pad_token_id, 8192)):
+    for number, [batch] in enumerate(read_steps(lists, order, Share(), pad_token_id, 8192)):
         if number == 1:
             start = time.perf_counter()
-        [(table, batch)] = parts
-        objective(ranker(batch), batch.labels, table, 0.0, lambda sums: sums).loss.backward()
+        objective(ranker(batch), batch, 0.0).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         if number:
-            tokens += batch.passes.tokens
-            pairs += len(batch.places)
+            tokens += batch.micro_batches.tokens
+            pairs += len(batch.slots)
     return tokens / pairs, (time.perf_counter() - start) / pairs
 
 

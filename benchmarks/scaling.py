@@ -23,7 +23,13 @@ from corpus.tables import read_collection, read_table
 from rankers.data.lists import add_labels, candidate_lists
 from rankers.mixes.mixes import Constant
 from rankers.models.small_bert import build_small_bert
-from rankers.settings import TrainingSettings
+from rankers.settings import (
+    BatchingSettings,
+    ModelSettings,
+    OptimizationSettings,
+    ResourceSettings,
+    TrainingSettings,
+)
 from rankers.supervision import SupervisedLists
 from rankers.train import fit_ranker, tokenize_input
 from rankers.training.checkpoints import HISTORY
@@ -57,11 +63,10 @@ def main(
         for number in range(rounds):
             for workers in speeds:
                 training = TrainingSettings(
-                    backbone=str(backbone),
-                    epochs=epochs,
-                    lists_per_step=lists_per_step,
-                    workers=workers,
-                    cpus_per_worker=1,
+                    model=ModelSettings(backbone=str(backbone)),
+                    optimization=OptimizationSettings(epochs=epochs),
+                    batching=BatchingSettings(lists_per_step=lists_per_step),
+                    resources=ResourceSettings(workers=workers, cpus_per_worker=1),
                 )
                 output = folder / f"{workers}-{number}"
                 output.mkdir()

@@ -20,10 +20,15 @@ from annotation import annotate
 from cluster import connect
 from corpus.prepare import SimulatedWorld, prepare
 from evaluation.measures import MAIN_MEASURE
-from rankers.data.lists import AnnotationLabel
 from rankers.evaluate import evaluate
 from rankers.mixes.mixes import Constant
-from rankers.settings import TrainingSettings
+from rankers.settings import (
+    AnnotationLabel,
+    BatchingSettings,
+    ObjectiveSettings,
+    OptimizationSettings,
+    TrainingSettings,
+)
 from rankers.train import train
 
 
@@ -46,7 +51,9 @@ def main(output: Path, seeds: int = 5, epochs: int = 6) -> None:
         for label in get_args(AnnotationLabel):
             rankers[label] = folder / label
             settings = TrainingSettings(
-                annotation_label=label, epochs=epochs, lists_per_step=4, seed=seed
+                objective=ObjectiveSettings(annotation_label=label),
+                optimization=OptimizationSettings(epochs=epochs, seed=seed),
+                batching=BatchingSettings(lists_per_step=4),
             )
             train(
                 folder / "collection",

@@ -8,8 +8,8 @@ the same loss, optimizer, batch, dropout and precision; they take turns at every
 else the machine does slows all alike. `CrossEncoderTrainer` has `ListNetLoss` as its documentation
 has it. Tandem does what a worker of the job `train` does; tokenizing is counted as if training were
 one epoch. For both signals at once, one forward pass with both losses takes part, and a batch of
-each signal's data stream a step, in the same passes. Losses of the first step, without dropout, and
-the tokens read in all must be the same.
+each signal's data stream a step, in the same micro-batches. Losses of the first step, without
+dropout, and the tokens read in all must be the same.
 
 Texts are Cranfield's, and of its words, with lengths that spread as web pages' do.
 """
@@ -26,14 +26,20 @@ from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.training_contestants import Learner, Speed, Work, now, train_peer
+from benchmarks.training_contestants import Contestant, Speed, Work, now, train_peer
 from benchmarks.training_lists import DOCUMENTS, cranfield_lists, spread_texts
 from rankers.data.lists import tokenize_lists
 from rankers.data.store import write_lists
 from rankers.losses.hybrid import Objective
 from rankers.mixes.mixes import Constant
 from rankers.models.cross_encoder import load_cross_encoder
-from rankers.settings import TrainingSettings
+from rankers.settings import (
+    BatchingSettings,
+    ModelSettings,
+    OptimizationSettings,
+    ResourceSettings,
+    TrainingSettings,
+)
 
 DATA = Path(os.environ.get("TANDEM_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 PEER = "CrossEncoderTrainer"
@@ -46,28 +52,31 @@ BOTH, CLICKS, ANNOTATIONS = (
 
 
 def compare(
-    work: Work, tokens_per_pass: list[int], mini_batch_size: int, streams: bool, folder: Path
+    work: Work, tokens_per_micro_batch: list[int], mini_batch_size: int, streams: bool, folder: Path
 ) -> dict[str, Speed]:
     """How fast each contestant is; fails where they do not do the same."""
-    learners = {}
-    for size in tokens_per_pass:
-        settings = replace(work.settings, tokens_per_pass=size)
-        learners[f"Tandem, passes of {size}"] = Learner(replace(work, settings=settings), CLICKS)
+    contestants = {}
+    for size in tokens_per_micro_batch:
+        batching = replace(work.settings.batching, tokens_per_micro_batch=size)
+        settings = replace(work.settings, batching=batching)
+        contestants[f"Tandem, micro-batches of {size}"] = Contestant(
+            replace(work, settings=settings), CLICKS
+        )
     if streams:
-        learners[ONE_PASS] = Learner(work, BOTH)
-        learners[STREAMS] = Learner(work, CLICKS, ANNOTATIONS)
-    peer, first_loss = train_peer(work, mini_batch_size, list(learners.values()), folder)
+        contestants[ONE_PASS] = Contestant(work, BOTH)
+        contestants[STREAMS] = Contestant(work, CLICKS, ANNOTATIONS)
+    peer, first_loss = train_peer(work, mini_batch_size, list(contestants.values()), folder)
     print(f"{first_loss:.6f} is the first loss of {PEER}")
-    for name, learner in learners.items():
-        print(f"{learner.first_loss:.6f} is the first loss of {name}")
+    for name, contestant in contestants.items():
+        print(f"{contestant.first_loss:.6f} is the first loss of {name}")
         same, within = first_loss, 1e-4
         if name in (ONE_PASS, STREAMS):
-            same, within = learners[STREAMS].first_loss, 1e-5
+            same, within = contestants[STREAMS].first_loss, 1e-5
         if work.settings.precision == "fp32":
-            assert abs(learner.first_loss - same) < within
-        tokens = peer.tokens * len(learner.objectives)
-        assert learner.speed.tokens == tokens, f"{name}: {learner.speed.tokens}, not {tokens}"
-    return {PEER: peer} | {name: learner.speed for name, learner in learners.items()}
+            assert abs(contestant.first_loss - same) < within
+        tokens = peer.tokens * len(contestant.objectives)
+        assert contestant.speed.tokens == tokens, f"{name}: {contestant.speed.tokens}, not {tokens}"
+    return {PEER: peer} | {name: contestant.speed for name, contestant in contestants.items()}
 
 
 def print_speeds(
@@ -104,7 +113,7 @@ def main(
     cranfield: Path = DATA / "cranfield",
     texts: list[Literal["cranfield", "spread"]] = ["cranfield", "spread"],  # noqa: B006
     precisions: list[Literal["fp32", "bf16"]] = ["fp32", "bf16"],  # noqa: B006
-    tokens_per_pass: list[int] = [TrainingSettings.tokens_per_pass],  # noqa: B006
+    tokens_per_micro_batch: list[int] = [BatchingSettings.tokens_per_micro_batch],  # noqa: B006
     streams: bool = True,
     steps: int = 10,
     lists_per_step: int = 4,
@@ -120,7 +129,7 @@ def main(
         cranfield: a BEIR folder.
         texts: to learn from.
         precisions: to compute in.
-        tokens_per_pass: of Tandem; each is a contestant, the first goes for two signals.
+        tokens_per_micro_batch: of Tandem; each is a contestant, the first goes for two signals.
         streams: whether one pass for two signals, and two streams, are contestants too.
         steps: how many are timed, after one that is not.
         lists_per_step: lists of eight documents.
@@ -147,14 +156,18 @@ def main(
             tokenizing = (now()[0] - started) / (WARM_UP + steps)
             for precision in precisions:
                 settings = TrainingSettings(
-                    lists_per_step=lists_per_step,
-                    tokens_per_pass=tokens_per_pass[0],
-                    learning_rate=2e-5,
-                    precision=precision,
-                    max_length=max_length,
+                    model=ModelSettings(precision=precision, max_length=max_length),
+                    optimization=OptimizationSettings(learning_rate=2e-5),
+                    batching=BatchingSettings(
+                        lists_per_step=lists_per_step,
+                        tokens_per_micro_batch=tokens_per_micro_batch[0],
+                    ),
+                    resources=ResourceSettings(workers=1),
                 )
                 work = Work(given, path, folder / "start", settings, tokenizing)
-                speeds = compare(work, tokens_per_pass, mini_batch_size, streams, folder / "peer")
+                speeds = compare(
+                    work, tokens_per_micro_batch, mini_batch_size, streams, folder / "peer"
+                )
                 pairs = lists_per_step * DOCUMENTS
                 print_speeds(f"{name}, {precision}", speeds, pairs, weights, peak_tflops)
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,18 @@ from sentence_transformers.cross_encoder import (
 )
 from sentence_transformers.cross_encoder.losses import ListNetLoss
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback
 
-from rankers.data.sampler import Parts, read_steps
+from rankers.batch import ListBatch
+from rankers.data.sampler import Share, read_steps
 from rankers.data.store import ListFile
-from rankers.losses.hybrid import Objective
-from rankers.models.cross_encoder import load_cross_encoder
-from rankers.models.list_ranker import ListRanker, computing_in
+from rankers.losses.hybrid import Objective, ObjectiveValue
+from rankers.models.list_ranker import computing_in
 from rankers.settings import TrainingSettings
-from rankers.training.optimizer import adamw, warm_up_and_decay
+from rankers.training.learner import TrainingInput, WorkerTask, build_learner
+from rankers.training.loop import train_step
+from rankers.training.workers import OneProcess
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -69,7 +71,7 @@ class Speed:
         self.cpu_seconds.append(cpu - since[1] + before)
 
     def count_tokens(self, masks: list[Tensor]) -> None:
-        """Adds what the attention masks of some passes tell."""
+        """Adds what the attention masks of some micro-batches tell."""
         self.tokens += sum(int(mask.sum()) for mask in masks)
         self.padded_tokens += sum(mask.numel() for mask in masks)
 
@@ -81,8 +83,23 @@ def now() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
 
 
-class Learner:
-    """What a worker of the job `train` does, a step at a time.
+class InTurn(nn.Module):
+    """Objectives of data streams: the batches of a step have the loss of one each, in turn."""
+
+    def __init__(self, *objectives: Objective) -> None:
+        super().__init__()
+        self.objectives, self.turns = objectives, cycle(objectives)
+
+    def weights(self, batch: ListBatch, progress: float) -> Tensor:
+        return next(self.turns).weights(batch, progress)
+
+    def forward(self, *given: Any) -> ObjectiveValue:
+        value: ObjectiveValue = next(self.turns)(*given)
+        return value
+
+
+class Contestant:
+    """The job `train`, a step at a time, in this process.
 
     Args:
         work: to do.
@@ -91,58 +108,45 @@ class Learner:
 
     def __init__(self, work: Work, *objectives: Objective) -> None:
         self.settings, self.tokenizing, self.objectives = work.settings, work.tokenizing, objectives
-        model, tokenizer = load_cross_encoder(
-            str(work.start), self.settings.max_length, new_head=True
-        )
-        self.ranker, file = ListRanker(model).to(DEVICE), ListFile(work.path)
-        rows = np.arange(len(file))
-        steps = np.split(rows, len(rows) // self.settings.lists_per_step)
+        file = ListFile(work.path)
+        steps = np.split(np.arange(len(file)), len(file) // self.settings.batching.lists_per_step)
+        nothing = TrainingInput(str(work.start), work.path, work.path, pa.table({}), Objective)
+        task = WorkerTask(work.path.parent, self.settings, objectives[0], nothing, live=False)
+        self.worker = OneProcess(device=DEVICE.type)
+        self.learner = build_learner(task, self.worker, len(steps), file)
+        if len(objectives) > 1:
+            self.learner.objective = InTurn(*objectives)  # type: ignore[assignment] # called alike
 
-        def stream(steps: list[NDArray[np.int64]]) -> Iterator[Parts]:
-            pad, size = tokenizer.pad_token_id, self.settings.tokens_per_pass
-            return read_steps(file, steps, 0, 1, 1, pad, size)
+        def stream(steps: list[NDArray[np.int64]]) -> Iterator[list[ListBatch]]:
+            pad = self.learner.tokenizer.pad_token_id
+            size = self.settings.batching.tokens_per_micro_batch
+            return read_steps(file, steps, Share(), pad, size)
 
-        self.ranker.eval()
-        with torch.no_grad():
-            self.first_loss = float(self.loss([next(stream(steps[:1])) for _ in objectives]))
-        self.ranker.train()
+        ranker = self.learner.ranker.eval()
+        first = [next(stream(steps[:1]))[0].to(DEVICE) for _ in objectives]
+        with torch.no_grad(), computing_in(self.settings.model.precision, DEVICE):
+            losses = [
+                self.learner.objective(ranker(one), one, 0.0).loss / len(one) for one in first
+            ]
+        self.first_loss = float(torch.stack(losses).mean())
+        ranker.train()
         self.streams = [stream(steps) for _ in objectives]
         self.speed = Speed()
-        self.optimizer = adamw(self.ranker, self.settings)
-        self.schedule = LambdaLR(
-            self.optimizer, lambda step: warm_up_and_decay(step, len(steps), self.settings.warm_up)
-        )
-
-    def loss(self, batches: list[Parts]) -> Tensor:
-        """The mean loss of a step's lists, over the streams."""
-        with computing_in(self.settings.precision, DEVICE):
-            scores = [self.ranker(batch) for [(_, batch)] in batches]
-        losses = [
-            objective(score, batch.labels, table, 0.0, lambda value: value).loss / table.num_rows
-            for objective, score, [(table, batch)] in zip(
-                self.objectives, scores, batches, strict=True
-            )
-        ]
-        return torch.stack(losses).mean()
 
     def step(self) -> None:
         """Reads, learns and notes the time."""
         since = now()
-        batches = [next(stream) for stream in self.streams]
-        self.optimizer.zero_grad()
-        self.loss(batches).backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.ranker.parameters(), self.settings.gradient_clip)
-        self.optimizer.step()
-        self.schedule.step()
+        batches = [batch for stream in self.streams for batch in next(stream)]
+        assert train_step(self.learner, self.worker, batches, self.settings)
         self.speed.add(since, self.tokenizing)
-        for [(_, batch)] in batches:
-            self.speed.count_tokens([one["attention_mask"] for one in batch.passes.inputs])
+        for batch in batches:
+            self.speed.count_tokens([one["attention_mask"] for one in batch.micro_batches.inputs])
 
 
 class TakeTurns(TrainerCallback):
     """Times each step of a trainer, and lets others take theirs after it."""
 
-    def __init__(self, others: list[Learner]) -> None:
+    def __init__(self, others: list[Contestant]) -> None:
         self.speed, self.others = Speed(), others
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
@@ -156,16 +160,16 @@ class TakeTurns(TrainerCallback):
 
 
 def train_peer(
-    work: Work, mini_batch_size: int, others: list[Learner], folder: Path
+    work: Work, mini_batch_size: int, others: list[Contestant], folder: Path
 ) -> tuple[Speed, float]:
     """Trains by CrossEncoderTrainer; says how fast, and the first step's loss without dropout."""
-    settings, of_step = work.settings, work.settings.lists_per_step
-    model = CrossEncoder(str(work.start), max_length=settings.max_length, device=str(DEVICE))
+    settings, of_step = work.settings, work.settings.batching.lists_per_step
+    model = CrossEncoder(str(work.start), max_length=settings.model.max_length, device=str(DEVICE))
     loss = ListNetLoss(model, mini_batch_size=mini_batch_size)
     columns = {"query": "text", "docs": "documents", "labels": "annotation_label"}
     data = {name: work.lists[column].to_pylist() for name, column in columns.items()}
     model.eval()
-    with torch.no_grad(), computing_in(settings.precision, DEVICE):
+    with torch.no_grad(), computing_in(settings.model.precision, DEVICE):
         labels = [torch.tensor(listed, device=DEVICE) for listed in data["labels"][:of_step]]
         first_loss = float(loss([data["query"][:of_step], data["docs"][:of_step]], labels))
     turns = TakeTurns(others)
@@ -176,11 +180,11 @@ def train_peer(
         output_dir=str(folder),
         num_train_epochs=1,
         per_device_train_batch_size=of_step,
-        learning_rate=settings.learning_rate,
-        warmup_steps=settings.warm_up,
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.gradient_clip,
-        bf16=settings.precision == "bf16",
+        learning_rate=settings.optimization.learning_rate,
+        warmup_steps=settings.optimization.warm_up,
+        weight_decay=settings.optimization.weight_decay,
+        max_grad_norm=settings.optimization.gradient_clip,
+        bf16=settings.model.precision == "bf16",
         batch_sampler=lambda lists, **rest: DefaultBatchSampler(SequentialSampler(lists), **rest),
         use_cpu=DEVICE.type == "cpu",
         logging_strategy="no",
