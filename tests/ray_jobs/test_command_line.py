@@ -49,17 +49,11 @@ def test_mixes_come_from_flags_and_from_yaml(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     given = ["--collection", "c", "--output", "o"]
-    flags = [
-        "--mix",
-        "FrequencySigmoid",
-        "--mix.midpoint",
-        "7",
-        "--training.optimization.epochs",
-        "2",
-    ]
+    flags = ["--mix", "FrequencySigmoid", "--mix.midpoint", "7"]
+    flags += ["--training.optimization.epochs", "2"]
     arguments = _parse(monkeypatch, "train", train, *given, *flags)
     assert arguments["mix"] == FrequencySigmoid(midpoint=7)
-    assert arguments["training"].epochs == 2
+    assert arguments["training"].optimization.epochs == 2
     config = tmp_path / "staged.yaml"
     config.write_text(
         "mix:\n  class_path: Staged\n  init_args:\n    stages:\n"
@@ -78,7 +72,7 @@ def test_each_job_reads_its_section_of_a_pipelines_yaml(monkeypatch: pytest.Monk
     assert arguments["resume"] is True
     labels = ["--collection", "c", "--output", "o", "--click_labels", "l", "--annotations", "a"]
     arguments = _parse(monkeypatch, "tune", tune, *demo, *labels)
-    assert arguments["training"].workers == 1
+    assert arguments["training"].resources.workers == 1
     arguments = _parse(monkeypatch, "annotate", annotate, *demo, *labels[:4])
     assert arguments["model"] == "demo-judge"
 
@@ -94,10 +88,15 @@ def test_rankers_to_evaluate_are_named_on_the_command_line(
 @pytest.mark.parametrize(
     ("yaml", "wrong", "right"),
     [
-        ("training: {optimization: {epoch: 3}}", "epoch", "training.optimization.epochs"),
+        (
+            "training: {optimization: {epoch: 3}}",
+            "optimization.epoch",
+            "training.optimization.epochs",
+        ),
+        ("training: {epochs: 3}", "epochs", "training.optimization.epochs"),
         (
             "trainning: {optimization: {epochs: 3}}",
-            "trainning.optimization.epochs",
+            "trainning.optimization",
             "training.optimization.epochs",
         ),
         ("click_label: x", "click_label", "click_labels"),

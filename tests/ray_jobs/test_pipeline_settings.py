@@ -32,7 +32,7 @@ changed = partial(with_settings, TrainingSettings())
         ),
         (
             {"train": {"training": changed(learning_rate=-1.0)}},
-            "learning_rate",
+            "train: .*learning_rate",
         ),
         (
             {"train": {"training": changed(epochs=0)}},
