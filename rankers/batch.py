@@ -35,7 +35,8 @@ class Labels:
     Attributes:
         click: click labels, float32 (lists, documents), from 0; NaN where clicks say nothing.
         annotation: grades or expected grades, same shape; NaN where there is no annotation.
-        annotation_weight: how much each annotation counts, same shape; NaN likewise.
+        annotation_weight: how much each annotation counts, from 0, same shape; NaN where there is
+            none.
     """
 
     click: Tensor
@@ -73,9 +74,9 @@ class ListBatch:
         where: which slots of the lists hold a document, bool (lists, documents).
         traffic: what the log tells of their queries, each tensor of shape (lists,); on the CPU,
             where the mix looks at it.
-        labels: of their documents; None where lists are only scored.
-        pages: of their sessions, in blocks of about one length; none where clicks are not learned
-            from sessions.
+        labels: what both signals say of their documents; None where lists are only scored.
+        pages: what their queries' sessions showed, in blocks of about one length; none where
+            clicks are not learned from sessions.
     """
 
     rows: NDArray[np.int64]

@@ -26,7 +26,7 @@ from rankers.scoring.pair_scorer import PooledScorer, ranker_place
 from rankers.settings import Precision
 
 Split = Literal["train", "validation", "test", "all"]
-# So many that sorted passes are hardly padded, but that each scorer gets several blocks.
+# So many that sorted micro-batches are hardly padded, but that each scorer gets several blocks.
 MOST_PAIRS_PER_BLOCK = 1024
 BLOCKS_PER_SCORER = 8
 
@@ -209,7 +209,7 @@ def scoring_blocks(
     Args:
         rows: the documents of each list, at least one in all, from
             `rankers.data.lists.document_rows`.
-        texts: of the documents.
+        texts: one for each document, from `corpus.texts.document_column`.
         rankers: names; each has all blocks.
         scorers: how many share the blocks.
     """

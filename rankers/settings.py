@@ -42,7 +42,7 @@ class ModelSettings:
         lora_rank: train adapters of this rank beside the backbone's frozen weights (LoRA; Hu et
             al., ICLR 2022), for backbones that are too large to train whole; 0 trains all weights.
         max_length: tokens of a query-document pair; longer pairs are cut.
-        precision: of the encoder: fp32, bf16, or auto: bf16 where the processor computes in it.
+        precision: what the encoder computes in: fp32, bf16, or auto: bf16 where the processor computes in it.
             Weights and scores are float32.
         compile: compile the model by torch.compile, which pays in long runs.
     """
@@ -97,9 +97,9 @@ class OptimizationSettings:
         warm_up: the share of training in which the learning rate rises to its highest.
         layer_decay: by what the learning rate shrinks from each layer to the one below it, in
             (0, 1]; the scoring head has the highest.
-        weight_decay: of AdamW.
+        weight_decay: by what AdamW shrinks weights, in multiples of the learning rate a step.
         gradient_clip: longest norm of the gradient.
-        seed: of weights, dropout and order.
+        seed: of the new weights, of dropout and of the order of lists.
     """
 
     epochs: int = 8
@@ -114,7 +114,7 @@ class OptimizationSettings:
 
 @dataclass(frozen=True)
 class BatchingSettings:
-    """How many lists a step sees, and how many of them at once.
+    """How many lists a step sees, and how much the model reads at once.
 
     Attributes:
         lists_per_step: lists, over all workers, that one optimizer step sees.

@@ -52,7 +52,7 @@ def pad_micro_batches(
 
     Args:
         tokenized: from `rankers.data.lists.tokenize_lists`.
-        pad_token_id: of the tokenizer.
+        pad_token_id: the token that the tokenizer pads with.
         tokens_per_micro_batch: the most tokens of a micro-batch, with padding.
     """
     columns = {

@@ -24,7 +24,7 @@ def pad_lists(
 
     Args:
         lists: from `rankers.data.lists.tokenize_lists`; there may be none.
-        pad_token_id: of the tokenizer.
+        pad_token_id: the token that the tokenizer pads with.
         tokens_per_micro_batch: the most tokens, with padding, that the model reads at once.
         rows: where in their file the lists are; by default they are the whole of it.
     """

@@ -40,7 +40,7 @@ def covered_steps(
     A list that no loss counts need not be scored. A step may have none left.
 
     Args:
-        lists: all of them.
+        lists: all lists to train on.
         order: rows of the lists of each step, from `epoch_order`.
         mix: the click weight; a stage of it may be for some buckets of frequency alone.
         first: how many steps of the whole training come before these.
@@ -80,10 +80,10 @@ def read_steps(
     """One worker's batches of each step; the next step is read while one is learned from.
 
     Args:
-        lists: all of them.
+        lists: all lists to train on.
         steps: the rows of each step, over all workers; a step without rows has no batch.
         share: what is this worker's.
-        pad_token_id: of the tokenizer.
+        pad_token_id: the token that the tokenizer pads with.
         tokens_per_micro_batch: the most tokens of a micro-batch, with padding.
     """
 

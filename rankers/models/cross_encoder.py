@@ -20,8 +20,8 @@ from transformers.utils import logging
 
 from corpus.errors import InputError
 
-# They score by the last place of a pass, which is padding in all pairs but the longest.
-SCORE_BY_LAST_PLACE = ("xlnet",)
+# They score by the last token of a row, which is padding in all pairs but the longest.
+SCORE_BY_LAST_TOKEN = ("xlnet",)
 # Tokenizers that know of no limit tell a number far beyond all texts.
 NO_LIMIT = 1_000_000
 # Of a folder without a tokenizer's files the library makes one that knows special tokens, and up to
@@ -138,10 +138,10 @@ def _load(
             f"{name}: is neither a checkpoint folder nor a Hugging Face model that can be loaded"
         ):
             config = AutoConfig.from_pretrained(place)
-        if config.model_type in SCORE_BY_LAST_PLACE:
+        if config.model_type in SCORE_BY_LAST_TOKEN:
             raise InputError(
-                f"{name}: models of the type {config.model_type} score by the last place of a "
-                "pass, where shorter pairs have padding; give another model"
+                f"{name}: models of the type {config.model_type} score by the last token of a "
+                "micro-batch, where shorter pairs have padding; give another model"
             )
         with _one_line(f"{name}: cannot be loaded as a cross-encoder"):
             model, found = AutoModelForSequenceClassification.from_pretrained(

@@ -76,7 +76,7 @@ def uses_bf16(precision: Precision, device: torch.device) -> bool:
 
     Args:
         precision: fp32, bf16 or auto.
-        device: of the model.
+        device: where the model is.
     """
     has_bf16 = (
         torch.cuda.is_bf16_supported(including_emulation=False)
@@ -91,7 +91,7 @@ def computing_in(precision: Precision, device: torch.device) -> AbstractContextM
 
     Args:
         precision: as of `uses_bf16`.
-        device: of the model.
+        device: where the model is.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(precision, device))
 
@@ -103,7 +103,7 @@ def save_ranker(
 
     Args:
         model: the cross-encoder.
-        tokenizer: of it.
+        tokenizer: saved beside it.
         mix: whose click weight at the end of training mixes the heads, where there are two.
         folder: that exists.
     """

@@ -46,7 +46,7 @@ def build_small_bert(collection: Collection, folder: Path, seed: int) -> None:
     Args:
         collection: its documents and queries.
         folder: where the Hugging Face checkpoint goes; its scoring head is untrained.
-        seed: of the random weights.
+        seed: decides the random weights.
     """
     texts = document_text(collection.documents)
     tokenizer = _train_tokenizer(texts + collection.queries["text"].to_pylist())

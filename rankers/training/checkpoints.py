@@ -29,7 +29,7 @@ class Stateful(Protocol):
 
 
 class Trained:
-    """The state of what is trained of a model; frozen weights are those of the backbone."""
+    """The state of the trained part of a model; frozen weights can be had from the backbone."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
@@ -57,7 +57,7 @@ def report(
 
     Args:
         workers: that train.
-        metrics: of the epoch.
+        metrics: what is known of the epoch, by name.
         history: metrics of the epochs so far.
         state: what training goes on from, by name; the same on all workers.
         save_ranker: saves the ranker into a folder; None within an epoch.

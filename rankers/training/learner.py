@@ -50,8 +50,8 @@ class WorkerTask:
     """What a training worker is to do.
 
     Attributes:
-        folder: of the ranker, which the first worker can write into.
-        settings: of the training.
+        folder: where the ranker will be; the first worker can write there.
+        settings: how to train.
         objective: the loss, with its mix.
         input: what to read.
         live: whether someone watches a terminal.
@@ -73,11 +73,11 @@ class Learner:
     Attributes:
         ranker: on the worker's device.
         distributed: the same, which sums gradients over workers.
-        tokenizer: of the ranker.
+        tokenizer: the one that the ranker's pairs were tokenized with.
         objective: the loss.
         optimizer: AdamW.
-        schedule: of its learning rate, by steps.
-        log: of the epoch.
+        schedule: of the learning rate; it counts the steps.
+        log: sums up the epoch.
     """
 
     ranker: ListRanker
@@ -118,8 +118,8 @@ def build_learner(task: WorkerTask, workers: Workers, steps: int, lists: ListFil
     Args:
         task: what the worker is to do.
         workers: that train together.
-        steps: of the whole training.
-        lists: to train on.
+        steps: how many steps the whole training has.
+        lists: the tokenized lists to train on.
     """
     model_settings, optimization = task.settings.model, task.settings.optimization
     torch.manual_seed(optimization.seed)
@@ -160,7 +160,7 @@ def leaves_parameters_out(model: nn.Module, inputs: dict[str, Tensor]) -> bool:
 
     Args:
         model: a sequence classifier.
-        inputs: of some pairs, on its device.
+        inputs: what the model reads of some pairs, on its device.
     """
     model(**inputs).logits.sum().backward()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

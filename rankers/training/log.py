@@ -27,8 +27,8 @@ class TrainingLog:
     """Sums up an epoch over all workers, tells each step to the trackers, and shows a live line.
 
     Args:
-        name: of the ranker, for the live line.
-        steps: of the whole training.
+        name: what the live line calls the ranker.
+        steps: how many steps the whole training has.
         workers: how many share it.
     """
 
@@ -77,9 +77,10 @@ class TrainingLog:
 
         Args:
             values: what the objective gave for each of its batches.
-            batches: of the step.
-            weights: of the step, over all workers, see `rankers.losses.hybrid.Objective.weights`.
-            norm: of the gradient.
+            batches: what the worker took of the step.
+            weights: `rankers.losses.hybrid.Objective.weights`, summed over the step's batches and
+                workers.
+            norm: length of the gradient.
         """
         loss = sum(float(value.loss.detach()) for value in values)
         # A step counts in the mean of the epoch by the weight of the lists that it learned from.
@@ -107,7 +108,7 @@ class TrainingLog:
 
         Args:
             sums: from `sums`, over all workers.
-            norm: of the gradient, before clipping.
+            norm: length of the gradient, before it is clipped.
             rate: the learning rate.
             step: its number, from 0.
         """

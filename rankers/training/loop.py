@@ -48,7 +48,7 @@ def train_ranker(task: WorkerTask, workers: Workers) -> Stop | None:
 
     Each step's lists and random numbers follow from the seed and the step's number, so training
     goes on exactly where the last checkpoint was made. After each epoch, and every so many steps
-    within it, a checkpoint is reported; that of an epoch holds the ranker as a Hugging Face folder.
+    within it, a checkpoint is reported; after an epoch it holds the ranker as a Hugging Face folder.
 
     Args:
         task: what to do.
@@ -182,7 +182,7 @@ def train_step(
         learner: what is trained.
         workers: that share the step.
         batches: this worker's lists of the step, in the parts that it takes them in.
-        settings: of the training.
+        settings: precision and the longest gradient are taken from them.
     """
     model, objective, schedule = learner.distributed, learner.objective, learner.schedule
     progress = learner.steps / learner.log.steps

@@ -53,8 +53,8 @@ def warm_up_and_decay(step: int, steps: int, warm_up: float) -> float:
 
     Args:
         step: how many steps are done.
-        steps: of the whole training.
-        warm_up: the share of them in which it rises, in [0, 1].
+        steps: how many steps the whole training has.
+        warm_up: the share of the steps in which it rises, in [0, 1].
     """
     rising = max(round(steps * warm_up), 1)
     return min((step + 1) / rising, max((steps - step) / max(steps - rising, 1), 0.0))

@@ -21,9 +21,9 @@ class Tracker(ABC):
     """Takes in what training tells of itself.
 
     Args:
-        folder: of the ranker; a resumed run goes on in the same place.
-        settings: of the run.
-        step: that training starts from.
+        folder: where the ranker will be; a resumed run goes on in the same place.
+        settings: every setting of the training, by its full name.
+        step: how many steps are done, 0 for a new run.
     """
 
     @abstractmethod

@@ -31,10 +31,10 @@ def validate(
 
     Args:
         ranker: on its device.
-        lists: of the validation queries.
-        yardstick: of these queries, from `evaluation.yardstick.choose_yardstick`.
+        lists: the tokenized lists of the validation queries.
+        yardstick: gains of their candidates, from `evaluation.yardstick.choose_yardstick`.
         mix: its click weight at the end of training mixes the heads.
-        pad_token_id: of the tokenizer.
+        pad_token_id: the token that the tokenizer pads with.
         tokens_per_micro_batch: the most tokens of a micro-batch, with padding.
         workers: that share the queries.
 

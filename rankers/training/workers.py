@@ -18,7 +18,7 @@ class Workers(Protocol):
     """What training asks of the processes that share it, from within one of them.
 
     Attributes:
-        rank: of this worker, from 0.
+        rank: the number of this worker, from 0.
         size: how many workers there are.
         device: that this worker computes on.
     """
@@ -43,7 +43,7 @@ class Workers(Protocol):
         """Tells how far training is; each worker calls it, the first one with a checkpoint.
 
         Args:
-            metrics: of an epoch.
+            metrics: what is known of the epoch, by name.
             checkpoint: a folder, which is copied.
         """
         ...
