@@ -42,8 +42,8 @@ class ModelSettings:
         lora_rank: train adapters of this rank beside the backbone's frozen weights (LoRA; Hu et
             al., ICLR 2022), for backbones that are too large to train whole; 0 trains all weights.
         max_length: tokens of a query-document pair; longer pairs are cut.
-        precision: what the encoder computes in: fp32, bf16, or auto: bf16 where the processor computes in it.
-            Weights and scores are float32.
+        precision: what the encoder computes in: fp32, bf16, or auto: bf16 where the processor has
+            units for it. Weights and scores are float32.
         compile: compile the model by torch.compile, which pays in long runs.
     """
 

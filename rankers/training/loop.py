@@ -47,8 +47,8 @@ def train_ranker(task: WorkerTask, workers: Workers) -> Stop | None:
     """The train loop of one worker.
 
     Each step's lists and random numbers follow from the seed and the step's number, so training
-    goes on exactly where the last checkpoint was made. After each epoch, and every so many steps
-    within it, a checkpoint is reported; after an epoch it holds the ranker as a Hugging Face folder.
+    goes on exactly where the last checkpoint was made. A checkpoint is reported after each epoch,
+    with the ranker as a Hugging Face folder, and every so many steps within it.
 
     Args:
         task: what to do.
