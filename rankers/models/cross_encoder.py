@@ -71,6 +71,37 @@ def load_cross_encoder(
     return _load(name, max_length, heads, new_head, None)
 
 
+def load_tokenizer(name: str, max_length: int | None = None) -> PreTrainedTokenizerBase:
+    """Loads the tokenizer of a model alone, as `load_cross_encoder` returns it.
+
+    Args:
+        name: a Hugging Face id or a folder.
+        max_length: tokens of a query-document pair; None keeps what the tokenizer has. What the
+            model takes is not looked at: `check_model` does that.
+
+    Raises:
+        InputError: there is no tokenizer that can be loaded, or it has no words or no padding.
+    """
+    place = model_place(name)
+    with _quietly(), _one_line(f"{name}: its tokenizer cannot be loaded"):
+        tokenizer = AutoTokenizer.from_pretrained(place)
+    if len(tokenizer) - len(tokenizer.all_special_tokens) < FEWEST_TOKENS:
+        raise InputError(
+            f"{name}: has no tokenizer, or one without words; copy tokenizer.json and "
+            "tokenizer_config.json there"
+        )
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise InputError(
+                f"{name}: its tokenizer has no token for padding; add pad_token to the folder's "
+                "tokenizer_config.json"
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    if max_length is not None:
+        tokenizer.model_max_length = max_length
+    return tokenizer
+
+
 def score_in_float32(model: PreTrainedModel) -> nn.Linear:
     """Lets the head make its scores in float32, also under autocast and of states in bfloat16.
 
@@ -154,22 +185,9 @@ def _load(
                 output_loading_info=True,
                 device_map=device,
             )
-        with _one_line(f"{name}: its tokenizer cannot be loaded"):
-            tokenizer = AutoTokenizer.from_pretrained(place)
     _refuse_random_weights(name, model, found, heads, new_head)
+    tokenizer = load_tokenizer(name)
     _set_length(name, model, tokenizer, max_length)
-    if len(tokenizer) - len(tokenizer.all_special_tokens) < FEWEST_TOKENS:
-        raise InputError(
-            f"{name}: has no tokenizer, or one without words; copy tokenizer.json and "
-            "tokenizer_config.json there"
-        )
-    if tokenizer.pad_token is None:
-        if tokenizer.eos_token is None:
-            raise InputError(
-                f"{name}: its tokenizer has no token for padding; add pad_token to the folder's "
-                "tokenizer_config.json"
-            )
-        tokenizer.pad_token = tokenizer.eos_token
     model.config.pad_token_id = tokenizer.pad_token_id
     score_in_float32(model)
     return model, tokenizer

@@ -27,7 +27,12 @@ from corpus.errors import InputError
 from rankers.batch import ListBatch, MicroBatches
 from rankers.mixes.encoding import HEADS_MIX
 from rankers.mixes.mixes import Traffic
-from rankers.models.cross_encoder import add_adapters, check_model, load_cross_encoder
+from rankers.models.cross_encoder import (
+    add_adapters,
+    check_model,
+    load_cross_encoder,
+    load_tokenizer,
+)
 from rankers.models.list_ranker import ListRanker, computing_in
 from rankers.scoring.pair_scorer import ranker_place
 from tests.rankers.conftest import TINY, save_model, tiny_bert
@@ -219,6 +224,16 @@ def test_a_tokenizer_without_padding_pads_with_the_end_or_is_refused(tmp_path: P
     assert model.config.pad_token_id == 2
     save_model(tiny_bert(), tmp_path, pad=None)
     assert "no token for padding" in refusal(check_model, folder)
+
+
+def test_a_tokenizer_is_loaded_without_its_model(tmp_path: Path) -> None:
+    folder = str(save_model(tiny_bert(), tmp_path, pad=None, eos_token="</s>"))
+    _, expected = load_cross_encoder(folder, max_length=32)
+    (tmp_path / WEIGHTS).unlink()
+    tokenizer = load_tokenizer(folder, max_length=32)
+    assert (tokenizer.pad_token, tokenizer.model_max_length) == ("</s>", 32)
+    assert tokenizer.backend_tokenizer.to_str() == expected.backend_tokenizer.to_str()
+    assert "its tokenizer cannot be loaded" in refusal(load_tokenizer, str(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
