@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 SMALL_BERT = "small-bert"
+# Tokens of a pair that it takes, from and to; three of them are special.
+SMALL_BERT_LENGTHS = (4, 512)
 
 LossName = Literal[
     "softmax",

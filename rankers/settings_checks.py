@@ -5,7 +5,7 @@ import shutil
 from corpus.errors import InputError
 from rankers.mixes.mixes import Mix
 from rankers.models.cross_encoder import check_model
-from rankers.settings import SMALL_BERT, TrainingSettings
+from rankers.settings import SMALL_BERT, SMALL_BERT_LENGTHS, TrainingSettings
 from rankers.training.trackers import check_trackers
 
 
@@ -60,6 +60,14 @@ def check_training_settings(training: TrainingSettings, mix: Mix | None) -> None
             "training.model.compile needs a C++ compiler, and there is no c++ on the path"
         )
     check_trackers(training.trackers)
-    if training.model.backbone != SMALL_BERT:
+    backbone, max_length = training.model.backbone, training.model.max_length
+    if backbone != SMALL_BERT:
         heads = 2 if training.model.heads == "two" else 1
-        check_model(training.model.backbone, training.model.max_length, heads, new_head=True)
+        check_model(backbone, max_length, heads, new_head=True)
+        return
+    fewest, most = SMALL_BERT_LENGTHS
+    if not fewest <= max_length <= most:
+        raise InputError(
+            f"training.model.backbone: {SMALL_BERT} takes pairs of {fewest} to {most} tokens; "
+            f"max_length is {max_length}"
+        )

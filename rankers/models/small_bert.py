@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from corpus.tables import Collection
 from corpus.texts import document_text
+from rankers.settings import SMALL_BERT_LENGTHS
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -25,7 +26,7 @@ SPECIAL_TOKENS = {
 VOCABULARY_SIZE = 8_000
 HIDDEN_SIZE = 128
 LAYERS = 2
-MAX_TOKENS = 512
+MAX_TOKENS = SMALL_BERT_LENGTHS[1]
 SIMILARITY_GAIN = 6.0
 
 

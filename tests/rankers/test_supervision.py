@@ -89,3 +89,14 @@ def test_settings_by_which_nothing_would_be_learned_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=rf"training\.\w+\.{name} must be"):
         read(tmp_path, tiny_collection, CLICKED, **{name: value})
+
+
+@pytest.mark.parametrize("max_length", [3, 513])
+def test_a_length_that_the_small_bert_does_not_take_is_refused_before_it_is_built(
+    max_length: int,
+) -> None:
+    for taken in (4, 512):
+        check_training_settings(with_settings(TrainingSettings(), max_length=taken), None)
+    said = rf"small-bert takes pairs of 4 to 512 tokens.*max_length is {max_length}"
+    with pytest.raises(InputError, match=said):
+        check_training_settings(with_settings(TrainingSettings(), max_length=max_length), None)
