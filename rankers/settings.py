@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 SMALL_BERT = "small-bert"
 
+# The rows of `rankers.losses.label_losses.LABEL_LOSSES`.
 LossName = Literal[
     "softmax",
     "listmle",
@@ -15,6 +16,7 @@ LossName = Literal[
     "pointwise_sigmoid",
     "pointwise_mse",
 ]
+# The rows of `rankers.losses.click_objectives.CLICK_OBJECTIVES`.
 ClickObjectiveName = Literal[
     "naive",
     "ipw",
