@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rankers.batch import ListBatch
 from rankers.losses.label_losses import label_loss, teaches
 from rankers.losses.sessions import SessionLoss
-from rankers.mixes.mixes import Mix
+from rankers.mixes import Mix
 from rankers.models.list_ranker import CLICK_HEAD, RELEVANCE_HEAD
 from rankers.settings import LossName, QueryWeight
 

@@ -10,7 +10,7 @@ from rankers.losses.hybrid import Objective, ObjectiveValue, signal_shares
 from rankers.losses.label_losses import LABEL_LOSSES
 from rankers.losses.listwise import softmax_loss
 from rankers.losses.pointwise import pointwise_mse_loss
-from rankers.mixes.mixes import Constant, Mix, Traffic
+from rankers.mixes import Constant, Mix, Traffic
 from rankers.settings import LossName
 
 SCORES = torch.tensor([[0.5, -1.0, 2.0], [1.0, 0.0, 3.0]])
