@@ -46,7 +46,7 @@ from rankers.data.impressions import add_pages, longest_page
 from rankers.data.lists import add_labels, candidate_lists
 from rankers.data.padding import pad_pages
 from rankers.losses.click_objectives import CLICK_OBJECTIVES
-from rankers.losses.hybrid import label_loss
+from rankers.losses.label_losses import label_loss
 from rankers.losses.sessions import SessionLoss
 from rankers.settings import ClickObjectiveName
 

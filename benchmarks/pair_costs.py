@@ -21,7 +21,7 @@ from rankers.data.lists import add_labels, candidate_lists, tokenize_lists
 from rankers.data.sampler import Share, epoch_order, read_steps
 from rankers.data.store import ListFile, write_lists
 from rankers.losses.hybrid import Objective
-from rankers.mixes.mixes import Constant
+from rankers.mixes import Constant
 from rankers.models.cross_encoder import load_cross_encoder
 from rankers.models.list_ranker import ListRanker
 

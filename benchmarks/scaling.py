@@ -21,7 +21,7 @@ from cluster import connect
 from corpus.prepare import SimulatedWorld, prepare
 from corpus.tables import read_collection, read_table
 from rankers.data.lists import add_labels, candidate_lists
-from rankers.mixes.mixes import Constant
+from rankers.mixes import Constant
 from rankers.models.small_bert import build_small_bert
 from rankers.settings import (
     BatchingSettings,

@@ -21,7 +21,7 @@ from cluster import connect
 from corpus.prepare import SimulatedWorld, prepare
 from evaluation.measures import MAIN_MEASURE
 from rankers.evaluate import evaluate
-from rankers.mixes.mixes import Constant
+from rankers.mixes import Constant
 from rankers.settings import (
     AnnotationLabel,
     BatchingSettings,

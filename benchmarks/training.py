@@ -31,7 +31,7 @@ from benchmarks.training_lists import DOCUMENTS, cranfield_lists, spread_texts
 from rankers.data.lists import tokenize_lists
 from rankers.data.store import write_lists
 from rankers.losses.hybrid import Objective
-from rankers.mixes.mixes import Constant
+from rankers.mixes import Constant
 from rankers.models.cross_encoder import load_cross_encoder
 from rankers.settings import (
     BatchingSettings,

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rankers.mixes.mixes import Traffic
+from rankers.mixes import Traffic
 
 
 @dataclass(frozen=True)

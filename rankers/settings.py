@@ -7,6 +7,7 @@ SMALL_BERT = "small-bert"
 # Tokens of a pair that it takes, from and to; three of them are special.
 SMALL_BERT_LENGTHS = (4, 512)
 
+# The rows of `rankers.losses.label_losses.LABEL_LOSSES`.
 LossName = Literal[
     "softmax",
     "listmle",
@@ -17,6 +18,7 @@ LossName = Literal[
     "pointwise_sigmoid",
     "pointwise_mse",
 ]
+# The rows of `rankers.losses.click_objectives.CLICK_OBJECTIVES`.
 ClickObjectiveName = Literal[
     "naive",
     "ipw",

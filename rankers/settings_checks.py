@@ -3,7 +3,7 @@
 import shutil
 
 from corpus.errors import InputError
-from rankers.mixes.mixes import Mix
+from rankers.mixes import Mix
 from rankers.models.cross_encoder import check_model
 from rankers.settings import SMALL_BERT, SMALL_BERT_LENGTHS, TrainingSettings
 from rankers.training.trackers import check_trackers

@@ -16,7 +16,7 @@ from evaluation.yardstick import choose_yardstick
 from rankers.data.impressions import add_pages
 from rankers.data.lists import add_labels, candidate_lists
 from rankers.losses.click_objectives import CLICK_OBJECTIVES
-from rankers.mixes.mixes import Constant, Mix
+from rankers.mixes import Constant, Mix
 from rankers.settings import TrainingSettings
 
 

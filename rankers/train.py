@@ -30,8 +30,8 @@ from rankers.data.lists import tokenize_lists
 from rankers.data.store import write_lists
 from rankers.losses.hybrid import POWER, Objective
 from rankers.losses.sessions import SessionLoss
-from rankers.mixes.encoding import mix_as_json
-from rankers.mixes.mixes import FrequencySigmoid, Mix
+from rankers.mixes import FrequencySigmoid, Mix
+from rankers.mixes.encoding import encode_mix
 from rankers.models.cross_encoder import load_cross_encoder
 from rankers.models.small_bert import build_small_bert
 from rankers.settings import SMALL_BERT, ObjectiveSettings, TrainingSettings
@@ -86,7 +86,7 @@ def train(
         "collection": str(collection),
         "click_labels": str(click_labels),
         "annotations": str(annotations),
-        "mix": mix_as_json(mix),
+        "mix": encode_mix(mix),
         "training": training.deciding,
         "checkpoints": checkpoints,
     }

@@ -1,5 +1,6 @@
 """What a search found: the table of trials and the plot of what mattered."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -26,9 +27,10 @@ def write_analysis(results: ResultGrid, output: Path) -> pd.DataFrame:
         output: where to write.
 
     Returns:
-        One row a trial that finished an epoch: its parameters, epochs and best validation nDCG@10,
-        best trial first. It is null for a trial whose loss, gradient or scores became infinite or
-        NaN, since a training with its mix would too.
+        One row a trial that finished an epoch: its parameters, the mix that they describe as JSON
+        (`rankers.mixes.encoding`), epochs and best validation nDCG@10, best trial first. It is null
+        for a trial whose loss, gradient or scores became infinite or NaN, since a training with its
+        mix would too.
     """
     rows = []
     for result in results:
@@ -41,9 +43,10 @@ def write_analysis(results: ResultGrid, output: Path) -> pd.DataFrame:
         rows.append(
             dict.fromkeys(PARAMETERS)
             | result.config
+            | {"mix": json.dumps(result.config["mix"])}
             | {"epochs": len(finished), VALIDATION_MEASURE: best}
         )
-    columns = [*PARAMETERS, "epochs", VALIDATION_MEASURE]
+    columns = [*PARAMETERS, "mix", "epochs", VALIDATION_MEASURE]
     table = pd.DataFrame(rows, columns=columns)
     table[VALIDATION_MEASURE] = table[VALIDATION_MEASURE].astype(float)
     table = table.sort_values(VALIDATION_MEASURE, ascending=False, kind="stable")
@@ -72,7 +75,8 @@ def plot_trials(table: pd.DataFrame) -> Figure:
 
 
 def print_trials(table: pd.DataFrame) -> None:
-    """Prints the trials, best first."""
+    """Prints the trials, best first; their parameters say what their mix is."""
+    table = table.drop(columns="mix")
     shown = Table(title="trials, by nDCG@10 on validation queries")
     for name in table.columns:
         shown.add_column(name, justify="left" if name in ("kind", "first") else "right")

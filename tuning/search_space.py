@@ -1,4 +1,4 @@
-"""The mixes that tuning looks through, and the way from a trial's parameters to a mix."""
+"""The mixes that tuning looks through."""
 
 from typing import Any
 
@@ -6,12 +6,13 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from rankers.mixes.mixes import Constant, FrequencySigmoid, Mix, Stage, Staged
+from rankers.mixes import Constant, FrequencySigmoid, Mix, Stage, Staged
+from rankers.mixes.encoding import encode_mix
 
 KINDS = ("Constant", "Staged", "FrequencySigmoid")
 
 
-def suggest_mix(trial: optuna.Trial, frequency: NDArray[np.int64]) -> None:
+def suggest_mix(trial: optuna.Trial, frequency: NDArray[np.int64]) -> dict[str, Any]:
     """Draws a kind of mix and that kind's parameters; Optuna's define-by-run search space.
 
     Args:
@@ -20,37 +21,22 @@ def suggest_mix(trial: optuna.Trial, frequency: NDArray[np.int64]) -> None:
             and `steepness` (FrequencySigmoid).
         frequency: of the training queries; the midpoint is searched between its 5th and 95th
             percentile.
+
+    Returns:
+        `mix`: what they describe, encoded. Ray Tune adds it to the trial's parameters.
     """
+    return {"mix": encode_mix(_draw_mix(trial, frequency))}
+
+
+def _draw_mix(trial: optuna.Trial, frequency: NDArray[np.int64]) -> Mix:
     kind = trial.suggest_categorical("kind", KINDS)
     if kind == "Constant":
-        trial.suggest_float("click_weight", 0.0, 1.0)
-    elif kind == "Staged":
-        trial.suggest_float("switch", 0.1, 0.9)
-        trial.suggest_categorical("first", ("annotations", "clicks"))
-    else:
-        low, high = np.maximum(np.percentile(frequency, [5, 95]), 1)
-        trial.suggest_float("midpoint", float(low), float(max(high, low + 1)), log=True)
-        trial.suggest_float("steepness", 0.25, 4.0, log=True)
-
-
-def mix_of(parameters: dict[str, Any]) -> Mix:
-    """Builds the mix that a trial's parameters describe.
-
-    >>> mix_of({"kind": "Staged", "switch": 0.25, "first": "clicks"}).stages[0].click_weight
-    1.0
-    """
-    if parameters["kind"] == "Constant":
-        return Constant(parameters["click_weight"])
-    if parameters["kind"] == "Staged":
-        first = 1.0 if parameters["first"] == "clicks" else 0.0
-        switch = parameters["switch"]
-        return Staged([Stage(switch, first), Stage(1 - switch, 1 - first)])
-    return FrequencySigmoid(parameters["midpoint"], parameters["steepness"])
-
-
-def mix_as_config(mix: Mix) -> dict[str, Any]:
-    """The mix as a job's YAML has it: class_path and init_args."""
-    arguments = dict(vars(mix))
-    if isinstance(mix, Staged):
-        arguments["stages"] = [dict(vars(stage)) for stage in mix.stages]
-    return {"class_path": type(mix).__name__, "init_args": arguments}
+        return Constant(trial.suggest_float("click_weight", 0.0, 1.0))
+    if kind == "Staged":
+        switch = trial.suggest_float("switch", 0.1, 0.9)
+        first = trial.suggest_categorical("first", ("annotations", "clicks"))
+        click_weight = 1.0 if first == "clicks" else 0.0
+        return Staged([Stage(switch, click_weight), Stage(1 - switch, 1 - click_weight)])
+    low, high = np.maximum(np.percentile(frequency, [5, 95]), 1)
+    midpoint = trial.suggest_float("midpoint", float(low), float(max(high, low + 1)), log=True)
+    return FrequencySigmoid(midpoint, trial.suggest_float("steepness", 0.25, 4.0, log=True))

@@ -1,5 +1,6 @@
 """The job `tune`: Ray Tune searches the mix; every trial is a Ray Train run."""
 
+import json
 import sys
 from dataclasses import asdict, replace
 from functools import partial
@@ -16,7 +17,8 @@ from ray.tune.search.optuna import OptunaSearch
 from cluster import connect
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
-from rankers.mixes.mixes import Mix
+from rankers.mixes import Mix
+from rankers.mixes.encoding import decode_mix, encode_mix
 from rankers.settings import ResourceSettings, TrainingSettings
 from rankers.settings_checks import check_training_settings
 from rankers.supervision import (
@@ -30,7 +32,7 @@ from rankers.training.stops import TrainingStoppedError
 from rankers.training.storage import check_store, claim_store, place_within
 from rankers.training.validation import VALIDATION_MEASURE
 from tuning.analysis import print_trials, write_analysis
-from tuning.search_space import mix_as_config, mix_of, suggest_mix
+from tuning.search_space import suggest_mix
 
 EXPERIMENT = "trials"
 # A trial only waits for its training workers, which have CPUs of their own.
@@ -115,7 +117,7 @@ def tune(
         "click_labels": str(click_labels),
         "annotations": str(annotations),
         "output": str(output / "ranker"),
-        "mix": mix_as_config(best_mix(output)),
+        "mix": encode_mix(best_mix(output)),
         "training": asdict(training),
     }
     if checkpoints is not None:
@@ -145,8 +147,7 @@ def check_tuning_settings(
 def best_mix(output: Path) -> Mix:
     """The mix of the best trial of a finished search."""
     table = pd.read_parquet(output / "trials.parquet")
-    [best] = table.head(1).to_dict("records")
-    return mix_of({str(name): value for name, value in best.items() if not pd.isna(value)})
+    return decode_mix(json.loads(table["mix"].iloc[0]))
 
 
 def _search(
@@ -209,9 +210,8 @@ def _run_trial(
     # Within an epoch there is nothing that the search could compare.
     settings = replace(training, checkpoints=replace(training.checkpoints, every_steps=0))
     try:
-        fit_ranker(
-            read, folder, mix_of(parameters), settings, place, callbacks=[TuneReportCallback()]
-        )
+        mix = decode_mix(parameters["mix"])
+        fit_ranker(read, folder, mix, settings, place, callbacks=[TuneReportCallback()])
     except TrainingStoppedError as stopped:
         # That is what this mix does; a resumed search need not meet it again.
         print(f"{context.get_trial_name()}: {stopped}", file=sys.stderr)

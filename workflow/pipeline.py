@@ -12,7 +12,8 @@ from clicks import fit_clicks
 from corpus.output_folder import RECORD, begin_output, finish_output
 from corpus.prepare import prepare
 from rankers.evaluate import evaluate
-from rankers.mixes.mixes import Constant, FrequencySigmoid, Mix, Staged
+from rankers.mixes import Constant, FrequencySigmoid, Mix, Staged
+from rankers.mixes.encoding import encode_mix
 from rankers.train import train
 from rankers.training.storage import place_within
 from tuning.tune import best_mix, tune
@@ -78,9 +79,8 @@ def run_pipeline(
     collection, tuning = output / "collection", output / "tuning"
     stores = {"train": [*arms, TUNED], "tune": [tuning.name]}
     check_stages(jobs, stages, arms, stores, (collection / RECORD).exists(), resume)
-    begin_output(
-        output, "pipeline", {"arms": {name: str(mix) for name, mix in arms.items()}}, resume
-    )
+    record = {"arms": {name: encode_mix(mix) for name, mix in arms.items()}}
+    begin_output(output, "pipeline", record, resume)
     start = time.perf_counter()
     labels = {"annotations": output / "annotations", "click_labels": output / "click_labels"}
 

@@ -10,7 +10,7 @@ from corpus.errors import InputError
 from corpus.names import check_names
 from rankers.evaluate import FIRST_STAGE, check_evaluation_settings
 from rankers.losses.click_objectives import CLICK_OBJECTIVES
-from rankers.mixes.mixes import Mix
+from rankers.mixes import Mix
 from rankers.settings_checks import check_training_settings
 from rankers.training.storage import check_store, checkpoint_storage, place_within
 from tuning.tune import check_tuning_settings

@@ -9,7 +9,7 @@ from rankers.batch import Labels, ListBatch, Pages
 from rankers.data.impressions import PAGES
 from rankers.data.lists import SIGNALS
 from rankers.data.micro_batches import pad_micro_batches
-from rankers.mixes.mixes import Traffic
+from rankers.mixes import Traffic
 
 SHORT = 16
 

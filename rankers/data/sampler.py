@@ -12,7 +12,7 @@ from rankers.batch import ListBatch
 from rankers.data.micro_batches import without_pairs
 from rankers.data.padding import list_traffic, pad_lists
 from rankers.data.store import ListFile
-from rankers.mixes.mixes import Mix
+from rankers.mixes import Mix
 
 
 def steps_per_epoch(lists: int, lists_per_step: int) -> int:

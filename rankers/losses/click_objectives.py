@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody uses
 from torch import Tensor
 
-from rankers.losses.listwise import pointwise_sigmoid_loss, softmax_loss
+from rankers.losses.listwise import softmax_loss
+from rankers.losses.pointwise import pointwise_sigmoid_loss
 
 OfSessions = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 OfPages = Callable[[Tensor, Tensor], Tensor]
@@ -57,7 +58,7 @@ class ClickObjective:
 
 def naive(scores: Tensor, clicks: Tensor, where: Tensor, bias: Tensor) -> Tensor:
     """Softmax cross entropy of the clicks as they are: the baseline, with all their bias."""
-    return softmax_loss(scores, clicks, where=where, reduction="none")
+    return softmax_loss(scores, clicks, where=where)
 
 
 def inverse_propensity(scores: Tensor, clicks: Tensor, where: Tensor, bias: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ def inverse_propensity(scores: Tensor, clicks: Tensor, where: Tensor, bias: Tens
     with the softmax loss of Ai et al., SIGIR 2018. Unbiased where propensities are right and none
     is clipped.
     """
-    return softmax_loss(scores, clicks / bias[0], where=where, reduction="none")
+    return softmax_loss(scores, clicks / bias[0], where=where)
 
 
 def inverse_propensity_weight(
@@ -107,7 +108,7 @@ def expected_relevance(scores: Tensor, clicks: Tensor, where: Tensor, bias: Tens
     unseen = (1 - bias[0]) * relevance / (1 - bias[0] * relevance).clamp(min=1e-6)
     label = clicks + (1 - clicks) * unseen
     documents = where.sum(-1).clamp(min=1)
-    return pointwise_sigmoid_loss(scores, label, where=where, reduction="none") / documents
+    return pointwise_sigmoid_loss(scores, label, where=where) / documents
 
 
 def expected_examination(scores: Tensor, clicks: Tensor, where: Tensor, bias: Tensor) -> Tensor:

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from rankers.batch import ListBatch
-from rankers.losses.listwise import LOSSES
-from rankers.losses.pairwise import ordered_pairs
+from rankers.losses.label_losses import label_loss, teaches
 from rankers.losses.sessions import SessionLoss
-from rankers.mixes.mixes import Mix
+from rankers.mixes import Mix
 from rankers.models.list_ranker import CLICK_HEAD, RELEVANCE_HEAD
 from rankers.settings import LossName, QueryWeight
 
@@ -45,7 +44,7 @@ class Objective(nn.Module):
 
     Args:
         mix: the click weight.
-        loss: the name of one of `rankers.losses.LOSSES`, for labels.
+        loss: the name of one of `rankers.losses.label_losses.LABEL_LOSSES`, for labels.
         highest_grade: of the annotations; their labels are divided by it.
         sessions: the loss of clicks in sessions; None where clicks are learned from labels.
         query_weight: how much a query weighs in the click loss: as every other (query), or by the
@@ -189,56 +188,3 @@ def signal_shares(weights: Tensor) -> Tensor:
     every, known = weights.unbind(1)
     shares = every / (every.sum() * known)
     return torch.where(known > 0, shares.clamp(max=1), 0.0)
-
-
-def teaches(label: Tensor, loss: LossName) -> Tensor:
-    """Whether a loss can learn something from a list's labels, bool (lists,).
-
-    Pointwise losses learn from every label. `softmax` and `listmle` need a label above zero and a
-    second document, the others two labels that differ.
-
-    Args:
-        label: from 0, NaN where unknown, (lists, documents).
-        loss: the name of one of `rankers.losses.listwise.LOSSES`.
-    """
-    known = ~torch.isnan(label)
-    if loss in ("pointwise_sigmoid", "pointwise_mse"):
-        return known.any(-1)
-    label = label.nan_to_num(0.0)
-    if loss in ("softmax", "listmle"):
-        return (label > 0).any(-1) & (known.sum(-1) > 1)
-    return ordered_pairs(label, known).any(-1).any(-1)
-
-
-def label_loss(
-    scores: Tensor, label: Tensor, loss: LossName, weights: Tensor | None = None
-) -> Tensor:
-    """The loss of each list by one signal's labels, shape (lists,).
-
-    A document that the signal says nothing of takes no part in it. Labels are brought to the scale
-    that the loss asks for: `softmax` learns their share of the list's sum, the pointwise losses
-    learn them clipped to [0, 1], the others learn them as they are. Pointwise losses are means over
-    a list's documents and the pairwise logistic and hinge losses means over its pairs, so that
-    long lists weigh no more than short ones.
-
-    Args:
-        scores: float (lists, documents).
-        label: from 0, NaN where unknown, same shape: inverse-propensity-weighted clicks an
-            impression, or grades divided by the highest.
-        loss: the name of one of `rankers.losses.listwise.LOSSES`.
-        weights: how much each label counts, same shape; 1 by default.
-    """
-    label = label.to(scores.device)
-    where = ~torch.isnan(label)
-    label = label.nan_to_num(0.0)
-    if weights is not None:
-        weights = weights.to(scores.device).nan_to_num(0.0)
-    terms = label.new_ones(label.shape[:-1])
-    if loss == "softmax":
-        label = label / label.sum(-1, keepdim=True).clamp(min=1e-9)
-    elif loss in ("pointwise_sigmoid", "pointwise_mse"):
-        label = label.clamp(0, 1)
-        terms = where.sum(-1).clamp(min=1)
-    elif loss in ("pairwise_logistic", "pairwise_hinge"):
-        terms = ordered_pairs(label, where).sum((-2, -1)).clamp(min=1)
-    return LOSSES[loss](scores, label, where=where, weights=weights, reduction="none") / terms

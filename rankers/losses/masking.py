@@ -1,12 +1,11 @@
-"""What all ranking losses share: which documents count, and how terms become one value."""
+"""What all ranking losses share: which documents count, and in which precision."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Reduction = Literal["mean", "sum", "none"]
 Loss = Callable[..., Tensor]
 
 
@@ -46,20 +45,3 @@ def mask_lists(
         torch.where(where, given.to(dtype), 0.0) for given in (scores, labels, weights)
     )
     return MaskedLists(scores, labels, weights, where)
-
-
-def reduce_lists(per_list: Tensor, terms: Tensor, reduction: Reduction) -> Tensor:
-    """Brings the sums of lists to the value that is asked for.
-
-    Args:
-        per_list: the sum of each list's terms, shape (...).
-        terms: how many terms each list has, same shape: what a mean is taken over.
-        reduction: "mean" over the terms of all lists (zero if there are none), "sum", or "none".
-
-    >>> reduce_lists(torch.tensor([3.0, 0.0]), torch.tensor([2, 0]), "mean")
-    tensor(1.5000)
-    """
-    if reduction == "none":
-        return per_list
-    total = per_list.sum()
-    return total if reduction == "sum" else total / terms.sum().clamp(min=1)

@@ -1,7 +1,7 @@
 """Ranking losses over pairs of a list's documents: logistic, hinge, LambdaRank, approximate nDCG.
 
-Their memory grows with the square of a list's length. `rankers.losses.listwise` says what they
-share.
+Their memory and time grow with the square of a list's length. `rankers.losses.listwise` says what
+all losses share.
 """
 
 import math
@@ -11,18 +11,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody uses
 from torch import Tensor
 
-from rankers.losses.masking import MaskedLists, Reduction, mask_lists, reduce_lists
+from rankers.losses.masking import MaskedLists, mask_lists
 
 
 def pairwise_logistic_loss(
-    scores: Tensor,
-    labels: Tensor,
-    *,
-    where: Tensor | None = None,
-    weights: Tensor | None = None,
-    reduction: Reduction = "mean",
+    scores: Tensor, labels: Tensor, *, where: Tensor | None = None, weights: Tensor | None = None
 ) -> Tensor:
     r"""Logistic loss of pairs: :math:`\sum_{y_i > y_j} w_i \log(1 + e^{-(s_i - s_j)})`.
+
+    Take it where labels tell which of two documents is better and nothing more, and every pair is
+    to count the same, wherever in the list.
 
     RankNet's cross entropy for pairs whose order is known: Burges et al., "Learning to rank using
     gradient descent", ICML 2005, section 3. Equal to Rax's `pairwise_logistic_loss`.
@@ -32,24 +30,24 @@ def pairwise_logistic_loss(
         labels: relevance, of which only the order counts, same shape.
         where: which documents count, bool, same shape; all by default.
         weights: of each pair by its better document, or (..., 1) of each list; 1 by default.
-        reduction: "mean" over the pairs of all lists, "sum", or "none" for each list's sum.
+
+    Returns:
+        Float of shape (...).
 
     >>> pairwise_logistic_loss(torch.tensor([2.0, 1.0, 3.0]), torch.tensor([1.0, 0.0, 0.0]))
-    tensor(0.8133)
+    tensor(1.6265)
     """
     lists = mask_lists(scores, labels, where, weights)
-    return _pairwise_loss(lists, lambda difference: -F.logsigmoid(difference), reduction)
+    return _pairwise_loss(lists, lambda difference: -F.logsigmoid(difference))
 
 
 def pairwise_hinge_loss(
-    scores: Tensor,
-    labels: Tensor,
-    *,
-    where: Tensor | None = None,
-    weights: Tensor | None = None,
-    reduction: Reduction = "mean",
+    scores: Tensor, labels: Tensor, *, where: Tensor | None = None, weights: Tensor | None = None
 ) -> Tensor:
     r"""Hinge loss of pairs: :math:`\sum_{y_i > y_j} w_i \max(0, 1 - (s_i - s_j))`.
+
+    Take it where the logistic loss would be taken, and a pair that is right by a margin of 1 has
+    nothing more to learn.
 
     The ranking SVM's loss: Joachims, "Optimizing search engines using clickthrough data", KDD
     2002, section 4.2. Equal to Rax's `pairwise_hinge_loss`.
@@ -59,22 +57,19 @@ def pairwise_hinge_loss(
         labels: relevance, of which only the order counts, same shape.
         where: which documents count, bool, same shape; all by default.
         weights: of each pair by its better document, or (..., 1) of each list; 1 by default.
-        reduction: "mean" over the pairs of all lists, "sum", or "none" for each list's sum.
+
+    Returns:
+        Float of shape (...).
 
     >>> pairwise_hinge_loss(torch.tensor([2.0, 1.0, 3.0]), torch.tensor([1.0, 0.0, 0.0]))
-    tensor(1.)
+    tensor(2.)
     """
     lists = mask_lists(scores, labels, where, weights)
-    return _pairwise_loss(lists, lambda difference: F.relu(1 - difference), reduction)
+    return _pairwise_loss(lists, lambda difference: F.relu(1 - difference))
 
 
 def lambdarank_loss(
-    scores: Tensor,
-    labels: Tensor,
-    *,
-    where: Tensor | None = None,
-    weights: Tensor | None = None,
-    reduction: Reduction = "mean",
+    scores: Tensor, labels: Tensor, *, where: Tensor | None = None, weights: Tensor | None = None
 ) -> Tensor:
     r"""Logistic loss of pairs, each weighted by how much swapping it would change nDCG.
 
@@ -85,6 +80,9 @@ def lambdarank_loss(
     with ranks r by falling score, equal scores in the order given; gains
     :math:`G_i = w_i (2^{y_i} - 1)` divided by the ideal DCG. The weights :math:`\Delta` carry no
     gradient.
+
+    Take it where nDCG decides: most of it comes from pairs at the top of the list as it is ranked
+    now.
 
     Its gradient is LambdaRank's: Burges, "From RankNet to LambdaRank to LambdaMART: an overview",
     MSR-TR-2010-82, section 4. As a loss it stands in Wang et al., "The LambdaLoss framework for
@@ -97,8 +95,9 @@ def lambdarank_loss(
         labels: relevance from 0, fractions included, same shape.
         where: which documents count, bool, same shape; all by default.
         weights: of each document, or (..., 1) of each list; 1 by default.
-        reduction: "mean" over the lists that hold a document, "sum", or "none" for each list's
-            sum over its pairs.
+
+    Returns:
+        Float of shape (...).
 
     >>> lambdarank_loss(torch.tensor([2.0, 1.0, 3.0]), torch.tensor([1.0, 0.0, 0.0]))
     tensor(0.5257)
@@ -113,17 +112,11 @@ def lambdarank_loss(
     delta = (_differences(gains) * _differences(discounts)).abs()
     losses = delta * lists.weights.unsqueeze(-1) * -F.logsigmoid(_differences(lists.scores))
     pairs = ordered_pairs(lists.labels, lists.where)
-    per_list = losses.masked_fill(~pairs, 0.0).sum((-2, -1))
-    return reduce_lists(per_list, lists.where.any(-1), reduction)
+    return losses.masked_fill(~pairs, 0.0).sum((-2, -1))
 
 
 def approx_ndcg_loss(
-    scores: Tensor,
-    labels: Tensor,
-    *,
-    where: Tensor | None = None,
-    weights: Tensor | None = None,
-    reduction: Reduction = "mean",
+    scores: Tensor, labels: Tensor, *, where: Tensor | None = None, weights: Tensor | None = None
 ) -> Tensor:
     r"""Minus nDCG, with each rank replaced by a smooth one.
 
@@ -133,6 +126,9 @@ def approx_ndcg_loss(
 
     with gains :math:`G_i = w_i (2^{y_i} - 1)` divided by the ideal DCG. The sigmoid's temperature
     is 1, so scores that lie far apart hardly move.
+
+    Take it where nDCG decides and the ranker is good already, for a further training of one whose
+    scores lie within a few units of each other.
 
     Qin et al., "A general approximation framework for direct optimization of information retrieval
     measures", Information Retrieval 13, 2010; Bruch et al., "Revisiting approximate metric
@@ -144,8 +140,9 @@ def approx_ndcg_loss(
         labels: relevance from 0, fractions included, same shape.
         where: which documents count, bool, same shape; all by default.
         weights: of each document's gain; 1 by default.
-        reduction: "mean" over the lists that hold a document, "sum", or "none" for each list's
-            value, from -1 to 0.
+
+    Returns:
+        Float of shape (...), from -1 to 0.
 
     >>> approx_ndcg_loss(torch.tensor([2.0, 1.0, 3.0]), torch.tensor([1.0, 0.0, 0.0]))
     tensor(-0.6309)
@@ -155,8 +152,7 @@ def approx_ndcg_loss(
     itself = torch.eye(documents, dtype=torch.bool, device=lists.scores.device)
     above = torch.sigmoid(-_differences(lists.scores))
     above = above.masked_fill(itself | ~lists.where.unsqueeze(-2), 0.0)
-    per_list = -(_normalized_gains(lists) * _discount(1 + above.sum(-1))).sum(-1)
-    return reduce_lists(per_list, lists.where.any(-1), reduction)
+    return -(_normalized_gains(lists) * _discount(1 + above.sum(-1))).sum(-1)
 
 
 def ordered_pairs(labels: Tensor, where: Tensor) -> Tensor:
@@ -177,13 +173,10 @@ def ordered_pairs(labels: Tensor, where: Tensor) -> Tensor:
     return (labels.unsqueeze(-1) > labels.unsqueeze(-2)) & both
 
 
-def _pairwise_loss(
-    lists: MaskedLists, loss: Callable[[Tensor], Tensor], reduction: Reduction
-) -> Tensor:
+def _pairwise_loss(lists: MaskedLists, loss: Callable[[Tensor], Tensor]) -> Tensor:
     pairs = ordered_pairs(lists.labels, lists.where)
     losses = loss(_differences(lists.scores)) * lists.weights.unsqueeze(-1)
-    per_list = losses.masked_fill(~pairs, 0.0).sum((-2, -1))
-    return reduce_lists(per_list, pairs.sum((-2, -1)), reduction)
+    return losses.masked_fill(~pairs, 0.0).sum((-2, -1))
 
 
 def _differences(values: Tensor) -> Tensor:

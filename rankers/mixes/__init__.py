@@ -1,0 +1,23 @@
+"""The mix: how much clicks count against annotations, at each moment and for each query.
+
+All mixes are named here; `encoding` writes and reads one, `pictures` draws them for docs/mixing.md.
+"""
+
+from rankers.mixes.base import Mix, Traffic
+from rankers.mixes.by_progress import Constant, Ramp, Stage, Staged
+from rankers.mixes.by_traffic import ByBucket, Evidence, FrequencyPower, FrequencySigmoid
+from rankers.mixes.product import Product
+
+__all__ = [
+    "ByBucket",
+    "Constant",
+    "Evidence",
+    "FrequencyPower",
+    "FrequencySigmoid",
+    "Mix",
+    "Product",
+    "Ramp",
+    "Stage",
+    "Staged",
+    "Traffic",
+]

@@ -1,52 +1,79 @@
-"""The mix in a file: as JSON, beside a ranker with two heads or in the settings of a job."""
+"""The mix in a file, as a job's YAML has it: class_path and init_args.
+
+So it stands in the YAML of jobs, in their records (job.json), in a search's trials and best.yaml,
+and beside a ranker with two heads.
+"""
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from corpus.errors import InputError
-from rankers.mixes import mixes
-from rankers.mixes.mixes import Mix
+from rankers.mixes import (
+    ByBucket,
+    Constant,
+    Evidence,
+    FrequencyPower,
+    FrequencySigmoid,
+    Mix,
+    Product,
+    Ramp,
+    Stage,
+    Staged,
+)
 
 HEADS_MIX = "heads_mix.json"
-KINDS = {
+# All that a file can make, whatever it names.
+MIXES: dict[str, type[Mix]] = {
     kind.__name__: kind
     for kind in (
-        *(mixes.Constant, mixes.Staged, mixes.Stage, mixes.Ramp, mixes.ByBucket),
-        *(mixes.FrequencySigmoid, mixes.FrequencyPower, mixes.Evidence, mixes.Product),
+        *(Constant, Staged, Ramp),
+        *(ByBucket, FrequencySigmoid, FrequencyPower, Evidence),
+        Product,
     )
 }
 
 
-def mix_as_json(mix: Any) -> Any:
-    """A mix, or what one is made of, as JSON holds it.
+def encode_mix(mix: Mix) -> dict[str, Any]:
+    """A mix as YAML and JSON hold it.
 
-    >>> mix_as_json(mixes.Product([mixes.Ramp(), mixes.Constant(0.5)]))["mixes"][1]
-    {'kind': 'Constant', 'click_weight': 0.5}
+    >>> encode_mix(Product([Constant(0.5)]))["init_args"]["mixes"]
+    [{'class_path': 'Constant', 'init_args': {'click_weight': 0.5}}]
     """
-    if isinstance(mix, list):
-        return [mix_as_json(item) for item in mix]
-    if type(mix).__name__ not in KINDS:
-        return mix
-    named = {field.name: mix_as_json(getattr(mix, field.name)) for field in fields(mix)}
-    return {"kind": type(mix).__name__, **named}
+    arguments = {field.name: getattr(mix, field.name) for field in fields(mix)}  # type: ignore[arg-type]
+    if isinstance(mix, Staged):
+        arguments["stages"] = [asdict(stage) for stage in mix.stages]
+    if isinstance(mix, Product):
+        arguments["mixes"] = [encode_mix(factor) for factor in mix.mixes]
+    return {"class_path": type(mix).__name__, "init_args": arguments}
 
 
-def mix_of_json(value: Any) -> Any:
-    """What `mix_as_json` was given.
+def decode_mix(encoded: Any) -> Mix:
+    """The mix that was encoded; `encoded` may come from anywhere.
 
     Raises:
-        KeyError: of a kind that is none.
-        TypeError: a kind has no such setting.
-        InputError: a setting is impossible.
+        InputError: it is no mix, or one with impossible settings.
+
+    >>> decode_mix({"class_path": "Constant", "init_args": {"click_weight": 0.5}})
+    Constant(click_weight=0.5)
     """
-    if isinstance(value, list):
-        return [mix_of_json(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    settings = {name: mix_of_json(item) for name, item in value.items() if name != "kind"}
-    return KINDS[value["kind"]](**settings)
+    if not isinstance(encoded, dict) or encoded.keys() != {"class_path", "init_args"}:
+        raise InputError("a mix is a class_path and its init_args, and nothing else")
+    name = encoded["class_path"]
+    try:
+        if name not in MIXES:
+            raise InputError(f"there is no mix {name!r:.80}; there are {', '.join(MIXES)}")
+        arguments = dict(encoded["init_args"])
+        if "stages" in arguments:
+            arguments["stages"] = [Stage(**stage) for stage in arguments["stages"]]
+        if "mixes" in arguments:
+            arguments["mixes"] = [decode_mix(factor) for factor in arguments["mixes"]]
+        return MIXES[name](**arguments)
+    except InputError:
+        raise
+    except (RecursionError, TypeError, ValueError) as error:
+        raise InputError(f"{name!r:.80} cannot be made of its init_args: {error}") from error
 
 
 def read_heads_mix(ranker: Path) -> Mix | None:
@@ -59,9 +86,6 @@ def read_heads_mix(ranker: Path) -> Mix | None:
     if not path.exists():
         return None
     try:
-        mix = mix_of_json(json.loads(path.read_text(encoding="utf-8")))
-        if type(mix).__name__ not in KINDS:
-            raise TypeError(f"it is {mix!r:.80}")
-        return mix
-    except (KeyError, TypeError, ValueError, InputError) as error:
+        return decode_mix(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, RecursionError, InputError) as error:
         raise InputError(f"{path}: holds no mix: {error}") from error

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankers.batch import ListBatch
-from rankers.mixes.encoding import HEADS_MIX, mix_as_json
-from rankers.mixes.mixes import Mix
+from rankers.mixes import Mix
+from rankers.mixes.encoding import HEADS_MIX, encode_mix
 from rankers.settings import Precision
 
 CLICK_HEAD, RELEVANCE_HEAD = 0, -1
@@ -113,4 +113,4 @@ def save_ranker(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     if model.config.num_labels == 2:
-        (folder / HEADS_MIX).write_text(json.dumps(mix_as_json(mix), indent=1))
+        (folder / HEADS_MIX).write_text(json.dumps(encode_mix(mix), indent=1))

@@ -13,8 +13,8 @@ from cluster.blocks import table_of_row
 from corpus.errors import InputError
 from rankers.data.lists import tokenize_lists
 from rankers.data.padding import pad_lists
+from rankers.mixes import Constant
 from rankers.mixes.encoding import read_heads_mix
-from rankers.mixes.mixes import Constant
 from rankers.models.cross_encoder import (
     check_model,
     load_cross_encoder,

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from rankers.data.micro_batches import pad_micro_batches
 from rankers.data.store import ListFile
 from rankers.losses.hybrid import Objective
-from rankers.mixes.mixes import Mix
+from rankers.mixes import Mix
 from rankers.models.cross_encoder import add_adapters, load_cross_encoder
 from rankers.models.list_ranker import ListRanker
 from rankers.settings import TrainingSettings

@@ -10,7 +10,7 @@ from evaluation.measures import mean_by_bucket
 from evaluation.yardstick import measure_by
 from rankers.data.padding import pad_lists
 from rankers.data.store import ListFile
-from rankers.mixes.mixes import Mix
+from rankers.mixes import Mix
 from rankers.models.list_ranker import ListRanker, ranking_scores
 from rankers.training.workers import Workers
 

@@ -9,7 +9,7 @@ import pytest
 
 from corpus.errors import InputError
 from corpus.tables import Collection, write_collection, write_table
-from rankers.mixes.mixes import Constant, Mix
+from rankers.mixes import Constant, Mix
 from rankers.settings import TrainingSettings
 from rankers.settings_checks import check_training_settings
 from rankers.supervision import SupervisedLists, read_supervised_lists

@@ -27,7 +27,7 @@ from cluster import connect
 from corpus.errors import InputError
 from corpus.prepare import SimulatedWorld, prepare
 from corpus.tables import read_collection, write_table
-from rankers.mixes.mixes import Ramp
+from rankers.mixes import Ramp
 from rankers.models.small_bert import build_small_bert
 from rankers.settings import TrainingSettings
 from rankers.train import train

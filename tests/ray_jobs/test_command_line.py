@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from jsonargparse._util import get_import_path
 
 from annotation.annotate import annotate
 from annotation.engines.base import EngineChoice
@@ -12,7 +14,8 @@ from annotation.engines.endpoint import Endpoint
 from corpus.errors import InputError
 from corpus.prepare import SimulatedWorld, Source, prepare
 from rankers.evaluate import evaluate
-from rankers.mixes.mixes import Constant, FrequencySigmoid, Mix, Stage, Staged
+from rankers.mixes import Constant, FrequencySigmoid, Mix, Product, Ramp, Stage, Staged
+from rankers.mixes.encoding import encode_mix
 from rankers.train import train
 from ray_jobs.command_line import job_parser, parse, run
 from tuning.tune import tune
@@ -62,6 +65,21 @@ def test_mixes_come_from_flags_and_from_yaml(
     arguments = _parse(monkeypatch, "train", train, "--config", str(config), *given)
     assert arguments["mix"] == Staged([Stage(0.3, 1.0), Stage(0.7, 0.0)])
     assert arguments["resume"] is False
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        Product([FrequencySigmoid(7.0), Product([Ramp("cosine", 0.1)])]),
+        Staged([Stage(0.3, 1.0), Stage(0.7, 0.0, ["high", "low"])]),
+    ],
+)
+def test_a_mix_in_a_file_is_a_setting_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mix: Mix
+) -> None:
+    config = tmp_path / "train.yaml"
+    config.write_text(yaml.safe_dump({"collection": "c", "output": "o", "mix": encode_mix(mix)}))
+    assert _parse(monkeypatch, "train", train, "--config", str(config))["mix"] == mix
 
 
 def test_each_job_reads_its_section_of_a_pipelines_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +230,8 @@ def test_each_class_of_tandems_own_can_be_named(
     own = {sub for sub in own if not sub.__module__.startswith("tests")}
     assert len(own) > 1
     for sub in own:
-        for name in (sub.__name__, f"{sub.__module__}.{sub.__name__}"):
+        shortest = get_import_path(sub)  # what a parser makes of a name alone
+        for name in (sub.__name__, f"{sub.__module__}.{sub.__name__}", shortest):
             init_args = REQUIRED.get(sub.__name__, "{}")
             config.write_text(f"{setting}: {{class_path: {name}, init_args: {init_args}}}\n")
             job = function.__name__
@@ -228,9 +247,11 @@ def test_each_class_of_tandems_own_can_be_named(
         "mix: {class_path: Product, init_args: {mixes: [{class_path: intruder.Mix}]}}",
         "mix: {class_path: Staged, init_args: {stages: [{class_path: intruder.Mix}]}}",
         "training: {class_path: intruder.Mix}",
-        "mix: {class_path: rankers.mixes.mixes.torch.hub.load}",
-        "mix: {class_path: rankers.mixes.mixes.math}",
-        "mix: {class_path: rankers.mixes.mixes.Constant.__init__.__globals__}",
+        "mix: {class_path: rankers.mixes.by_progress.torch.hub.load}",
+        "mix: {class_path: rankers.mixes.by_progress.math}",
+        "mix: {class_path: rankers.mixes.by_progress.Constant.__init__.__globals__}",
+        "mix: {class_path: rankers.mixes.encoding.decode_mix, init_args: {encoded: {}}}",
+        "mix: {class_path: rankers.mixes.encoding.read_heads_mix, init_args: {ranker: .}}",
         "mix: {class_path: os.system, init_args: {command: touch done}}",
         "mix: !!python/object/apply:os.system [touch done]",
         "mix: {class_path: [intruder.Mix]}",
@@ -287,7 +308,7 @@ engine:
         ("- a\n- b\n", "holds no settings"),
         ("training: {resources: {workers: null}}", "training.resources.workers is null"),
         ("mix: null", "mix is null"),
-        ("mix: {class_path: Ramp, init_args: {shape: null}}", "mix.shape is null"),
+        ("mix: {class_path: Ramp, init_args: {shape: null}}", "linear or cosine, not None"),
         ("training: null\nmix: Constant", "training needs settings of its own, not None"),
         ("training: [1]", "training needs settings of its own, not [1]"),
         ("mix: " + "[" * 600 + "]" * 600, "nested too deep"),

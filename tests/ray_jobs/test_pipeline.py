@@ -23,7 +23,7 @@ from corpus.errors import InputError
 from corpus.tables import read_collection, read_table
 from evaluation.measures import MAIN_MEASURE
 from rankers.data.lists import candidate_lists
-from rankers.mixes.mixes import Constant
+from rankers.mixes import Constant
 from rankers.rerank import rerank, score_candidates
 from rankers.settings import TrainingSettings
 from rankers.train import train

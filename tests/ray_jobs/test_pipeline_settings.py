@@ -9,7 +9,7 @@ import pytest
 
 from annotation.engines.endpoint import Endpoint
 from corpus.errors import InputError
-from rankers.mixes.mixes import Constant, Evidence
+from rankers.mixes import Constant, Evidence
 from rankers.settings import TrainingSettings
 from rankers.training.storage import claim_store, place_within
 from ray_jobs.command_line import job_parser, parse

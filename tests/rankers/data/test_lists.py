@@ -13,8 +13,8 @@ from rankers.data.lists import (
     tokenize_lists,
 )
 from rankers.data.padding import list_traffic, pad_lists
+from rankers.mixes import ByBucket
 from rankers.mixes.encoding import HEADS_MIX
-from rankers.mixes.mixes import ByBucket
 from rankers.models.cross_encoder import add_adapters, load_cross_encoder
 from rankers.models.list_ranker import ListRanker, ranking_scores, save_ranker
 from rankers.models.small_bert import build_small_bert

@@ -9,6 +9,10 @@ and ``jax.numpy.sum``, and `loss` one of
     functools.partial(rax.pairwise_logistic_loss,
         lambdaweight_fn=functools.partial(rax.dcg_lambdaweight, normalize=True))
 
+A mean is over lists that hold a document for softmax, ListMLE and approximate nDCG, over pairs with
+an order for pairwise losses, and over documents for pointwise ones. That is counted here, as
+Tandem's losses are a sum for each list.
+
 The last is LambdaRank. Rax multiplies it by the list's length, 5, and takes its mean over pairs, so
 only its sum is compared. Rax's ListMLE takes no weights.
 """
@@ -16,7 +20,7 @@ only its sum is compared. Rax's ListMLE takes no weights.
 import pytest
 import torch
 
-from rankers.losses.listwise import LOSSES
+from rankers.losses.label_losses import LABEL_LOSSES
 
 SCORES = [[0.3, -1.2, 2.5, 0.7, 1.1], [1.5, 1.5, -0.4, 0.2, -2.0], [0.6, 0.1, -0.3, 4.0, 1.0]]
 LABELS = [[1.0, 0.0, 3.0, 0.0, 2.0], [0.25, 1.0, 0.5, 0.0, 0.5], [2.0, 0.0, 1.0, 0.0, 0.0]]
@@ -69,21 +73,35 @@ WEIGHTED_GRADIENTS = {
 def test_means_and_sums(loss: str, case: str) -> None:
     scores, labels = torch.tensor([SCORES, LABELS], dtype=torch.float64)
     mean, total = MEANS_AND_SUMS[loss, case]
-    assert LOSSES[loss](scores, labels, **OPTIONS[case]).item() == pytest.approx(mean, abs=1e-8)
-    value = LOSSES[loss](scores, labels, **OPTIONS[case], reduction="sum")
-    assert value.item() == pytest.approx(total, abs=1e-8)
+    values = LABEL_LOSSES[loss].loss(scores, labels, **OPTIONS[case])
+    assert values.sum().item() == pytest.approx(total, abs=1e-8)
+    terms = count_terms(loss, WHERE if case != "plain" else [[True] * 5] * 3)
+    assert values.sum().item() / terms == pytest.approx(mean, abs=1e-8)
+
+
+def count_terms(loss: str, where: list[list[bool]]) -> int:
+    """What Rax's mean is over."""
+    known = [
+        [label for label, here in zip(*row, strict=True) if here]
+        for row in zip(LABELS, where, strict=True)
+    ]
+    if loss.startswith("pointwise"):
+        return sum(len(labels) for labels in known)
+    if loss.startswith("pairwise"):
+        return sum(better > worse for labels in known for better in labels for worse in labels)
+    return sum(bool(labels) for labels in known)
 
 
 @pytest.mark.parametrize("case", LAMBDARANK_SUMS)
 def test_lambdarank(case: str) -> None:
     scores, labels = torch.tensor([SCORES, LABELS], dtype=torch.float64)
-    value = LOSSES["lambdarank"](scores, labels, **OPTIONS[case], reduction="sum")
-    assert 5 * value.item() == pytest.approx(LAMBDARANK_SUMS[case], abs=1e-8)
+    values = LABEL_LOSSES["lambdarank"].loss(scores, labels, **OPTIONS[case])
+    assert 5 * values.sum().item() == pytest.approx(LAMBDARANK_SUMS[case], abs=1e-8)
 
 
 @pytest.mark.parametrize("loss", WEIGHTED_GRADIENTS)
 def test_gradients(loss: str) -> None:
     scores, labels = torch.tensor([SCORES, LABELS], dtype=torch.float64)
     scores.requires_grad_()
-    LOSSES[loss](scores, labels, **OPTIONS["weighted"], reduction="sum").backward()
+    LABEL_LOSSES[loss].loss(scores, labels, **OPTIONS["weighted"]).sum().backward()
     assert scores.grad[0].tolist() == pytest.approx(WEIGHTED_GRADIENTS[loss], abs=1e-7)

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.errors import InputError
-from rankers.mixes.mixes import (
+from rankers.mixes import (
     ByBucket,
     Constant,
     Evidence,
@@ -29,13 +30,15 @@ MIXES: list[Mix] = [
     Constant(0.3),
     Staged(),
     Staged([Stage(0.5, 0.0), Stage(0.5, 1.0, ["high"])]),
-    *(Ramp(shape, 0.9, 0.2, 0.1, 0.7) for shape in ("linear", "cosine", "step")),
+    *(Ramp(shape, 0.9, 0.2, 0.1, 0.7) for shape in ("linear", "cosine")),
     ByBucket(),
     FrequencySigmoid(),
     FrequencySigmoid(5, 4),
     FrequencyPower(),
     Evidence(),
     Product([Ramp(), Evidence(3.0)]),
+    # Whole numbers, as a file may have them.
+    *(Constant(1), ByBucket(1, 0, 0), Ramp("linear", 0, 1, 0, 1), Staged([Stage(1, 0)])),
 ]
 
 
@@ -66,13 +69,11 @@ def test_weights_by_hand(mix: Mix, weights: list[float]) -> None:
     [
         ("linear", [0.2, 0.2, 0.3, 0.5, 0.8, 0.8]),
         ("cosine", [0.2, 0.2, 0.2 + 0.6 * (1 - 3**0.5 / 2) / 2, 0.5, 0.8, 0.8]),
-        ("step", [0.2, 0.2, 0.2, 0.2, 0.8, 0.8]),
     ],
 )
 def test_ramps_by_hand(shape: str, weights: list[float]) -> None:
     ramp = Ramp(shape, start=0.2, end=0.8, begins=0.2, ends=0.8)
-    middle = 0.49 if shape == "step" else 0.5
-    found = [ramp(progress, TRAFFIC)[0].item() for progress in (0.0, 0.2, 0.3, middle, 0.8, 1.0)]
+    found = [ramp(progress, TRAFFIC)[0].item() for progress in (0.0, 0.2, 0.3, 0.5, 0.8, 1.0)]
     assert found == pytest.approx(weights)
 
 
@@ -107,11 +108,13 @@ def test_only_evidence_goes_by_impressions() -> None:
         (lambda: Stage(1.0, 1.0, []), "at least one"),
         (lambda: Ramp(start=-1), "start"),
         (lambda: Ramp(begins=0.6, ends=0.6), "begins < ends"),
+        (lambda: Ramp("step"), "linear or cosine"),
         (lambda: ByBucket(low=2.0), "low"),
         (lambda: FrequencySigmoid(midpoint=0), "midpoint"),
         (lambda: FrequencySigmoid(steepness=-1), "steepness"),
         (lambda: FrequencyPower(exponent=0), "exponent"),
         (lambda: Evidence(prior=0), "prior"),
+        (lambda: FrequencySigmoid(steepness=math.inf), "steepness"),
         (lambda: Product([]), "at least one mix"),
     ],
 )

@@ -25,8 +25,8 @@ from transformers import (
 
 from corpus.errors import InputError
 from rankers.batch import ListBatch, MicroBatches
-from rankers.mixes.encoding import HEADS_MIX
-from rankers.mixes.mixes import Traffic
+from rankers.mixes import Constant, Traffic
+from rankers.mixes.encoding import HEADS_MIX, encode_mix
 from rankers.models.cross_encoder import (
     add_adapters,
     check_model,
@@ -124,10 +124,10 @@ def test_two_heads_are_scored_with_beside_their_mix_alone(tmp_path: Path) -> Non
     two, one = (save_model(tiny_bert(num_labels=heads), tmp_path / str(heads)) for heads in (2, 1))
     assert f"{HEADS_MIX} is missing" in refusal(ranker_place, two)
     for folder in (one, two):
-        (folder / HEADS_MIX).write_text('{"kind": "Constant", "click_weight": 0.5}')
+        (folder / HEADS_MIX).write_text(json.dumps(encode_mix(Constant(0.5))))
     assert ranker_place(two) == str(two)
     assert f"{HEADS_MIX} beside it is for 2" in refusal(ranker_place, one)
-    for broken in ("[]", "3", "{}", '{"kind": "Sum"}', "\xff"):
+    for broken in ("[]", "3", "{}", '{"class_path": "Sum", "init_args": {}}', "\xff"):
         (two / HEADS_MIX).write_text(broken, encoding="latin-1")
         assert "holds no mix" in refusal(ranker_place, two)
 

@@ -28,7 +28,7 @@ from rankers.data.padding import pad_lists
 from rankers.data.sampler import Share, covered_steps, epoch_order, read_steps
 from rankers.data.store import ListFile, write_lists
 from rankers.losses.hybrid import Objective, signal_shares
-from rankers.mixes.mixes import Constant, Mix, Stage, Staged
+from rankers.mixes import Constant, Mix, Stage, Staged
 from rankers.models.cross_encoder import score_in_float32
 from rankers.models.list_ranker import ListRanker, computing_in
 from rankers.settings import TrainingSettings

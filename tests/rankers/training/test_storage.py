@@ -17,7 +17,7 @@ from rankers.training.storage import (
     place_within,
 )
 
-SETTINGS: dict[str, Any] = {"mix": {"kind": "Ramp"}, "training": {"seed": 1, "cuts": (3, 7)}}
+SETTINGS: dict[str, Any] = {"mix": {"class_path": "Ramp"}, "training": {"seed": 1, "cuts": (3, 7)}}
 
 
 @pytest.fixture(params=["folder", "file URI", "memory"])
@@ -48,7 +48,7 @@ def test_a_store_in_use_needs_resume_with_the_same_settings(place: str) -> None:
     claim_store(place, "train", SETTINGS)
     assert "--resume" in refusal(place)
     assert "'seed': 2" in refusal(place, resume=True, training={"seed": 2, "cuts": (3, 7)})
-    assert "mix" in refusal(place, resume=True, mix={"kind": "Constant"})
+    assert "mix" in refusal(place, resume=True, mix={"class_path": "Constant"})
     assert "heads" in refusal(place, resume=True, heads="two")
     assert "was begun by train, not tune" in refusal(place, resume=True, job="tune")
 

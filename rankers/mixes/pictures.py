@@ -1,6 +1,6 @@
 """Draws docs/mixes.svg: the click weight of each mix over training and query frequency.
 
-python docs/draw_mixes.py
+python -m rankers.mixes.pictures
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from rankers.mixes.mixes import (
+from rankers.mixes import (
     ByBucket,
     Constant,
     Evidence,
@@ -31,15 +31,14 @@ TRAFFIC = Traffic(
     bucket=torch.tensor(np.digitize(-FREQUENCY, [-300, -10])),
     impressions=torch.tensor(FREQUENCY / 2, dtype=torch.float32),
 )
-MIXES: dict[str, Mix] = {
+PICTURES: dict[str, Mix] = {
     "Constant(0.5)": Constant(0.5),
-    "Staged: annotations, then clicks": Staged(),
-    "Staged: annotations on all,\nthen clicks on frequent queries": Staged(
+    "Staged: annotations,\nthen clicks": Staged(),
+    "Staged: annotations, then\nclicks on frequent queries": Staged(
         [Stage(0.5, 0.0), Stage(0.5, 1.0, ["high"])]
     ),
     "Ramp(linear)": Ramp("linear"),
     "Ramp(cosine)": Ramp("cosine"),
-    "Ramp(step, begins=0.5, ends=0.9)": Ramp("step", begins=0.5, ends=0.9),
     "ByBucket()": ByBucket(),
     "FrequencySigmoid()": FrequencySigmoid(),
     "FrequencyPower()": FrequencyPower(),
@@ -50,9 +49,9 @@ MIXES: dict[str, Mix] = {
 
 def draw() -> Figure:
     """One picture for each mix; white is where a query is not trained on."""
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    axes = figure.subplots(3, 4, sharex=True, sharey=True)
-    for axis, (name, mix) in zip(axes.flat, MIXES.items(), strict=False):
+    figure = Figure(figsize=(13, 5.5), layout="constrained")
+    axes = figure.subplots(2, 5, sharex=True, sharey=True)
+    for axis, (name, mix) in zip(axes.flat, PICTURES.items(), strict=True):
         weights = torch.stack([mix(progress, TRAFFIC) for progress in PROGRESS], dim=1)
         covered = torch.stack([mix.covers(progress, TRAFFIC) for progress in PROGRESS], dim=1)
         shown = axis.pcolormesh(
@@ -66,12 +65,11 @@ def draw() -> Figure:
         )
         axis.set_yscale("log")
         axis.set_title(name, fontsize="medium")
-    axes.flat[-1].axis("off")
     figure.supxlabel("progress of training")
     figure.supylabel("searches of the query")
-    figure.colorbar(shown, ax=axes, label="click weight", shrink=0.5)
+    figure.colorbar(shown, ax=axes, label="click weight", shrink=0.7)
     return figure
 
 
 if __name__ == "__main__":
-    draw().savefig(Path(__file__).with_name("mixes.svg"), dpi=60)
+    draw().savefig(Path(__file__).parents[2] / "docs" / "mixes.svg", dpi=60)

@@ -1,0 +1,37 @@
+"""Several mixes at once, as of progress and of frequency."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from corpus.errors import InputError
+from rankers.mixes.base import Mix, Traffic
+
+
+@dataclass
+class Product(Mix):
+    """The product of the click weights of several mixes: a = a1 * a2 * ...; covers what all cover.
+
+    A ramp times a `FrequencySigmoid` gives clicks weight where queries are frequent, and the more
+    the further training is.
+
+    Attributes:
+        mixes: at least one.
+    """
+
+    mixes: list[Mix]
+
+    def __post_init__(self) -> None:
+        if not self.mixes:
+            raise InputError("a product needs at least one mix")
+
+    @property
+    def needs_impressions(self) -> bool:
+        return any(mix.needs_impressions for mix in self.mixes)
+
+    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+        return torch.stack([mix(progress, traffic) for mix in self.mixes]).prod(0)
+
+    def covers(self, progress: float, traffic: Traffic) -> Tensor:
+        return torch.stack([mix.covers(progress, traffic) for mix in self.mixes]).all(0)
