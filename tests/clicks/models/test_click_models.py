@@ -97,17 +97,18 @@ def chain_likelihood(
     after_skip: Callable[[int], float],
     after_click: Callable[[int], float],
 ) -> float:
-    """Sums over how many of the documents were read."""
+    """Sums over how many of the results were examined."""
     total = 0.0
-    for read in range(1, len(clicked) + 1):
-        if any(clicked[read:]):
+    for examined in range(1, len(clicked) + 1):
+        if any(clicked[examined:]):
             continue
         chance = 1.0
-        for place in range(read):
-            chance *= attractiveness[place] if clicked[place] else 1 - attractiveness[place]
-            on = after_click(place) if clicked[place] else after_skip(place)
-            if place < len(clicked) - 1:
-                chance *= on if place < read - 1 else 1 - on
+        for position in range(examined):
+            attractive = attractiveness[position]
+            chance *= attractive if clicked[position] else 1 - attractive
+            on = after_click(position) if clicked[position] else after_skip(position)
+            if position < len(clicked) - 1:
+                chance *= on if position < examined - 1 else 1 - on
         total += chance
     return total
 
@@ -120,22 +121,22 @@ def likelihood(model: ClickModel, page: Page, clicked: tuple[bool, ...]) -> floa
     ):
         total = 1.0
         last = 0
-        for place, (doc_id, click) in enumerate(zip(doc_ids, clicked, strict=True)):
+        for position, (doc_id, click) in enumerate(zip(doc_ids, clicked, strict=True)):
             if isinstance(model, GlobalCTR):
                 chance = model.rate_
             elif isinstance(model, RankCTR):
-                chance = model.position_rates_[place]
+                chance = model.position_rates_[position]
             elif isinstance(model, DocumentCTR):
                 chance = rates_of(model, "pair_rates_")[query_id, doc_id]
             else:
                 examined = (
-                    model.examination_[place]
+                    model.examination_[position]
                     if isinstance(model, PositionBasedModel)
-                    else model.examination_[place, last]
+                    else model.examination_[position, last]
                 )
                 chance = examined * rates_of(model, "attractiveness_")[query_id, doc_id]
             total *= chance if click else 1 - chance
-            last = place + 1 if click else last
+            last = position + 1 if click else last
         return total
     rates = rates_of(model, "attractiveness_")
     a = [rates[query_id, doc_id] for doc_id in doc_ids]
@@ -274,7 +275,7 @@ def test_what_the_log_does_not_tell_is_nan_and_no_half(tmp_path: Path) -> None:
     sessions = make_sessions(log)
     model = PositionBasedModel().fit(sessions)
     assert np.isnan(model.examination_).tolist() == [False, False, True, True, True]
-    assert model.untold.tolist() == [3, 4, 5]
+    assert model.unidentified_positions.tolist() == [3, 4, 5]
     # Predictions take documents there for as attractive as others.
     assert 0.2 < model.assumed_examination_[2] < 0.6
     assert model.perplexity(sessions) < PositionBasedModel().fit(sessions.slice(0, 50)).perplexity(
