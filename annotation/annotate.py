@@ -122,9 +122,8 @@ def annotate(
     pairs = pairs_to_annotate(tables, collection)
     checkpoint = model
     if model == DEMO_JUDGE:
-        from annotation.demo_judge import (
-            demo_judge,  # brings scikit-learn, which no other judge needs
-        )
+        # Brings scikit-learn, which no other judge needs.
+        from annotation.demo_judge.cache import demo_judge
 
         checkpoint = str(demo_judge())
     judge = Judge(
