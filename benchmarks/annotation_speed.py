@@ -39,7 +39,8 @@ from annotation.plan.selection import pairs_to_annotate
 from annotation.prompts.prompt import Document, StrategyName, load_prompt
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
 from cluster import connect
-from corpus.prepare import SimulatedWorld, prepare
+from corpus.prepare import prepare
+from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection
 
 MAX_MODEL_LEN = 512

@@ -22,7 +22,7 @@ CHOICES = [
     "annotation.VllmPool",
     "annotation.engines.endpoint",
     "annotation.engines.vllm",
-    "corpus.prepare",
+    "corpus.sources",
     "rankers.mixes.mixes",
 ]
 jsonargparse.set_parsing_settings(

@@ -10,7 +10,8 @@ from annotation.annotate import annotate
 from annotation.engines.base import EngineChoice
 from annotation.engines.endpoint import Endpoint
 from corpus.errors import InputError
-from corpus.prepare import SimulatedWorld, Source, prepare
+from corpus.prepare import prepare
+from corpus.sources import SimulatedWorld, Source
 from rankers.evaluate import evaluate
 from rankers.mixes.mixes import Constant, FrequencySigmoid, Mix, Stage, Staged
 from rankers.train import train
