@@ -25,7 +25,7 @@ def prepare(
         output: folder for the collection.
         source: where the data comes from: SimulatedWorld, BeirFolder, TablesFolder, or a click
             log: TianGong, BaiduUltr or OwnLogFiles.
-        seed: of everything random: the simulated world or clicks, and the split of the queries.
+        seed: seed of everything random: the simulated world or clicks, and the split of queries.
         resume: do nothing if the collection is already there; make it again if it was cut short.
 
     Raises:
@@ -57,7 +57,7 @@ def prepare(
 
 
 def _give_back(folder: Path) -> None:
-    """Empties a folder that was new, or empty, before this job began there."""
+    """Removes what this job wrote into a folder that was new or empty before."""
     for name in SCHEMAS:
         path = table_path(folder, name)
         for left in (path, path.with_name(f".{path.name}.partial")):

@@ -37,19 +37,24 @@ from corpus.tables import (
 
 
 class Source(ABC):
-    """Where a collection comes from."""
+    """A source that a collection is prepared from."""
 
     def check(self) -> None:
-        """Refuses what is wrong with the source and can be seen at once.
+        """Refuses a source whose faults can be seen before it is read.
 
         Raises:
-            InputError: a file that the source names is not there, or cannot be what it is for.
+            InputError: a file that the source names is missing, or is of another kind.
         """
         return
 
     @abstractmethod
     def write(self, folder: Path, seed: int) -> None:
-        """Writes the collection, with a split of its queries, into a folder."""
+        """Writes the collection, with a split of its queries.
+
+        Args:
+            folder: the folder of the collection.
+            seed: seed of everything random in it.
+        """
 
 
 class TableSource(Source):
@@ -57,7 +62,11 @@ class TableSource(Source):
 
     @abstractmethod
     def read(self, seed: int) -> Collection:
-        """Returns the tables that the source has; the others are empty."""
+        """Reads the tables that the source has; the others are empty.
+
+        Args:
+            seed: seed of everything random in them.
+        """
 
     def write(self, folder: Path, seed: int) -> None:
         collection = self.read(seed)
@@ -71,7 +80,7 @@ class LogSource(Source):
 
     @abstractmethod
     def log(self) -> LogFormat:
-        """What reads the log."""
+        """The reader of the log."""
 
     def check(self) -> None:
         self.log().check()
@@ -85,14 +94,14 @@ class LogSource(Source):
 
 @dataclass
 class SimulatedWorld(TableSource):
-    """A world made for the occasion: documents, queries, users and human grades.
+    """A simulated world: documents, queries, users who click, and human grades.
 
     Attributes:
-        queries: number of distinct queries.
-        documents: number of documents.
-        sessions: number of searches in the log window.
-        candidates_per_query: length of the list that the first stage finds for a query.
-        topics: how many topics, of twelve, the world is about.
+        queries: number of distinct queries, at least 1.
+        documents: number of documents, at least twice candidates_per_query.
+        sessions: number of searches in the log, at least one for each query.
+        candidates_per_query: number of candidates that the first stage finds for each query.
+        topics: number of topics of the world, 1 to 12.
     """
 
     queries: int = 600
@@ -109,14 +118,14 @@ class SimulatedWorld(TableSource):
 class BeirFolder(TableSource):
     """A folder in the layout of BEIR, with clicks simulated from its human grades.
 
-    Queries of `qrels/train.tsv`, `dev.tsv` and `test.tsv` stay in the split that is published so;
-    others train. Without a `dev.tsv` a quarter of the training queries is for validation. Where
-    no file is called so, as with `all.tsv`, all queries are dealt out.
+    Queries of `qrels/train.tsv`, `dev.tsv` and `test.tsv` keep their published split; other queries
+    are for training. Without a `dev.tsv` a quarter of the training queries is for validation.
+    Without any of these files, as with `all.tsv`, all queries are split at random.
 
     Attributes:
         path: the folder, with corpus.jsonl, queries.jsonl and qrels/*.tsv.
         sessions: number of searches to simulate; 0 for none.
-        candidates_per_query: length of the BM25 candidate lists.
+        candidates_per_query: largest number of BM25 candidates for each query, at least 1.
     """
 
     path: Path
@@ -148,13 +157,13 @@ class BeirFolder(TableSource):
 class TablesFolder(TableSource):
     """A folder of one's own parquet tables, in the schema of a collection.
 
-    Queries and documents must be there. Frequencies that are all 0 are counted from the sessions.
-    Candidates that are not there are the documents shown in sessions or, without sessions, found
-    by BM25.
+    Queries and documents are required. Frequencies that are all 0 are counted from the sessions.
+    Without a table of candidates, they are the documents shown in sessions or, without sessions,
+    those that BM25 finds.
 
     Attributes:
         path: the folder.
-        candidates_per_query: length of the BM25 candidate lists, where they are needed.
+        candidates_per_query: largest number of BM25 candidates for each query, at least 1.
     """
 
     path: Path
@@ -190,9 +199,10 @@ class TianGong(LogSource):
     """TianGong-ST as published: sessions of Sogou, and human labels.
 
     Attributes:
-        sessions: sogousessiontrack2020.xml.
-        human_labels: sogou_st_human_labels.txt.
-        bodies: documents by id, a line each: id, tab, text; without it documents are titles.
+        sessions: the file sogousessiontrack2020.xml.
+        human_labels: the file sogou_st_human_labels.txt; without it there are no judgments.
+        bodies: a file of document texts, a line each: id, tab, text; without it documents have
+            titles only.
     """
 
     sessions: Path
@@ -224,10 +234,10 @@ class OwnLogFiles(LogSource):
     """A log of one's own: JSON lines or parquet, a row a search and a row a document.
 
     Attributes:
-        sessions: a .jsonl, .jsonl.gz or .parquet file, or a folder of them.
-        documents: likewise.
-        columns: what the files call session_id, query_id, text, doc_ids, clicks, doc_id, title and
-            body, where it is not that (and "query" for text).
+        sessions: the searches: a .jsonl, .jsonl.gz or .parquet file, or a folder of them.
+        documents: the documents: a .jsonl, .jsonl.gz or .parquet file, or a folder of them.
+        columns: names of the files' columns for session_id, query_id, text, doc_ids, clicks,
+            doc_id, title and body, where they differ from these (and from "query" for text).
     """
 
     sessions: Path

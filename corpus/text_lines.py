@@ -1,4 +1,4 @@
-"""Lines of text files, plain or gzipped, none of them so long that it fills the memory."""
+"""Lines of text files, plain or gzipped, with a limit of length so that none fills the memory."""
 
 import gzip
 import io
@@ -28,13 +28,13 @@ GZIP_MARK = b"\x1f\x8b"
 
 
 def no_terminal() -> bool:
-    """Whether nobody would see a bar of progress; elsewhere it would leave blank lines."""
+    """Whether standard output is no terminal, where a progress bar would leave blank lines."""
     return not Console().is_terminal
 
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file to read, unpacked where it is gzipped, and shows how far reading is.
+    """Opens a file for reading, decompressed where it is gzipped, with a progress bar.
 
     Raises:
         InputError: there is no such file, or it cannot be read or unpacked.
@@ -60,7 +60,9 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
-    """Lines with their numbers, from 1, without their ends; None in place of one of `TOO_LONG`.
+    """Yields the number, from 1, and the bytes of each line without its end.
+
+    A line longer than MOST_BYTES is None.
 
     A mark of UTF-8 (BOM) at the beginning is no part of the first line.
 
