@@ -1,4 +1,4 @@
-"""The mixes that tuning looks through, and the way from a trial's parameters to a mix."""
+"""The search space of mixes, and the mix that the parameters of a trial describe."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ def suggest_mix(trial: optuna.Trial, frequency: NDArray[np.int64]) -> None:
     """Draws a kind of mix and that kind's parameters; Optuna's define-by-run search space.
 
     Args:
-        trial: suggests `kind`, and then `click_weight` (Constant), `switch` and `first` (Staged:
-            after what share of training to change, and the signal to begin with), or `midpoint`
-            and `steepness` (FrequencySigmoid).
-        frequency: of the training queries; the midpoint is searched between its 5th and 95th
-            percentile.
+        trial: the trial to draw for: `kind`, and then `click_weight` (Constant), `switch` and
+            `first` (Staged: the share of training before the change, and the first signal), or
+            `midpoint` and `steepness` (FrequencySigmoid).
+        frequency: searches of each training query, int64, shape (queries,); the midpoint is drawn
+            between its 5th and 95th percentile.
     """
     kind = trial.suggest_categorical("kind", KINDS)
     if kind == "Constant":
@@ -34,7 +34,10 @@ def suggest_mix(trial: optuna.Trial, frequency: NDArray[np.int64]) -> None:
 
 
 def mix_of(parameters: dict[str, Any]) -> Mix:
-    """Builds the mix that a trial's parameters describe.
+    """Builds the mix that the parameters of a trial describe.
+
+    Args:
+        parameters: the parameters that `suggest_mix` has drawn, by name.
 
     >>> mix_of({"kind": "Staged", "switch": 0.25, "first": "clicks"}).stages[0].click_weight
     1.0
