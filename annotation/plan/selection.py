@@ -18,7 +18,8 @@ from corpus.mapped_tables import take_rows
 from corpus.tables import Collection
 
 TEXT_COLUMNS = ("query_id", "doc_id", "text", "title", "body")
-HASHED_AT_ONCE = 1000
+HASHED_AT_ONCE = 1000  # texts
+COUNTED_AT_ONCE = 1000  # pairs or lists whose tokens are counted
 
 Policy = Literal["tail", "uniform", "fewest_impressions", "widest_posterior"]
 
@@ -169,7 +170,6 @@ def _affordable(
     pairs: pa.Table,
     max_tokens: int,
     count_tokens: Callable[[pa.Table], NDArray[np.int64]],
-    at_once: int = 1000,
 ) -> NDArray[np.int64]:
     # Rows in the order in which their units are bought: each chunk of units is a run of them.
     turn = np.full(unit.max() + 1, len(order))
@@ -177,8 +177,8 @@ def _affordable(
     rows = np.argsort(turn[unit], kind="stable")
     ends = np.cumsum(np.bincount(unit)[order])
     spent = begin = 0
-    for start in range(0, len(order), at_once):
-        stop = min(start + at_once, len(order))
+    for start in range(0, len(order), COUNTED_AT_ONCE):
+        stop = min(start + COUNTED_AT_ONCE, len(order))
         end = int(ends[stop - 1])
         some = np.sort(rows[begin:end])
         tokens = np.bincount(turn[unit[some]] - start, count_tokens(pairs.take(some)))
