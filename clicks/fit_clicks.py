@@ -94,7 +94,8 @@ def fit_clicks(
             by impressions. Sessions in which it is null are set aside and counted.
         max_weight: the most that one click can weigh, at least 1. With 20, positions examined
             less than 1 time in 20 count as examined 1 time in 20.
-        resamples: of queries, for the intervals of the propensities; 0 for none.
+        resamples: the number of bootstrap resamples of queries, for the intervals of the
+            propensities; 0 for none.
         resume: go on in an output folder that this job, with the same settings, has begun.
 
     Raises:

@@ -67,7 +67,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
     A mark of UTF-8 (BOM) at the beginning is no part of the first line.
 
     Raises:
-        InputError: as of `open_bytes`; or the file is in UTF-16 or UTF-32.
+        InputError: the file is missing, cannot be read, or is in UTF-16 or UTF-32.
     """
     with open_bytes(path) as file:
         number = 0
@@ -113,15 +113,16 @@ def decode_line(line: bytes | None, path: Path, number: int, kind: str = "text")
 def read_json_lines(
     path: Path, aside: Counter[str] | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The number, from 1, and JSON object of each line that is not blank.
+    """Yields the number, from 1, and the JSON object of each line that is not blank.
 
     Args:
-        path: of JSON lines, gzipped or not.
-        aside: counts lines that are no JSON object or too long; without it they are refused.
+        path: a file of JSON lines, gzipped or not.
+        aside: counter, by reason, of lines that are no JSON object or too long; without it they are
+            refused.
 
     Raises:
-        InputError: as of `read_lines`; a line is not in UTF-8; or, without `aside`, it is no JSON
-            object or too long. The message names file and line.
+        InputError: the file cannot be read; a line is not in UTF-8; or, without `aside`, it is no
+            JSON object or too long. The message names file and line.
     """
     for number, line in read_lines(path):
         if line is None and aside is not None:

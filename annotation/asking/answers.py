@@ -53,7 +53,7 @@ def ranking_schema(documents: int) -> str:
 def read_grades(text: str, documents: int) -> ListGrades:
     """Reads a grade for each document.
 
-    Repaired: text around the JSON, a number that no document has, a grade given twice alike, a
+    Repaired: text around the JSON, a number that no document has, an equal grade given twice, a
     grade in quotes or with a decimal point (2.0).
     Refused, for that document only: no grade, two different grades, a grade that is not 0 to 3.
 

@@ -221,8 +221,8 @@ def _write_numbers(
             written[to + item] = marked[first + item]
             start, end = text_starts[first + item], text_starts[first + item + 1]
             known, known_end = known_starts[found], known_starts[found + 1]
-            alike = end - start == known_end - known and same_bytes(
+            equal = end - start == known_end - known and same_bytes(
                 text, words, start, end, known_text, known_words, known
             )
-            differing += 0 if alike else 1
+            differing += 0 if equal else 1
     return differing

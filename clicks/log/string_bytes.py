@@ -71,10 +71,10 @@ def same_bytes(
             if words[at] != other_words[other + at - start]:
                 return False
         return words[end - 8] == other_words[other + end - 8 - start]
-    alike = True
+    equal = True
     for at in range(start, end):
-        alike &= text[at] == other_text[other + at - start]
-    return alike
+        equal &= text[at] == other_text[other + at - start]
+    return equal
 
 
 def surely_distinct(strings: pa.Array) -> bool:

@@ -277,9 +277,10 @@ def _first_stage(
     """Rows of the candidates and their BM25 scores, both (queries, depth), best score first.
 
     Args:
-        queries: their texts.
-        documents: their texts.
-        share: of each document that is about each query's facet, (queries, documents).
+        queries: the table queries.
+        documents: the table documents.
+        share: share of each document that is about each query's facet, in [0, 1], shape (queries,
+            documents).
         shares_topic: whether a document touches the query's topic, (queries, documents).
         depth: candidates a query.
         rng: draws the candidates, and the order of those with equal scores.
