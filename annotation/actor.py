@@ -1,4 +1,4 @@
-"""The Ray Data actor: a strategy and an engine, from pairs of ids to rows of annotations."""
+"""The Ray Data actor: it annotates batches of pairs with a strategy and an engine."""
 
 import time
 from collections import Counter, defaultdict
@@ -39,15 +39,16 @@ class Judge:
     """Who annotates, and how.
 
     Attributes:
-        annotator: the name that the table shows.
+        annotator: name of the judge in the table annotations.
         model: a Hugging Face id or the path of a folder; for an endpoint, the name it knows.
-        engine: where the model runs.
-        strategy: how it is asked.
-        prompt: what it is asked.
-        max_model_len: tokens of prompt, thought and answer together.
-        documents_per_prompt: how many documents a prompt shows at most.
-        seed: of the order in which they are shown.
-        thinking: tokens that it may think for before each answer; 0 where it answers at once.
+        engine: the engine that runs the model, and its settings.
+        strategy: how documents are shown to the judge, and what it answers.
+        prompt: template, criterion and examples.
+        max_model_len: the limit of tokens of prompt, thought and answer together.
+        documents_per_prompt: the largest number of documents in a prompt.
+        seed: seed of the order in which documents are shown.
+        thinking: the limit of tokens of a thought before each answer; 0 if the judge answers at
+            once.
     """
 
     annotator: str
@@ -66,10 +67,10 @@ class Judge:
         return self.strategy != "pointwise"
 
     def encoder(self) -> PromptEncoder:
-        """Loads the tokenizer.
+        """Loads the tokenizer and makes the encoder of prompts.
 
         Raises:
-            InputError: there is no tokenizer; and see `PromptEncoder`.
+            InputError: there is no tokenizer, it is slow, or its chat template cannot be used.
         """
         name = self.engine.tokenizer(self.model)
         try:
@@ -86,7 +87,7 @@ class Judge:
         """Refuses what cannot be asked, before any engine starts.
 
         Args:
-            longest_list: documents of the query that has the most.
+            longest_list: the largest number of documents of a query.
 
         Raises:
             InputError: naming the reason.
@@ -112,7 +113,7 @@ class Annotator:
         queries: reference to the table of queries.
         documents: reference to the table of documents.
         secret: the endpoint's key.
-        spend: the count of the budget; None where there is none.
+        spend: the shared count of spent tokens; None where there is no budget.
     """
 
     def __init__(
@@ -136,21 +137,22 @@ class Annotator:
             thinking=judge.thinking,
         )
         self._id = uuid4().hex  # an actor that Ray starts again counts from 0 again
-        self._begun = 0  # batches
+        self._begun = 0  # number of batches
         self._beginning = Lock()
 
     def __call__(self, pairs: pa.Table) -> pa.Table:
         """Annotates a batch.
 
         Args:
-            pairs: part, query_row, doc_row; rows number those of the two tables, and rows of one
-                query stand together.
+            pairs: part, query_row and doc_row of each pair, which are rows of the two tables; rows
+                of one query are adjacent.
 
         Returns:
-            In the same order the columns of `annotations`; those of `Verdict`; part, as given;
-            started and ended, when the batch was worked on (seconds since 1970); and what
-            `until_closed` reads: actor; number, of the batch in it, from 0; begun, how many it had
-            begun when this one ended; and closed and notes (a line each), as of `Engine`.
+            A row for each pair in the same order: the columns of the table annotations and of
+            `Verdict`; part, as given; started and ended, when the batch was worked on (seconds
+            since 1970); and the columns that `until_closed` reads: actor (its id), number (of the
+            batch in this actor, from 0), begun (how many batches the actor had begun when this one
+            ended), and closed and notes (in lines) of the engine.
         """
         started = time.time()
         with self._beginning:
@@ -203,19 +205,17 @@ class PooledAnnotator(Annotator):
 
 
 def until_closed(answers: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Passes batches on until an engine is closed and no batch can come that it has answered.
+    """Yields batches until an engine is closed and all batches that it has answered have come.
 
-    What engines note is said, once each.
-
-    A batch that the engine answered before it was closed may come after one that shows it closed;
-    none that was begun later holds an answer.
+    Prints each note of the engines once. A batch that the engine answered before it was closed may
+    come after one that says so; a batch that was begun later holds no answer.
 
     Args:
-        answers: from `Annotator`, in any order; if an engine closes, of one actor at a time.
+        answers: annotated batches of `Annotator`, in any order.
 
     Raises:
-        InputError: an engine was closed for another reason than its budget; all that it had
-            answered was passed on.
+        InputError: an engine was closed for another reason than its budget; all batches that it had
+            answered were yielded.
     """
     come: dict[str, set[int]] = defaultdict(set)
     awaited: dict[str, set[int]] = {}
@@ -241,17 +241,17 @@ def until_closed(answers: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def until_failing(answers: Iterable[pa.Table], most: float) -> Iterator[pa.Table]:
-    """Passes batches on until too many of their pairs have failed.
+    """Yields batches until too many of their pairs have failed.
 
     Args:
-        answers: from `Annotator`; those of an engine that is closed do not count.
-        most: the share of failed pairs, in [0, 1], that is borne; judged from the first
-            PAIRS_TO_JUDGE_BY on, once pairs of QUERIES_TO_JUDGE_BY have failed: one query that a
-            server does not want to hear of says nothing of others. Pairs that a spent budget left
-            unasked do not count.
+        answers: annotated batches of `Annotator`; batches of a closed engine do not count.
+        most: the largest share of failed pairs, in [0, 1]. It is checked once there are
+            PAIRS_TO_JUDGE_BY pairs and pairs of QUERIES_TO_JUDGE_BY queries have failed, as a
+            single query that a server refuses says nothing about others. Pairs that a spent budget
+            left unasked do not count.
 
     Raises:
-        InputError: there are more; all batches until then were passed on.
+        InputError: a larger share has failed; all batches until then were yielded.
     """
     reasons: Counter[str] = Counter()
     queries: set[str] = set()

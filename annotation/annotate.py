@@ -1,7 +1,7 @@
-"""The job `annotate`: every pair of query and document once to the judge, parquet to parquet.
+"""The job `annotate`: a judge grades every query-document pair, from parquet to parquet.
 
-The pairs are numbered in query order and dealt into parts of `batch_size`. A part is what one
-engine call answers and what one file holds (`annotation.plan.parts`).
+The pairs are sorted by query and cut into parts of `batch_size`. A part is answered by one call of
+the engine and written into one file (`annotation.plan.parts`).
 """
 
 import logging
@@ -76,7 +76,7 @@ def annotate(
         strategy: how the judge is asked: pointwise (a grade for one document), listwise (a grade
             for each of several), selection (which of several are good) or ranking (their order).
         criterion: what grades mean: relevance, utility, or the path of a text file.
-        language: of the prompt and the criterion.
+        language: language of the prompt and the criterion.
         prompt: a Jinja file to ask with instead of the strategy's own, with the fields query,
             documents (each with title and body), title, body, criterion and examples.
         examples: a YAML file of examples to show first: a list of query and documents (title,
@@ -89,17 +89,17 @@ def annotate(
         buckets: annotate only queries of these frequency buckets: some of high,medium,low.
         max_pairs: annotate this many pairs at most.
         max_tokens: spend about this many tokens at most, of prompts and the longest answers.
-        policy: what max_pairs or max_tokens is spent on first: the rarest queries (tail); any pair
-            alike (uniform); the pairs that the fewest sessions showed (fewest_impressions); or
-            those whose click rate the sessions leave most open (widest_posterior).
+        policy: what max_pairs or max_tokens is spent on first: pairs of the rarest queries (tail);
+            random pairs (uniform); pairs with the fewest impressions (fewest_impressions); or those
+            with the widest posterior of the click-through rate (widest_posterior).
         reasoning: let the judge think before it answers; what it thought is kept in the column
             reasoning.
-        reasoning_tokens: the longest that it may think for before each answer, with --reasoning;
+        reasoning_tokens: the limit of tokens of a thought before each answer, with --reasoning;
             they are part of max_model_len.
         max_failed: the share of pairs, from 0 to 1, that may end with an error; a job that has more
             of them stops, or does not count as complete.
         estimate: only say how many pairs, tokens and hours it will be, from a short probe.
-        seed: of the order in which documents are shown, and of the choice of pairs.
+        seed: seed of the order in which documents are shown, and of the choice of pairs.
         resume: go on with an output folder that an earlier run, with the same settings, has begun.
 
     Raises:
@@ -122,9 +122,8 @@ def annotate(
     pairs = pairs_to_annotate(tables, collection)
     checkpoint = model
     if model == DEMO_JUDGE:
-        from annotation.demo_judge import (
-            demo_judge,  # brings scikit-learn, which no other judge needs
-        )
+        # Brings scikit-learn, which no other judge needs.
+        from annotation.demo_judge.cache import demo_judge
 
         checkpoint = str(demo_judge())
     judge = Judge(
@@ -221,16 +220,16 @@ def _refuse_failures(folder: Path, max_failed: float, resumable: bool) -> None:
 def _run_engines(
     pairs: pa.Table, tables: Collection, judge: Judge, output: Path | None
 ) -> Iterator[pa.Table]:
-    """Yields what `Annotator` gives for each part, as an engine has it, in no order.
+    """Yields the annotated rows of each part, as `Annotator` returns them, in any order.
 
     Args:
-        pairs: part, query_row and doc_row of each.
-        tables: the texts.
+        pairs: part, query_row and doc_row of each pair.
+        tables: the collection, for the texts.
         judge: who annotates, and how.
-        output: folder where the spend of a budget is kept; None keeps it nowhere.
+        output: the folder of the file that counts spent tokens; None counts in memory only.
     """
     connect()
-    # What reading and hashing took would otherwise stay with this process for the whole run.
+    # Memory that reading and hashing has freed would otherwise stay with this process.
     pa.default_memory_pool().release_unused()
     starts = np.flatnonzero(np.diff(pairs["part"], prepend=-1))
     stops = [*starts[1:], pairs.num_rows]
@@ -262,7 +261,7 @@ def _run_engines(
 
 
 def _open_spend(judge: Judge, output: Path | None) -> Spend | None:
-    """The count of the engine's budget, with what earlier runs have spent."""
+    """The count of spent tokens, with those of earlier runs; None where there is no budget."""
     budget = judge.engine.budget()
     if budget is None:
         return None

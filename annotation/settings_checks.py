@@ -1,4 +1,4 @@
-"""What can be said of annotation's settings before there is a collection."""
+"""Checks of annotation's settings that need no collection."""
 
 from pathlib import Path
 
@@ -32,9 +32,9 @@ def check_annotation_settings(
     max_failed: float,
     seed: int,
 ) -> None:
-    """Refuses settings of `annotate` that no collection could make right, see there.
+    """Refuses settings of `annotate`, whose arguments it takes, that are wrong for any collection.
 
-    The judge and its tokenizer must be there, but for the demo's, which is made in time.
+    The judge and its tokenizer must be available, except for the demo's judge, which is made later.
 
     Raises:
         InputError: naming the setting, the file or the model.
@@ -95,7 +95,7 @@ def check_sizes(
 def read_budget(
     buckets: str | None, max_pairs: int | None, max_tokens: int | None, policy: Policy
 ) -> Budget:
-    """The budget of the settings of that name, see `annotate`.
+    """Makes the budget of the settings of `annotate` that have the same names.
 
     Raises:
         InputError: a bucket is unknown or a limit below 1.

@@ -1,4 +1,4 @@
-"""What became of a job of annotation, counted part by part."""
+"""What a job of annotation did: failures, tokens and position bias, counted part by part."""
 
 import math
 from collections import Counter
@@ -31,7 +31,7 @@ LEAST_MASS = 0.5
 
 
 def summarise(folder: Path) -> str:
-    """A few lines on the annotations in a folder of parts."""
+    """The lines that the job prints last, on all annotations in a folder of parts."""
     counts: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     grades: Counter[int] = Counter()
@@ -72,9 +72,9 @@ def commonest_error(
     """The most frequent error in a folder of parts; "" where there is none.
 
     Args:
-        folder: of the parts.
-        kinds: only of these; None takes all.
-        but: none of these.
+        folder: the folder of the parts.
+        kinds: kinds of error to look for; None for all.
+        but: kinds of error to leave out.
     """
     errors = _count_errors(folder)
     for error, _ in errors.most_common():
@@ -85,7 +85,7 @@ def commonest_error(
 
 
 def count_failures(folder: Path) -> tuple[int, int]:
-    """Pairs in a folder of parts that failed, and all that were asked: not for want of budget."""
+    """The failed pairs in a folder of parts, and all pairs but those that a spent budget left."""
     paths = folder.glob("part-*.parquet")
     pairs = sum(pq.read_metadata(path).num_rows for path in paths)
     errors = _count_errors(folder)
@@ -94,7 +94,7 @@ def count_failures(folder: Path) -> tuple[int, int]:
 
 
 def count_spent_tokens(folder: Path) -> int:
-    """Tokens, read and written, of all answers in a folder of parts."""
+    """The prompt and answer tokens of all pairs in a folder of parts, rounded up."""
     names = ["prompt_tokens", "answer_tokens"]
     parts = (pq.read_table(path, columns=names) for path in folder.glob("part-*.parquet"))
     return math.ceil(sum(pc.sum(part[name]).as_py() or 0 for part in parts for name in names))
@@ -108,7 +108,7 @@ def _count_errors(folder: Path) -> Counter[str]:
 
 
 def _graded_masses(part: pd.DataFrame) -> NDArray[np.float64]:
-    """`answered_mass` of the rows that have a grade and tell it; shape (such rows,)."""
+    """`answered_mass` of the graded rows that have it, float64, shape (rows,)."""
     if "answered_mass" not in part:
         return np.empty(0)
     masses = part.loc[part["grade"].notna(), "answered_mass"].dropna()
@@ -116,7 +116,7 @@ def _graded_masses(part: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _mass_told(masses: NDArray[np.float64]) -> str:
-    """A line on how far a judge wanted to answer with a grade at all; "" where none tells."""
+    """A line on the mean `answered_mass`, with a warning where it is low; "" without any."""
     if len(masses) == 0:
         return ""
     mean, below = masses.mean(), (masses < LEAST_MASS).mean()
@@ -134,16 +134,17 @@ def _mass_told(masses: NDArray[np.float64]) -> str:
 
 
 def position_bias(annotations: pd.DataFrame) -> dict[str, int]:
-    """Counts how far verdicts go with the order in which documents were shown.
+    """Counts how far verdicts follow the order in which documents were shown.
 
     Args:
-        annotations: query_id, shown_list, shown_position, expected_grade; only documents that were
-            shown together and have a grade count. Where each was shown alone, positions are null.
+        annotations: query_id, shown_list, shown_position (null if shown alone) and expected_grade
+            of each pair. Only documents that were shown together and have a grade count.
 
     Returns:
-        told_apart: pairs of documents, shown together, with different grades; first_higher: those
-        of them in which the one shown first has the higher; answers: shown lists in which any two
-        are told apart; as_shown: those of them in which no later document stands higher.
+        told_apart: pairs of documents that were shown together and have different grades;
+        first_higher: how many of these pairs have the higher grade shown first; answers: lists with
+        at least two different grades; as_shown: how many of these lists have grades that never rise
+        from one document to a later one.
     """
     counts = {"told_apart": 0, "first_higher": 0, "answers": 0, "as_shown": 0}
     graded = annotations.dropna(subset=["expected_grade", "shown_position"])

@@ -32,14 +32,15 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 from annotation.annotate import annotate
 from annotation.asking.ask import CHOICES
 from annotation.asking.strategies import STRATEGIES
-from annotation.demo_judge import demo_judge
+from annotation.demo_judge.cache import demo_judge
 from annotation.engines.vllm import VllmPool
 from annotation.engines.vllm_start import engine_environment
 from annotation.plan.selection import pairs_to_annotate
 from annotation.prompts.prompt import Document, StrategyName, load_prompt
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
 from cluster import connect
-from corpus.prepare import SimulatedWorld, prepare
+from corpus.prepare import prepare
+from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection
 
 MAX_MODEL_LEN = 512

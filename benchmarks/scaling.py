@@ -18,7 +18,8 @@ from rich.table import Table
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from cluster import connect
-from corpus.prepare import SimulatedWorld, prepare
+from corpus.prepare import prepare
+from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection, read_table
 from rankers.data.lists import add_labels, candidate_lists
 from rankers.mixes import Constant

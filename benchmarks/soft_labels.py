@@ -18,7 +18,8 @@ from scipy.stats import ttest_rel
 
 from annotation import annotate
 from cluster import connect
-from corpus.prepare import SimulatedWorld, prepare
+from corpus.prepare import prepare
+from corpus.sources import SimulatedWorld
 from evaluation.measures import MAIN_MEASURE
 from rankers.evaluate import evaluate
 from rankers.mixes import Constant

@@ -134,7 +134,7 @@ class Contestant:
         self.speed = Speed()
 
     def step(self) -> None:
-        """Reads, learns and notes the time."""
+        """ExpectedExaminations, learns and notes the time."""
         since = now()
         batches = [batch for stream in self.streams for batch in next(stream)]
         assert train_step(self.learner, self.worker, batches, self.settings)

@@ -18,7 +18,7 @@ from clicks.models.cascade import CascadeModel, DependentClickModel
 from clicks.models.ccm import ClickChainModel
 from clicks.models.ctr import DocumentCTR, GlobalCTR, RankCTR
 from clicks.models.dbn import DynamicBayesianNetwork, SimplifiedDynamicBayesianNetwork
-from clicks.models.examined import ExaminationModel
+from clicks.models.examination import ExaminationModel
 from clicks.models.pbm import PositionBasedModel
 from clicks.models.ubm import UserBrowsingModel
 from clicks.propensities import (
@@ -34,7 +34,7 @@ from corpus.output_folder import begin_output, finish_output
 from corpus.schemas import empty_table
 from corpus.tables import read_table, table_path, write_parquet, write_table
 
-MOST_SHOWN = 20  # propensities, in the terminal
+MOST_SHOWN = 20  # propensities that are printed
 Labels = Literal[
     "ipw",
     "DocumentCTR",
@@ -73,11 +73,11 @@ def fit_clicks(
     resamples: int = 200,
     resume: bool = False,
 ) -> None:
-    """Learns how much each position is examined, and writes click labels freed of that bias.
+    """Learns how often each position is examined, and writes click labels without that bias.
 
     Estimates propensities from the sessions of a collection (estimate_propensities) and weights
-    clicks by their inverse (inverse_propensity_labels), or fits a click model and takes what it
-    says of a document's relevance.
+    clicks by their inverse (inverse_propensity_labels), or fits a click model and takes the
+    relevance that it infers.
 
     Args:
         collection: the folder of the collection; it must hold sessions.
@@ -94,7 +94,8 @@ def fit_clicks(
             by impressions. Sessions in which it is null are set aside and counted.
         max_weight: the most that one click can weigh, at least 1. With 20, positions examined
             less than 1 time in 20 count as examined 1 time in 20.
-        resamples: of queries, for the intervals of the propensities; 0 for none.
+        resamples: the number of bootstrap resamples of queries, for the intervals of the
+            propensities; 0 for none.
         resume: go on in an output folder that this job, with the same settings, has begun.
 
     Raises:
@@ -175,17 +176,19 @@ def check_click_settings(max_weight: float, resamples: int) -> None:
 
 
 def _read_sessions(collection: Path, path: Path, context: str | None) -> pa.Table:
-    """The sessions; of a log in parts, what is distinct in it, counted over all nodes."""
+    """The sessions; of a log in several files its distinct sessions, counted over all nodes."""
     if path.is_dir():
         return count_sessions(path, context)
     return read_table(collection, "sessions") if path.exists() else empty_table("sessions")
 
 
 def _refuse_unknown(found: list[Estimate], method: PropensityMethod, path: Path) -> None:
-    """Refuses a log of which no click below the first position could be weighed."""
-    unknown = np.unique(np.concatenate([estimated.unknown for estimated in found]))
+    """Refuses a log none of whose clicks below the first position has a known propensity."""
+    unknown = np.unique(np.concatenate([estimated.unidentified_positions for estimated in found]))
     below = sum(int(estimated.clicks[1:].sum()) for estimated in found)
-    lost = sum(int(estimated.clicks[estimated.unknown - 1].sum()) for estimated in found)
+    lost = sum(
+        int(estimated.clicks[estimated.unidentified_positions - 1].sum()) for estimated in found
+    )
     if below and lost == below:
         other = "" if method == "em" else "propensity em, "
         raise InputError(
@@ -203,10 +206,11 @@ def _print_propensities(context: str, found: Estimate) -> None:
     ]
     more = " ..." if len(found.propensity) > MOST_SHOWN else ""
     print(f"propensities of {context} sessions: {' '.join(shown)}{more}")
-    if len(found.unknown):
-        at = found.unknown - 1
+    unidentified = found.unidentified_positions
+    if len(unidentified):
+        at = unidentified - 1
         print(
-            f"  the log does not tell that of position {name_positions(found.unknown)}: no pairs "
+            f"  the log does not tell that of position {name_positions(unidentified)}: no pairs "
             "that were clicked there link it to the first one, or too few; its "
             f"{found.impressions[at].sum():,} impressions and {found.clicks[at].sum():,} clicks "
             "cannot be weighted by inverse propensity"
@@ -221,14 +225,15 @@ def _print_propensities(context: str, found: Estimate) -> None:
 
 
 def _fit_model(labels: str, context: str, sessions: pa.Table, folder: Path) -> pa.Table:
-    """Fits a click model, saves it, and makes labels of its relevance."""
+    """Fits a click model to one context, saves it, and makes labels of its relevance."""
     model = CLICK_MODELS[labels]().fit(sessions)
     model.save(folder)
     perplexity = model.perplexity(sessions)
     print(f"{labels} of {context} sessions: perplexity {perplexity:.4f} on its own log")
-    if isinstance(model, ExaminationModel) and len(model.untold):
+    if isinstance(model, ExaminationModel) and len(model.unidentified_positions):
+        positions = name_positions(model.unidentified_positions)
         print(
-            f"  the log does not tell how much position {name_positions(model.untold)} is "
+            f"  the log does not tell how much position {positions} is "
             "examined: documents there are taken to be as attractive as all others, on average"
         )
     return relevance_labels(model, sessions)

@@ -1,4 +1,4 @@
-"""Click labels: what the clicks say of each query-document pair, freed of position bias."""
+"""Click labels: the relevance of each query-document pair by its clicks, without position bias."""
 
 from collections.abc import Sequence
 
@@ -24,17 +24,16 @@ def inverse_propensity_labels(
     is clipped, this is an unbiased estimate of attractiveness, on the scale of the propensities.
     Clipping biases it downwards for documents shown at rarely examined positions.
 
-    Labels are not cut at 1, which would bias them: a click at a position of propensity 0.1 on a
-    document shown once gives 10. Of documents with few impressions the labels are noisy, as
-    the clicks are; `impressions` says which.
+    Labels may exceed 1, as cutting them would bias them: a click at a position of propensity 0.1 on
+    a document shown once gives 10. Labels of documents with few impressions are noisy; the column
+    `impressions` says which.
 
     Args:
-        parts: sessions, and P(examined) by position in them, in (0, 1], NaN where unknown, shape
-            (positions,); one part, or one for each context. Results at a position of which it is
-            unknown are left out, if anything was clicked there; without clicks there is nothing
-            to weigh.
-        max_weight: the most that a click can weigh, at least 1.
-        method: what estimated the propensities; named in the column `model`.
+        parts: for each context (or once), the sessions and the propensity P(examined) of each
+            position, float64 in (0, 1], NaN where unknown, shape (positions,). Results at a
+            position of unknown propensity are left out, unless no result there was clicked.
+        max_weight: the largest weight of a click, at least 1.
+        method: the method that estimated the propensities; it is named in the column `model`.
 
     Returns:
         The table click_labels: query_id, doc_id, relevance (float64, from 0 to max_weight),
@@ -83,24 +82,27 @@ def inverse_propensity_labels(
 
 
 def relevance_labels(model: ClickModel, sessions: pa.Table) -> pa.Table:
-    """The relevance that a fitted click model sees in each pair, as click labels.
+    """Click labels from the relevance that a click model infers.
 
     Args:
-        model: fitted to the sessions.
-        sessions: session_id, query_id, doc_ids and clicks, as in a collection.
+        model: a click model that was fitted to the sessions.
+        sessions: the table sessions of a collection, the same that the model was fitted to.
 
     Returns:
-        The table click_labels; `model` is the name of the click model's class.
+        The table click_labels; its column `model` has the name of the click model's class.
     """
     counts = _count_pairs(list_results(compact_sessions(sessions)))
     return _as_labels(counts, model.relevance()["relevance"].to_numpy(), type(model).__name__)
 
 
 def average_labels(labels: Sequence[pa.Table]) -> pa.Table:
-    """The mean of the labels that several contexts give a pair, weighted by impressions.
+    """Averages the labels of several contexts for each pair, weighted by impressions.
 
     Args:
-        labels: tables click_labels of one model, at least one.
+        labels: the table click_labels of each context, at least one; all of the same model.
+
+    Returns:
+        One table click_labels, sorted by both ids.
     """
     if len(labels) == 1:
         return labels[0]
@@ -112,7 +114,7 @@ def average_labels(labels: Sequence[pa.Table]) -> pa.Table:
 
 
 def _count_pairs(results: pa.Table, *further: str) -> pa.Table:
-    """Sums over the results of each pair, sorted by both ids."""
+    """Impressions, clicks and `further` columns summed for each pair, sorted by both ids."""
     return (
         results.group_by(["query_id", "doc_id"], use_threads=False)
         .aggregate([(name, "sum") for name in ("impressions", "clicks", *further)])

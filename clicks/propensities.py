@@ -1,4 +1,4 @@
-"""How likely each position is to be examined, and how sure that is."""
+"""Propensities: the examination probability of each position, with confidence intervals."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from clicks.inference.examination_em import learn_examination
+from clicks.inference.examination_em import maximize_marginal_likelihood
 from clicks.inference.harvesting import (
     Links,
     adjacent_chain,
@@ -21,29 +21,32 @@ from clicks.inference.harvesting import (
 from clicks.log.click_log import ClickLog, read_click_log
 from clicks.log.trials import Array
 from clicks.models.base import BLAS
-from clicks.models.examined import learn_places
+from clicks.models.examination import learn_examination
 
 PropensityMethod = Literal["em", "all_pairs", "adjacent_chain", "pivot_one"]
-INTERVAL = (2.5, 97.5)
-GROUPS = 1_000  # of queries, that are drawn together
-NUMBERS = 20_000_000  # that are kept of all groups together
-# Ten times as near to the maximum as the position-based model, so that resamples, which start from
-# the estimate, do not lie to one side of it.
+INTERVAL = (2.5, 97.5)  # percentiles of the resamples
+GROUPS = 1_000  # of queries, which are resampled as a whole
+MOST_SUMS = 20_000_000  # numbers that are kept of all groups together
+# A tenth of the tolerance of the position-based model: resamples start from the estimate, and would
+# lie to one side of it if that were short of the maximum.
 MAX_ITERATIONS, TOLERANCE = 200, 1e-7
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Propensities, and how to estimate them from other draws of the queries.
+    """Propensities, and how to estimate them again from a resample of the queries.
 
     Attributes:
-        method: of estimation.
-        propensity: of each position, relative to the first; NaN where the log does not tell it.
-        linked_pairs: pairs that are shown at the position and at another one.
-        impressions: of each position.
-        clicks: likewise.
-        groups: of queries, that are drawn together.
-        resample: the propensities if each group, float64 (groups,), had come so many times.
+        method: the method of estimation.
+        propensity: propensity of each position relative to the first, float64 above 0, shape
+            (positions,); NaN where the log does not identify it.
+        linked_pairs: how many pairs are shown at each position and at another one, int64, shape
+            (positions,).
+        impressions: impressions of each position, int64, shape (positions,).
+        clicks: clicks at each position, int64, shape (positions,).
+        groups: the number of groups of queries that are resampled as a whole.
+        resample: the function from the weight of each group, float64, shape (groups,), to the
+            propensities, shape (positions,), of the log with so many copies of each group.
     """
 
     method: PropensityMethod
@@ -55,40 +58,42 @@ class Estimate:
     resample: Callable[[Array], Array]
 
     @property
-    def unknown(self) -> NDArray[np.int64]:
-        """The positions, from 1, whose propensity the log does not tell."""
+    def unidentified_positions(self) -> NDArray[np.int64]:
+        """The positions, from 1, whose propensity the log does not identify; sorted."""
         return np.flatnonzero(np.isnan(self.propensity)) + 1
 
 
 def estimate_propensities(
     sessions: pa.Table, method: PropensityMethod = "em", resamples: int = 200, seed: int = 0
 ) -> pa.Table:
-    """Estimates the propensity of each position, relative to the first, with an interval.
+    """Estimates the propensity of each position, relative to the first, with a confidence interval.
 
-    "em" fits the position-based model to all sessions (`clicks.models.examined.examine`); it
-    believes that attractiveness is spread alike over positions where documents are shown at one
-    position only. The others are intervention harvesting (Agarwal et al., WSDM 2019): they look
-    only at pairs that the log shows at two positions, which differ in nothing but the position
-    (`clicks.inference.harvesting`):
+    "em" fits the position-based model to all sessions (`clicks.models.examination`); for documents
+    that are shown at one position only it assumes the same distribution of attractiveness at all
+    positions. The other methods are intervention harvesting (Agarwal et al., WSDM 2019): they use
+    only pairs that the log shows at two positions, whose click-through rates differ only by the
+    position (`clicks.inference.harvesting`):
 
-    - adjacent_chain: product of the ratios of click rates at neighbouring positions;
-    - pivot_one: ratio of the click rates at the position and at the first one;
-    - all_pairs: the propensities that make all click rates of all two positions most likely.
+    - adjacent_chain: product of the ratios of click-through rates at neighbouring positions;
+    - pivot_one: ratio of the click-through rates at the position and at the first one;
+    - all_pairs: maximum of the likelihood of the click-through rates at all pairs of positions.
 
-    Whatever the method, a propensity is null where the log does not tell it: where pairs that
-    change places do not link the position to the first one (by 20 pairs a link in harvesting, by
-    any in em), or where these pairs were never clicked there.
+    With every method, a propensity is null where the log does not identify it: where no pairs that
+    are shown at several positions link the position to the first one (at least 20 pairs a link in
+    harvesting, any in em), or where the linking pairs have no clicks.
 
     Args:
-        sessions: session_id, query_id, doc_ids and clicks, as in a collection.
-        method: how.
-        resamples: of queries, for the interval (Poisson bootstrap); 0 for none.
-        seed: of the resamples.
+        sessions: the table sessions of a collection (session_id, query_id, doc_ids, clicks).
+        method: the method of estimation.
+        resamples: the number of bootstrap resamples of queries (Poisson bootstrap) for the
+            interval, at least 0; 0 gives no interval.
+        seed: seed of the resamples.
 
     Returns:
-        position (from 1), propensity (1 at the first position; null where not known), low and
-        high (bounds of the 95 % interval, null where not known), linked_pairs (pairs shown there
-        and at another position), impressions, clicks, method.
+        position (int64, from 1), propensity (float64 above 0, 1 at the first position, null where
+        not identified), low and high (bounds of the 95 % interval, null where unknown),
+        linked_pairs (pairs shown at the position and at another one), impressions, clicks (int64),
+        method (string); one row for each position.
 
     Raises:
         InputError: there are no sessions, they show no documents, or they break the schema.
@@ -97,7 +102,12 @@ def estimate_propensities(
 
 
 def estimate(log: ClickLog, method: PropensityMethod) -> Estimate:
-    """Estimates propensities without an interval; see `estimate_propensities`."""
+    """Estimates propensities without an interval; see `estimate_propensities`.
+
+    Args:
+        log: the encoded sessions.
+        method: the method of estimation.
+    """
     groups = min(len(log.pairs.queries), GROUPS)
     with BLAS.limit(limits=1):
         if method == "em":
@@ -118,7 +128,16 @@ def estimate(log: ClickLog, method: PropensityMethod) -> Estimate:
 
 
 def tabulate(found: Estimate, resamples: int, seed: int = 0) -> pa.Table:
-    """The table that `estimate_propensities` returns."""
+    """Adds intervals to an estimate.
+
+    Args:
+        found: the estimate.
+        resamples: the number of bootstrap resamples, at least 0.
+        seed: seed of the resamples.
+
+    Returns:
+        The table that `estimate_propensities` returns.
+    """
     rng = np.random.default_rng(seed)
     weights = rng.poisson(1.0, (resamples, found.groups)).astype(np.float64)
     with BLAS.limit(limits=1):
@@ -139,9 +158,14 @@ def tabulate(found: Estimate, resamples: int, seed: int = 0) -> pa.Table:
 
 
 def plot_propensities(propensities: pa.Table) -> Figure:
-    """Propensity by position with its interval; a line for each context, where there are some.
+    """Plots propensity by position with its interval, one line for each context.
 
-    The legend says how many positions of a line are missing, as the log does not tell of them.
+    Args:
+        propensities: the table that `estimate_propensities` returns; a column `context` names the
+            context of each row.
+
+    Returns:
+        The figure. Its legend says how many positions of a line are unknown.
     """
     frame = propensities.to_pandas()
     if "context" not in frame:
@@ -163,7 +187,10 @@ def plot_propensities(propensities: pa.Table) -> Figure:
 
 
 def name_positions(positions: NDArray[np.int64]) -> str:
-    """Positions in words.
+    """Positions in words, with ranges of three or more as "a to b".
+
+    Args:
+        positions: positions in ascending order, shape (positions,).
 
     >>> name_positions(np.array([2, 4, 5, 6, 9, 10]))
     '2, 4 to 6, 9, 10'
@@ -174,35 +201,37 @@ def name_positions(positions: NDArray[np.int64]) -> str:
 
 
 def _em(log: ClickLog, groups: int) -> tuple[Array, int, Callable[[Array], Array]]:
-    found = learn_places(log, log.position, log.positions, MAX_ITERATIONS, TOLERANCE)
-    evidence, told = found.evidence, found.identified.places
+    found = learn_examination(log, log.position, log.positions, MAX_ITERATIONS, TOLERANCE)
+    distinct, known = found.distinct, found.identified.slots
     chosen = np.zeros(len(log.pairs.query), dtype=np.bool_)
-    chosen[evidence.chosen] = True
-    groups = min(groups, max(NUMBERS // int(told.sum()), 50))
+    chosen[distinct.chosen] = True
+    groups = min(groups, max(MOST_SUMS // int(known.sum()), 50))
     of_pair = log.pairs.query % groups
     position = log.position
-    counted = log.clicks & chosen[log.pair] & told[position]
-    number = np.cumsum(told) - 1
+    counted = log.clicks & chosen[log.pair] & known[position]
+    number = np.cumsum(known) - 1
     clicks = np.bincount(
-        of_pair[log.pair[counted]] * told.sum() + number[position[counted]],
+        of_pair[log.pair[counted]] * known.sum() + number[position[counted]],
         log.of_results(log.sessions)[counted],
-        groups * told.sum(),
+        groups * known.sum(),
     ).reshape(groups, -1)
-    of_chosen = of_pair[evidence.chosen]
+    of_chosen = of_pair[distinct.chosen]
 
     def resample(weight: Array) -> Array:
-        pairs = np.bincount(evidence.number, weight[of_chosen], len(evidence.pairs))
+        pairs = np.bincount(distinct.value_of_chosen, weight[of_chosen], len(distinct.pairs))
         drawn = replace(
-            evidence,
+            distinct,
             pairs=np.asarray(pairs, dtype=np.float64),
-            place_clicks=weight @ clicks,
+            slot_clicks=weight @ clicks,
         )
-        spread, _, _ = learn_examination(drawn, MAX_ITERATIONS, TOLERANCE, found.spread)
-        propensity = np.full(len(told), np.nan)
-        propensity[told] = spread.places
+        parameters, _, _ = maximize_marginal_likelihood(
+            drawn, MAX_ITERATIONS, TOLERANCE, found.parameters
+        )
+        propensity = np.full(len(known), np.nan)
+        propensity[known] = parameters.examination
         return propensity
 
-    return found.places, groups, resample
+    return found.examination, groups, resample
 
 
 HARVESTS = {"all_pairs": all_pairs, "adjacent_chain": adjacent_chain, "pivot_one": pivot_one}
@@ -213,10 +242,10 @@ def _harvest(
     method: Callable[[Links], Callable[[Array], Array]],
     groups: int,
 ) -> tuple[Array, int, Callable[[Array], Array]]:
-    links = link_positions(log, groups, NUMBERS)
+    links = link_positions(log, groups, MOST_SUMS)
     estimator = method(links)
     propensity = estimator(links.sums.sum(axis=0))
-    # Without a click there is no telling how rare they are.
+    # A position without clicks has a ratio of 0, which says nothing.
     with np.errstate(invalid="ignore"):
         propensity[~(propensity > 0)] = np.nan
     known = ~np.isnan(propensity)
@@ -228,10 +257,9 @@ def _harvest(
 
 
 def _interval(propensity: Array, drawn: Array) -> tuple[Array, Array]:
-    """Bounds from resamples, NaN where fewer than half of them know the position.
+    """Bounds from resamples, NaN where fewer than half of them identify the position.
 
-    Where the resamples lie to one side of the estimate, the bound on the other side is the
-    estimate itself.
+    They include the estimate, even where all resamples lie to one side of it.
     """
     low, high = np.full((2, len(propensity)), np.nan)
     if len(drawn):

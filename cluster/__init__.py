@@ -13,7 +13,7 @@ from ray._private.services import find_bootstrap_address
 
 from corpus.errors import InputError
 
-# Ray Data, Train and Tune each hold some of them; on a small machine whole CPUs run out at once.
+# Ray Data, Train and Tune each reserve some; the CPUs of a small machine would not suffice.
 LEAST_LOGICAL_CPUS = 8
 WORKER_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # otherwise every progress line comes twice
@@ -23,8 +23,7 @@ WORKER_ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore::DeprecationWarning",
     "RAY_DATA_LOG_LEVEL": "ERROR",
 }
-# Seconds.
-LONGEST_WAIT = 10.0
+LONGEST_WAIT = 10.0  # seconds
 
 
 def connect() -> None:
@@ -67,12 +66,11 @@ def connect() -> None:
 
 
 def find_cluster() -> tuple[str | None, str]:
-    """Which cluster to join or start.
+    """Decides which cluster to join or start.
 
     Returns:
-        The address as `ray.init` takes it: of a cluster, "local" to start one, or None for that of
-        `ray start`, which Ray then finds itself, together with the token that belongs to it. And
-        what the user is told of it.
+        The address for `ray.init`: a cluster's, "local" to start one, or None for the cluster of
+        `ray start`, which Ray then finds itself, with its token; and a line for the user.
 
     Raises:
         InputError: RAY_ADDRESS is no address, or nothing answers there.
@@ -96,7 +94,7 @@ def find_cluster() -> tuple[str | None, str]:
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
-    """Where an address as RAY_ADDRESS holds it (host:port, or ray://host:port) leads.
+    """The host and port of an address in RAY_ADDRESS (host:port, or ray://host:port).
 
     >>> _host_and_port("ray://head:10001"), _host_and_port("10.0.0.1:6379")
     (('head', 10001), ('10.0.0.1', 6379))

@@ -1,4 +1,4 @@
-"""Blocks that Ray Data hands on whole, also to actors with a GPU."""
+"""Blocks that Ray Data passes on whole, also to actors with a GPU."""
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ def table_as_row(table: pa.Table) -> pa.Table:
     any number it joins blocks that have fewer rows, and cuts those that have more.
 
     Args:
-        table: with at least one row.
+        table: a table with at least one row.
 
     >>> table_as_row(pa.table({"pair": [4, 2]})).to_pydict()
     {'pair': [[4, 2]]}
@@ -25,5 +25,9 @@ def table_as_row(table: pa.Table) -> pa.Table:
 
 
 def table_of_row(row: pa.Table) -> pa.Table:
-    """The table that `table_as_row` made a row of."""
+    """Undoes `table_as_row`.
+
+    Args:
+        row: a table with one row, each column a list.
+    """
     return pa.table({name: row[name].combine_chunks().flatten() for name in row.column_names})

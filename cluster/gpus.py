@@ -1,4 +1,4 @@
-"""Whether the Ray cluster has GPUs, asked before a job waits for one for ever."""
+"""Whether the Ray cluster has GPUs, so that no job waits for one for ever."""
 
 import sys
 
@@ -9,7 +9,7 @@ from cluster import connect
 
 
 def may_have_gpus() -> bool:
-    """Whether the cluster has a GPU or may get one; says so where a job will wait for it.
+    """Whether the cluster has a GPU or may get one; prints a line if a job will wait for it.
 
     A cluster that others have started may grow; that of this process alone does not.
     """

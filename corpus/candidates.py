@@ -1,4 +1,4 @@
-"""Candidate lists: what the first-stage ranker hands to the reranker."""
+"""Candidate lists: the documents that the first-stage ranker finds for each query."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +15,11 @@ from corpus.texts import document_text
 
 
 def bm25_scores(texts: pa.ChunkedArray, documents: pa.Table) -> NDArray[np.float64]:
-    """BM25 scores (the library's defaults) of every document for every text.
+    """BM25 scores (with the library's defaults) of every document for every text.
+
+    Args:
+        texts: texts of queries.
+        documents: the table documents.
 
     Returns:
         float64 of shape (texts, documents).
@@ -26,12 +30,16 @@ def bm25_scores(texts: pa.ChunkedArray, documents: pa.Table) -> NDArray[np.float
 def bm25_candidates(collection: Collection, depth: int) -> pa.Table:
     """The `depth` best documents by BM25 for each query, as a search engine would find them.
 
-    Judged documents that BM25 does not find are not in the list: what a ranker is measured on is
-    what it would get. Documents that share no word with the query are left out; a query that finds
-    nothing gets no row. Documents of equal score are in the order of the table.
+    Judged documents that BM25 does not find are not candidates: a ranker is measured on the lists
+    that it would get. Documents that share no word with the query are left out, and so is a query
+    that finds nothing. Documents of equal score are in the order of the table.
+
+    Args:
+        collection: the collection with queries and documents.
+        depth: the largest number of candidates for each query, at least 1.
 
     Returns:
-        The table `candidates`.
+        The table candidates.
     """
     queries, documents = collection.queries, collection.documents
     found, scores = [], []
@@ -51,7 +59,7 @@ def bm25_candidates(collection: Collection, depth: int) -> pa.Table:
 
 
 def _best(scores: NDArray[np.float64], depth: int) -> NDArray[np.int64]:
-    """Rows of the highest scores above 0, best first; only what may be among them is sorted."""
+    """Rows of the `depth` highest scores above 0, best first, int64."""
     rows = np.flatnonzero(scores > 0)
     if len(rows) > depth:
         last = np.partition(scores[rows], len(rows) - depth)[len(rows) - depth]
@@ -60,19 +68,27 @@ def _best(scores: NDArray[np.float64], depth: int) -> NDArray[np.int64]:
 
 
 def shown_candidates(sessions: pa.Table) -> pa.Table:
-    """The documents that the log shows for each query, by their mean position.
+    """The documents that the log shows for each query, ranked by their mean position.
+
+    Args:
+        sessions: the table sessions.
 
     Returns:
-        The table `candidates`; the score is the negative mean position, from 1.
+        The table candidates; the score is the negative mean position, at most -1.
     """
     return rank_shown(sum_positions(sessions))
 
 
 def sum_positions(sessions: pa.Table) -> pd.DataFrame:
-    """Adds up where sessions show documents; a column `sessions` counts each row so many times.
+    """Sums the positions at which sessions show each pair.
+
+    Args:
+        sessions: the table sessions. A column `sessions` (int64) says how many sessions each row
+            stands for.
 
     Returns:
-        query_id, doc_id, positions (sum, each from 1) and impressions.
+        query_id, doc_id, positions (sum of positions, which count from 1) and impressions; one row
+        for each pair.
     """
     doc_ids = sessions["doc_ids"].combine_chunks()
     session = pc.list_parent_indices(doc_ids)
@@ -92,13 +108,13 @@ def sum_positions(sessions: pa.Table) -> pd.DataFrame:
 
 
 def add_positions(sums: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Adds up what `sum_positions` returns for parts of a log."""
+    """Adds the tables that `sum_positions` returns for parts of a log."""
     together = pd.concat(sums, ignore_index=True)
     return together.groupby(["query_id", "doc_id"], as_index=False, sort=False).sum()
 
 
 def rank_shown(shown: pd.DataFrame) -> pa.Table:
-    """The table `candidates` from what `sum_positions` returns, by mean position."""
+    """Makes the table candidates from the sums of `sum_positions`, ranked by mean position."""
     mean = shown[["query_id", "doc_id"]].assign(position=shown["positions"] / shown["impressions"])
     mean = mean.sort_values(["query_id", "position", "doc_id"], kind="stable")
     mean["rank"] = mean.groupby("query_id").cumcount() + 1

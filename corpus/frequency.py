@@ -10,9 +10,15 @@ BUCKETS = ("high", "medium", "low")
 
 
 def count_frequency(query_ids: pa.ChunkedArray, sessions: pa.Table) -> pa.Array:
-    """Counts the sessions of each query: int64, aligned with `query_ids`, 0 where none.
+    """Counts the sessions of each query.
 
-    Where there is a column `sessions`, each row stands for so many.
+    Args:
+        query_ids: ids of the queries to count.
+        sessions: the table sessions. A column `sessions` (int64) says how many sessions each row
+            stands for.
+
+    Returns:
+        The frequency of each of `query_ids`, int64, at least 0.
     """
     if "sessions" in sessions.column_names:
         counts = sessions.group_by("query_id").aggregate([("sessions", "sum")])
@@ -33,8 +39,8 @@ def frequency_buckets(
     3-6 medium, 7-9 low. Queries of equal frequency share their mean rank and so their bucket.
 
     Args:
-        frequency: searches of each query, shape (queries,).
-        cuts: the first decile of medium and the first decile of low.
+        frequency: number of searches of each query, int64, shape (queries,).
+        cuts: the first decile of medium and the first decile of low, from 0 to 10.
 
     Returns:
         "high", "medium" or "low" for each query, shape (queries,).

@@ -1,4 +1,4 @@
-"""Tables that lie in files rather than in memory, for jobs whose memory must not grow with them."""
+"""Memory-mapped tables, for jobs whose memory must not grow with the tables."""
 
 import mmap
 import tempfile
@@ -45,8 +45,8 @@ def take_rows(table: pa.Table, rows: NDArray[np.integer]) -> pa.Table:
     """`table.take(rows)`, but only these rows are copied, however many chunks the table has.
 
     Args:
-        table: to take from.
-        rows: from 0, in any order, any of them several times.
+        table: the table to take rows from.
+        rows: indices of rows, from 0, in any order and with repetitions; shape (rows,).
     """
     batches = table.to_batches()
     begins = np.cumsum([0, *(batch.num_rows for batch in batches)])

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from corpus.errors import InputError
 
-# A file system's names have 255 bytes at most, and what a job writes has more than the name.
+# Names of files have at most 255 bytes, and jobs add endings to the names.
 MOST_BYTES = 100
 
 
@@ -18,7 +18,7 @@ def check_name(name: str, what: str) -> None:
 
     Args:
         name: what the user gave.
-        what: it names, for the message: "ranker", "arm".
+        what: the kind of thing that it names, for the error: "ranker", "arm".
 
     Raises:
         InputError: the name is another.
@@ -63,8 +63,8 @@ def check_names(names: Iterable[str], what: str, taken: Iterable[str] = ()) -> N
 
     Args:
         names: what the user gave.
-        what: as of `check_name`.
-        taken: names that the job gives itself.
+        what: the kind of thing that they name, for the error.
+        taken: names that the job itself uses.
 
     Raises:
         InputError: naming both.

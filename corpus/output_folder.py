@@ -10,7 +10,7 @@ from corpus.errors import InputError
 from corpus.shown_text import without_secrets
 
 RECORD = "job.json"
-# What a kill leaves of a record that was being written.
+# Left by a kill while the record was written.
 PARTIAL_RECORD = f".{RECORD}.partial"
 
 
@@ -18,10 +18,10 @@ def begin_output(folder: str | Path, job: str, settings: dict[str, Any], resume:
     """Claims `folder` for `job` and records the settings there, in `job.json`.
 
     Args:
-        folder: made if it is not there.
-        job: the job's name.
-        settings: what decides the result, as JSON can hold it. Passwords and keys in them are not
-            kept, nor compared when the job is resumed.
+        folder: the output folder; it is made if it is missing.
+        job: the name of the job.
+        settings: the settings that decide the result, as values of JSON. Passwords and keys in them
+            are not kept, nor compared when the job is resumed.
         resume: go on in a folder that the same job, with the same settings, has begun.
 
     Returns:
@@ -70,7 +70,7 @@ def finish_output(folder: str | Path) -> None:
 
 
 def warn_unfinished(*folders: str | Path) -> None:
-    """Says on standard error which folders hold what a job has not finished; each is read so."""
+    """Warns on standard error of folders whose job has not finished; they are used as they are."""
     for folder in folders:
         record_path = Path(folder) / RECORD
         if record_path.exists() and not _read_record(record_path)["complete"]:
@@ -88,7 +88,7 @@ def _refuse_other_work(
         raise InputError(f"{folder}: was begun by {record['job']}, not {job}")
     begun = without_secrets(record["settings"])
     names = wanted.keys() | begun.keys()
-    # What follows from other settings is named last: a hash says little.
+    # Hashes and ids of other settings are named last, as they say little.
     for name in sorted(names, key=lambda name: (name.endswith(("_id", "_hash")), name)):
         before, now = begun.get(name), wanted.get(name)
         if before != now:

@@ -1,10 +1,10 @@
-"""Text from outside, made fit to be shown on a terminal or kept in a file."""
+"""Text from outside, made safe to show on a terminal or to keep in a file."""
 
 import re
 from typing import Any
 
 HIDDEN = "***"
-# What a query or a setting is called whose value lets somebody in.
+# Names of query parameters and settings that hold keys or passwords.
 _SECRET_NAME = (
     r"(?:[\w.-]*[-_.])?(?:(?:x|api|access|account|shared|secret|subscription|private|awsaccess|"
     r"googleaccess)*(?:key|keyid|id_token|token|secret)|sig|signature|pass|passwd|password|pwd|auth|"
@@ -19,7 +19,7 @@ _USER_INFORMATION = re.compile(
 
 
 def printable(text: str) -> str:
-    """The text without what controls a terminal: such characters are written as escapes.
+    """The text with characters that control a terminal written as escapes.
 
     Line ends and tabs stay.
 
@@ -33,10 +33,10 @@ def printable(text: str) -> str:
 
 
 def without_secrets(value: Any) -> Any:
-    """What JSON holds, without the passwords and keys that URLs and settings can carry.
+    """A value of JSON without the passwords and keys that URLs and settings can hold.
 
-    Hidden are the user information of a URL (https://user:password@host), the values of a query
-    whose names tell that they are keys (?api_key=..., &sig=...), and texts under such a name.
+    Hidden are the user information of a URL (https://user:password@host), the values of query
+    parameters with the name of a key (?api_key=..., &sig=...), and texts under such a name.
 
     >>> without_secrets({"url": "https://me:pw@host/v1?token=7&page=2", "api_key": "k", "seed": 1})
     {'url': 'https://***@host/v1?token=***&page=2', 'api_key': '***', 'seed': 1}

@@ -13,11 +13,11 @@ from corpus.table_checks import check_table
 def split_queries(queries: pa.Table, seed: int) -> pa.Table:
     """Puts six of ten queries into train, two into validation and two into test.
 
-    Queries are ordered by frequency and dealt out ten at a time, each ten in random order, so
-    that head and tail are spread alike. The proportions hold for every ten queries.
+    The split is stratified by frequency: queries are sorted by it and split ten at a time, each ten
+    in random order, so that head and tail are equally spread over the splits.
 
     Args:
-        queries: the table `queries`.
+        queries: the table queries.
         seed: the same seed gives the same split.
 
     Returns:
@@ -28,14 +28,14 @@ def split_queries(queries: pa.Table, seed: int) -> pa.Table:
 
 
 def complete_split(published: Mapping[str, str], queries: pa.Table, seed: int) -> pa.Table:
-    """Keeps a published split, and decides what it leaves open.
+    """Completes a published split.
 
-    Queries that it does not name train, since nobody judged them. Where it has no validation, one
-    of four of its training queries is put there, dealt out as by `split_queries`.
+    Queries that it does not name are for training, since nobody judged them. If it has no
+    validation queries, a quarter of its training queries is moved there, stratified by frequency.
 
     Args:
-        published: train, validation or test, by query id.
-        queries: the table `queries`.
+        published: train, validation or test for each query id.
+        queries: the table queries.
         seed: the same seed gives the same split.
 
     Returns:

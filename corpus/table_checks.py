@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from corpus.errors import InputError
 from corpus.schemas import KEYS, NULLABLE, OPTIONAL, SCHEMAS, SPLITS, columns_of
 
-FIRST_ROWS = 3
-MOST_CODES = 2**62
-# Of human judgments. TREC has grades below 0, for junk; what is below 1 is irrelevant.
+FIRST_ROWS = 3  # rows that an error shows
+MOST_CODES = 2**62  # of keys, so that products fit into int64
+# Grades of human judgments. TREC has grades below 0 for junk; grades below 1 are irrelevant.
 LOWEST_GRADE, HIGHEST_GRADE = -10, 10
 UNREADABLE = "?"
 TWICE = "is a key that stands there more than once"
-ROUNDING = 1e-6  # by which sums of probabilities may pass their bounds
+ROUNDING = 1e-6  # tolerance of bounds, for sums of probabilities
 RANGES: dict[str, dict[str, tuple[float | None, float | None]]] = {
     "queries": {"frequency": (0, None)},
     "candidates": {"rank": (1, None), "score": (None, None)},
@@ -50,10 +50,10 @@ def check_table(
     stands for.
 
     Args:
-        table: to check.
-        name: of its schema.
-        source: what errors call it.
-        check_keys: look for duplicate keys; it takes most of the time of a check.
+        table: the table to check.
+        name: the name of its schema.
+        source: the file that errors name.
+        check_keys: look for duplicate keys, which takes most of the time of a check.
 
     Raises:
         TableError: a missing column, a wrong type, a null in a column that must be filled, a
@@ -114,7 +114,7 @@ def check_unique(table: pa.Table, name: str, source: str | Path) -> None:
 
 
 def without_repeated(table: pa.Table, name: str, source: str | Path) -> pa.Table:
-    """The first of rows that are the same in all columns, and all other rows.
+    """The table without rows that equal an earlier row in all columns.
 
     Raises:
         TableError: rows have one key, by schema `name`, and differ in another column.
@@ -180,7 +180,7 @@ def _check_clicks(table: pa.Table, source: str | Path) -> None:
 
 
 def _key_codes(table: pa.Table, key: Sequence[str]) -> NDArray[np.int64]:
-    """A number for each row, equal where the keys are."""
+    """A number for each row, equal for equal keys; int64, shape (rows,)."""
     code, distinct = np.zeros(table.num_rows, dtype=np.int64), 1
     for column in key:
         encoded = table[column].dictionary_encode().combine_chunks()

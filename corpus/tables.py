@@ -31,16 +31,17 @@ PAGES_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Collection:
-    """What is given: the tables that every job reads. A table that a user lacks is empty.
+    """The tables that every job reads; a table that a user does not have is empty.
 
     Attributes:
-        queries: query_id, text, frequency (searches in the log window).
+        queries: query_id, text, frequency (number of searches in the log, at least 0).
         documents: doc_id, title, body.
-        candidates: query_id, doc_id, rank (from 1), score of the first-stage ranker: what is
-            annotated, trained on and reranked.
-        sessions: session_id, query_id, doc_ids by position, clicks by position.
-        judgments: query_id, doc_id, grade, from humans; for evaluation only, never for training.
-        splits: query_id and the split it is in (train, validation or test).
+        candidates: query_id, doc_id, rank (from 1) and score of the first-stage ranker: the pairs
+            to annotate, train on and rerank.
+        sessions: session_id, query_id, doc_ids (in the order of positions) and clicks (of each).
+        judgments: query_id, doc_id, human grade (-10 to 10, relevant from 1 on); only for
+            evaluation and validation, never for training.
+        splits: query_id and its split (train, validation or test).
     """
 
     queries: pa.Table
@@ -52,7 +53,12 @@ class Collection:
 
 
 def table_path(folder: str | Path, name: str) -> Path:
-    """Where the table `name` of `folder` lies."""
+    """The path of a table: a parquet file, or a folder of parquet files.
+
+    Args:
+        folder: the folder of the collection.
+        name: the name of the table.
+    """
     return Path(folder) / f"{name}.parquet"
 
 
@@ -66,12 +72,12 @@ def read_table(folder: str | Path, name: str) -> pa.Table:
 
 
 def read_without_repeated(folder: str | Path, name: str, repeated: Counter[str]) -> pa.Table:
-    """Reads as `read_table` does, but takes rows that are the same in all columns for one.
+    """Reads as `read_table` does, but keeps only the first of rows that are equal in all columns.
 
     Args:
-        folder: with the table.
-        name: of the table.
-        repeated: counts the rows left out, by table.
+        folder: the folder of the collection.
+        name: the name of the table.
+        repeated: counter of the rows left out, by table; it is added to.
 
     Raises:
         TableError: the file is missing or unreadable, or breaks the schema otherwise.
@@ -99,7 +105,7 @@ def _refuse_missing(path: Path, name: str) -> None:
 
 
 def check_folder(folder: str | Path) -> None:
-    """Refuses a folder that is not there, or lacks what every collection has.
+    """Refuses a folder that is missing or lacks a table that every collection has.
 
     Raises:
         TableError: naming the folder or the table.
@@ -137,8 +143,8 @@ def read_collection(
     Queries and documents must be there and filled; the other tables may be missing.
 
     Args:
-        folder: of the collection.
-        read: reads and checks a table, given the folder and its name.
+        folder: the folder of the collection.
+        read: a function that reads and checks a table, given the folder and the table's name.
 
     Raises:
         TableError: see `check_table` and `check_collection`.
@@ -169,10 +175,10 @@ def write_collection(collection: Collection, folder: str | Path) -> None:
 
 
 def check_collection(collection: Collection, folder: str | Path) -> None:
-    """Refuses an empty collection, and what no single table shows.
+    """Refuses an empty collection, and faults that no single table shows.
 
-    That is references to queries or documents that are not there, and pages that show a document
-    twice: for a click on it nobody could say at which position.
+    These are references to unknown queries or documents, and pages that show a document twice, as
+    the position of a click on it would be ambiguous.
 
     Raises:
         TableError: naming the table's file, the column and the first offending rows.

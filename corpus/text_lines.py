@@ -1,4 +1,4 @@
-"""Lines of text files, plain or gzipped, none of them so long that it fills the memory."""
+"""Lines of text files, plain or gzipped, with a limit of length so that none fills the memory."""
 
 import gzip
 import io
@@ -28,13 +28,13 @@ GZIP_MARK = b"\x1f\x8b"
 
 
 def no_terminal() -> bool:
-    """Whether nobody would see a bar of progress; elsewhere it would leave blank lines."""
+    """Whether standard output is no terminal, where a progress bar would leave blank lines."""
     return not Console().is_terminal
 
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file to read, unpacked where it is gzipped, and shows how far reading is.
+    """Opens a file for reading, decompressed where it is gzipped, with a progress bar.
 
     Raises:
         InputError: there is no such file, or it cannot be read or unpacked.
@@ -60,12 +60,14 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
-    """Lines with their numbers, from 1, without their ends; None in place of one of `TOO_LONG`.
+    """Yields the number, from 1, and the bytes of each line without its end.
+
+    A line longer than MOST_BYTES is None.
 
     A mark of UTF-8 (BOM) at the beginning is no part of the first line.
 
     Raises:
-        InputError: as of `open_bytes`; or the file is in UTF-16 or UTF-32.
+        InputError: the file is missing, cannot be read, or is in UTF-16 or UTF-32.
     """
     with open_bytes(path) as file:
         number = 0
@@ -111,15 +113,16 @@ def decode_line(line: bytes | None, path: Path, number: int, kind: str = "text")
 def read_json_lines(
     path: Path, aside: Counter[str] | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The number, from 1, and JSON object of each line that is not blank.
+    """Yields the number, from 1, and the JSON object of each line that is not blank.
 
     Args:
-        path: of JSON lines, gzipped or not.
-        aside: counts lines that are no JSON object or too long; without it they are refused.
+        path: a file of JSON lines, gzipped or not.
+        aside: counter, by reason, of lines that are no JSON object or too long; without it they are
+            refused.
 
     Raises:
-        InputError: as of `read_lines`; a line is not in UTF-8; or, without `aside`, it is no JSON
-            object or too long. The message names file and line.
+        InputError: the file cannot be read; a line is not in UTF-8; or, without `aside`, it is no
+            JSON object or too long. The message names file and line.
     """
     for number, line in read_lines(path):
         if line is None and aside is not None:

@@ -1,4 +1,4 @@
-"""Measures of rankings, by frequency bucket, with ir-measures."""
+"""Measures of rankings against human grades, by frequency bucket, with ir-measures."""
 
 import ir_measures
 import pandas as pd
@@ -17,12 +17,12 @@ def measure_run(run: pd.DataFrame, judgments: pa.Table) -> pd.DataFrame:
 
     nDCG takes the grade as gain (trec_eval's definition: Jarvelin & Kekalainen, TOIS 2002); RR
     and AP count grades of 1 and more as relevant. Unjudged documents count as irrelevant, and
-    queries without a relevant judged document are left out, since no ranking can be told from
-    another there. Equal scores are ordered as in the file of the run, see `in_trec_order`.
+    queries without a relevant judged document are left out, since all their rankings measure the
+    same. Equal scores are ordered as in the file of the run, see `in_trec_order`.
 
     Args:
-        run: query_id, doc_id, score (finite).
-        judgments: the table `judgments`.
+        run: query_id, doc_id and score (finite float) of each ranked document.
+        judgments: the table judgments of the collection.
 
     Returns:
         query_id, measure ("nDCG@10", "RR", "AP", ...), value in [0, 1].
@@ -34,7 +34,7 @@ def measure_run(run: pd.DataFrame, judgments: pa.Table) -> pd.DataFrame:
     if qrels.empty:
         return pd.DataFrame({"query_id": [], "measure": [], "value": []})
     ranked = in_trec_order(run[run["query_id"].isin(answerable)])[["query_id", "doc_id"]]
-    # Places for scores: then no library orders equal ones its own way.
+    # Ranks instead of scores, so that no library orders equal scores in its own way.
     ranked["score"] = -ranked.groupby("query_id").cumcount().astype(float)
     values = ir_measures.iter_calc(MEASURES, qrels, ranked)
     rows = [(value.query_id, str(value.measure), value.value) for value in values]
@@ -42,14 +42,14 @@ def measure_run(run: pd.DataFrame, judgments: pa.Table) -> pd.DataFrame:
 
 
 def candidate_gains(run: pd.DataFrame, judgments: pa.Table) -> pd.DataFrame:
-    """What each ranked document is worth: its grade, or 0 where that is below or there is none.
+    """The gain of each ranked document: its grade, or 0 if it is negative or not judged.
 
     Args:
-        run: query_id, doc_id.
-        judgments: the table `judgments`.
+        run: query_id and doc_id of each ranked document.
+        judgments: the table judgments of the collection.
 
     Returns:
-        query_id, doc_id, gain.
+        query_id, doc_id, gain (float64, at least 0), a row for each ranked document.
     """
     grades = judgments.select(["query_id", "doc_id", "grade"]).to_pandas()
     gains = run[["query_id", "doc_id"]].merge(grades, "left", ["query_id", "doc_id"])
@@ -57,10 +57,10 @@ def candidate_gains(run: pd.DataFrame, judgments: pa.Table) -> pd.DataFrame:
 
 
 def telling_queries(gains: pd.DataFrame) -> "pd.Index[str]":
-    """The queries whose documents differ in gain, of which alone rankings can be told apart.
+    """The ids of queries whose documents differ in gain; rankings of others all measure the same.
 
     Args:
-        gains: query_id, gain.
+        gains: query_id and gain of each document.
     """
     of_query = gains.groupby("query_id")["gain"]
     different = of_query.max() > of_query.min()
@@ -68,7 +68,12 @@ def telling_queries(gains: pd.DataFrame) -> "pd.Index[str]":
 
 
 def query_buckets(queries: pa.Table, cuts: tuple[int, int]) -> "pd.Series[str]":
-    """The frequency bucket of each query, indexed by query_id; see `frequency_buckets`."""
+    """The frequency bucket of each query, indexed by query_id.
+
+    Args:
+        queries: the table queries of the collection.
+        cuts: the first decile of medium and the first decile of low, see `frequency_buckets`.
+    """
     buckets = frequency_buckets(queries["frequency"].to_numpy(), cuts)
     return pd.Series(buckets, index=queries["query_id"].to_numpy(), name="bucket")
 
@@ -77,11 +82,11 @@ def mean_by_bucket(values: pd.DataFrame, buckets: "pd.Series[str]") -> pd.DataFr
     """Averages measures over the queries of each bucket, and over all.
 
     Args:
-        values: from `measure_run`.
-        buckets: from `query_buckets`.
+        values: measures of each query, from `measure_run`.
+        buckets: frequency bucket of each query, from `query_buckets`.
 
     Returns:
-        measure, bucket (high, medium, low, all), value, queries (how many were averaged).
+        measure, bucket (high, medium, low, all), value (mean, in [0, 1]), queries (their number).
     """
     bucketed = values.assign(bucket=values["query_id"].map(buckets))
     both = pd.concat([bucketed, bucketed.assign(bucket="all")])

@@ -1,4 +1,4 @@
-"""TREC runs: the candidates that another system found are read, and rankings are written.
+"""TREC runs and qrels: reads the candidates of other systems, writes rankings and judgments.
 
 A line of a run is six fields with blanks between them, so an id that holds white space, or nothing,
 cannot stand there as it is. What is written has white space, "%" and the mark of UTF-8, which at
@@ -32,9 +32,9 @@ def write_trec_run(run: pd.DataFrame, path: Path, tag: str) -> None:
     digits that tell it from all others of its type.
 
     Args:
-        run: query_id, doc_id, score (finite).
-        path: of the text file.
-        tag: of the system; blanks in it become "_".
+        run: query_id, doc_id and score (finite float) of each ranked document.
+        path: the file to write.
+        tag: name of the system; blanks in it become "_".
     """
     ranked = in_trec_order(run)
     lines = (
@@ -55,8 +55,8 @@ def write_trec_qrels(judgments: pa.Table, path: Path) -> None:
     """Writes judgments as TREC qrels (query 0 document grade), with ids as runs have them.
 
     Args:
-        judgments: the table `judgments`.
-        path: of the text file.
+        judgments: the table judgments of the collection.
+        path: the file to write.
     """
     table = judgments.select(["query_id", "doc_id", "grade"]).to_pandas()
     lines = (
@@ -72,13 +72,13 @@ def write_trec_qrels(judgments: pa.Table, path: Path) -> None:
 
 
 def in_trec_order(run: pd.DataFrame) -> pd.DataFrame:
-    """Sorts a ranking as trec_eval sorts the file of it, so that both tell the same measures.
+    """Sorts a ranking as trec_eval sorts its file, so that both give the same measures.
 
     Queries are sorted by id; their documents by descending score in float32, which is what
     trec_eval reads, and equal ones by descending id as it is written (trec_eval's form_res_rels.c).
 
     Args:
-        run: query_id, doc_id, score (finite).
+        run: query_id, doc_id and score (finite float) of each ranked document.
     """
     keys = pd.DataFrame(
         {
@@ -109,12 +109,12 @@ def read_trec_run(path: Path, collection: Collection) -> tuple[pa.Table, Counter
     lines that have the pair and score of an earlier one.
 
     Args:
-        path: of a text file in UTF-8, gzipped or not, a line a document, its six `FIELDS` with
-            blanks between; ids as `write_trec_run` has them, or as they are.
-        collection: with queries and documents.
+        path: a text file in UTF-8, gzipped or not: a line for each document with the six `FIELDS`
+            separated by blanks; ids encoded as by `write_trec_run`, or as they are.
+        collection: the collection with the queries and documents.
 
     Returns:
-        The table `candidates`, and the count of lines set aside, by reason.
+        The table candidates, and the count of lines set aside, by reason.
 
     Raises:
         InputError: there is no such file; a line is not in UTF-8, or has other than six fields, a
@@ -161,7 +161,7 @@ def read_trec_run(path: Path, collection: Collection) -> tuple[pa.Table, Counter
 
 
 def _known(written: str, ids: Mapping[str, str]) -> str | None:
-    """The id that is written so; other systems write ids with "%" as they are."""
+    """The id that a field of the file means; other systems write ids with "%" as they are."""
     if "%" not in written:
         return ids.get(written)
     decoded = "" if written == EMPTY_ID else unquote(written)

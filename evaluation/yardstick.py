@@ -1,4 +1,4 @@
-"""What validation measures rankings by: human grades or, where they tell nothing, labels."""
+"""The gains that validation measures rankings by: human grades, or else labels."""
 
 import sys
 
@@ -15,14 +15,15 @@ LABELS = {"annotation_label": "annotations", "click_label": "click labels"}
 
 
 def choose_yardstick(human: pa.Table, lists: pa.Table, clicks_alone: bool) -> pa.Table:
-    """What rankings of the validation queries are measured by; says so where it is labels.
+    """Chooses the gains of the validation queries; prints a line if they are labels.
 
-    Human grades, if they tell two candidates of some query apart. Otherwise the labels that
-    training uses: annotations or, where they tell nothing or the mix never uses them, click labels.
+    Human grades, if they differ between two candidates of some query. Otherwise the labels that
+    training uses: annotations or, if they do not differ or the mix never uses them, click labels.
 
     Args:
-        human: the table `judgments`, of any queries.
-        lists: of the validation queries, from `rankers.data.lists.add_labels`.
+        human: the table judgments, of any queries.
+        lists: lists of the validation queries with query_id, doc_ids, annotation_label and
+            click_label, from `rankers.data.lists.add_labels`.
         clicks_alone: whether the mix never uses annotations.
 
     Returns:
@@ -59,11 +60,11 @@ def choose_yardstick(human: pa.Table, lists: pa.Table, clicks_alone: bool) -> pa
 
 
 def measure_by(run: pd.DataFrame, yardstick: pa.Table) -> pd.DataFrame:
-    """The nDCG@10 of each query that can tell rankings apart.
+    """The nDCG@10 of each query whose rankings can differ in it.
 
     Args:
-        run: query_id, doc_id and score.
-        yardstick: from `choose_yardstick`.
+        run: query_id, doc_id and score of each ranked document.
+        yardstick: grades or gains, from `choose_yardstick`.
 
     Returns:
         query_id, measure ("nDCG@10") and value, in [0, 1].
@@ -75,15 +76,15 @@ def measure_by(run: pd.DataFrame, yardstick: pa.Table) -> pd.DataFrame:
 
 
 def ndcg_of_gains(run: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
-    """nDCG@10 with gains that are real numbers, of rates of clicks or expected grades.
+    """nDCG@10 with real-valued gains, such as click labels or expected grades.
 
-    The gain of a rank r counts 1 / log2(r + 1) of itself, as in trec_eval's nDCG. Documents without
-    a gain are taken out of the ranking (Sakai, SIGIR 2007), since nothing is known of them, and
-    queries all of whose gains are equal are left out.
+    The discount of rank r is 1 / log2(r + 1), as in trec_eval's nDCG. Documents without a gain are
+    removed from the ranking (Sakai, SIGIR 2007), since nothing is known of them, and queries whose
+    gains are all equal are left out.
 
     Args:
-        run: query_id, doc_id and score; equal scores rank in the order given.
-        gains: query_id, doc_id and gain; below 0 it counts as 0.
+        run: query_id, doc_id and score of each ranked document; equal scores keep their order.
+        gains: query_id, doc_id and gain; a negative gain counts as 0.
 
     Returns:
         query_id and value, in [0, 1].

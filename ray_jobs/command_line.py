@@ -22,7 +22,7 @@ CHOICES = [
     "annotation.VllmPool",
     "annotation.engines.endpoint",
     "annotation.engines.vllm",
-    "corpus.prepare",
+    "corpus.sources",
     "rankers.mixes.ByBucket",
     "rankers.mixes.Constant",
     "rankers.mixes.Evidence",

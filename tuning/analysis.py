@@ -1,4 +1,4 @@
-"""What a search found: the table of trials and the plot of what mattered."""
+"""The analysis of a search of mixes: the table of trials and a plot of their parameters."""
 
 import json
 from pathlib import Path
@@ -23,8 +23,8 @@ def write_analysis(results: ResultGrid, output: Path) -> pd.DataFrame:
     """Writes `trials.parquet` and `trials.svg`.
 
     Args:
-        results: of the search.
-        output: where to write.
+        results: the results of the trials.
+        output: the folder to write into.
 
     Returns:
         One row a trial that finished an epoch: its parameters, the mix that they describe as JSON
@@ -57,7 +57,14 @@ def write_analysis(results: ResultGrid, output: Path) -> pd.DataFrame:
 
 
 def plot_trials(table: pd.DataFrame) -> Figure:
-    """Plots validation nDCG@10 against each parameter, one panel each; colour is the kind."""
+    """Plots validation nDCG@10 against each parameter; colours are kinds of mix.
+
+    Args:
+        table: the trials, from `write_analysis`.
+
+    Returns:
+        The figure, with one panel for each parameter.
+    """
     shown = [name for name in PARAMETERS if table[name].notna().any()]
     colours = dict(zip(sorted(table["kind"].unique()), TABLEAU_COLORS, strict=False))
     figure = Figure(figsize=(2.6 * len(shown), 3), layout="constrained")
@@ -75,7 +82,11 @@ def plot_trials(table: pd.DataFrame) -> Figure:
 
 
 def print_trials(table: pd.DataFrame) -> None:
-    """Prints the trials, best first; their parameters say what their mix is."""
+    """Prints the trials, best first; their parameters say what their mix is.
+
+    Args:
+        table: the trials, from `write_analysis`.
+    """
     table = table.drop(columns="mix")
     shown = Table(title="trials, by nDCG@10 on validation queries")
     for name in table.columns:

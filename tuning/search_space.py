@@ -1,4 +1,4 @@
-"""The mixes that tuning looks through."""
+"""The search space of mixes."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ def suggest_mix(trial: optuna.Trial, frequency: NDArray[np.int64]) -> dict[str, 
     """Draws a kind of mix and that kind's parameters; Optuna's define-by-run search space.
 
     Args:
-        trial: suggests `kind`, and then `click_weight` (Constant), `switch` and `first` (Staged:
-            after what share of training to change, and the signal to begin with), or `midpoint`
-            and `steepness` (FrequencySigmoid).
-        frequency: of the training queries; the midpoint is searched between its 5th and 95th
-            percentile.
+        trial: the trial to draw for: `kind`, and then `click_weight` (Constant), `switch` and
+            `first` (Staged: the share of training before the change, and the first signal), or
+            `midpoint` and `steepness` (FrequencySigmoid).
+        frequency: searches of each training query, int64, shape (queries,); the midpoint is drawn
+            between its 5th and 95th percentile.
 
     Returns:
         `mix`: what they describe, encoded. Ray Tune adds it to the trial's parameters.

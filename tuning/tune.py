@@ -67,9 +67,9 @@ def tune(
         trials: number of mixes to try.
         concurrent_trials: trials that run at the same time.
         grace_epochs: epochs before ASHA may stop a trial.
-        seed: of the search.
+        seed: seed of the search.
         checkpoints: folder or URI for the checkpoints of this search and no other, each trial in a
-            place of its own below it; by default where Ray Tune has the trial's files.
+            folder of its own below it; by default where Ray Tune has the trial's files.
         resume: go on with the trials that were cut short in `output`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The whole way, from data to a comparison: every job in its order, in one output folder."""
+"""The job `pipeline`: every job in its order, from data to a comparison, in one output folder."""
 
 import time
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def run_pipeline(
         arms: the mix of each ranker to train, by name; by default click, annotation, schedule and
             famol. The arm `tuned` is added.
         stages: further arguments of each job, by the job's name. Below `checkpoints` of train and
-            tune each arm and the search have a place of their own, by their names.
+            tune, each arm and the search have a folder of their own, by their names.
         resume: go on where an earlier run, with the same settings, has stopped.
 
     Raises:
@@ -90,8 +90,8 @@ def run_pipeline(
         arguments = stages.get(name, {}) | wired
         if arguments.get("checkpoints") is not None:
             # A store belongs to one training or search.
-            place = place_within(arguments["checkpoints"], wired["output"].name)
-            arguments["checkpoints"] = place
+            own = place_within(arguments["checkpoints"], wired["output"].name)
+            arguments["checkpoints"] = own
         STAGES[name][0](**arguments, resume=resume)
 
     stage("prepare", "prepare the collection", output=collection)

@@ -28,9 +28,9 @@ def write_report(output: Path, rankers: list[str]) -> Path:
     """Writes `report.html` from what the jobs of a pipeline left in `output`.
 
     Args:
-        output: the pipeline's folder, with evaluation/, rankers/, tuning/, click_labels/,
+        output: folder of the pipeline, with evaluation/, rankers/, tuning/, click_labels/,
             annotations/ and collection/.
-        rankers: names of the rankers, in the order to show.
+        rankers: names of the rankers, in the order of the page.
 
     Returns:
         The path of the page.
@@ -63,7 +63,11 @@ def write_report(output: Path, rankers: list[str]) -> Path:
 
 
 def plot_measures(measures: pd.DataFrame) -> Figure:
-    """Bars of nDCG@10 for each ranker, grouped by frequency bucket."""
+    """Plots bars of nDCG@10 for each ranker, grouped by frequency bucket.
+
+    Args:
+        measures: ranker, measure, bucket and value, as `evaluate` writes them.
+    """
     shown = measures[measures["measure"] == MAIN_MEASURE]
     values = shown.pivot_table("value", "bucket", "ranker", sort=False, observed=True)
     values = values.reindex([bucket for bucket in BUCKET_ORDER if bucket in values.index])
@@ -78,7 +82,12 @@ def plot_measures(measures: pd.DataFrame) -> Figure:
 
 
 def plot_histories(folder: Path, rankers: list[str]) -> Figure:
-    """Validation nDCG@10 of each ranker by epoch."""
+    """Plots validation nDCG@10 of each ranker by epoch.
+
+    Args:
+        folder: the folder with a folder for each ranker.
+        rankers: names of the rankers.
+    """
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     panel = figure.subplots()
     for name in rankers:
@@ -91,7 +100,11 @@ def plot_histories(folder: Path, rankers: list[str]) -> Figure:
 
 
 def plot_grades(output: Path) -> Figure:
-    """Counts of human grades against the annotator's, over the pairs that have both."""
+    """Plots counts of human grades against the annotator's grades, of pairs that have both.
+
+    Args:
+        output: folder of the pipeline.
+    """
     pair = ["query_id", "doc_id"]
     human = read_table(output / "collection", "judgments").select([*pair, "grade"]).to_pandas()
     annotated = read_table(output / "annotations", "annotations").select([*pair, "grade"])

@@ -1,4 +1,4 @@
-"""What can be said of a pipeline's settings before anything is there: all of it, at once."""
+"""Checks of all settings of a pipeline that need no data, made before its first job."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +15,7 @@ from rankers.settings_checks import check_training_settings
 from rankers.training.storage import check_store, checkpoint_storage, place_within
 from tuning.tune import check_tuning_settings
 
-# Of each job that has no further inputs of its own: what looks at its settings.
+# The check of each job's settings, which takes its arguments from them by name.
 CHECKS: dict[str, Callable[..., None]] = {
     "fit_clicks": check_click_settings,
     "annotate": check_annotation_settings,
@@ -28,8 +28,8 @@ def check_arms(arms: Mapping[str, Mix], tuned: str) -> None:
     """Refuses names of arms that no folder can have, or that the pipeline needs itself.
 
     Args:
-        arms: the mix of each, by name.
-        tuned: the name of the arm that the pipeline makes.
+        arms: the mix of each arm, by name.
+        tuned: the name of the arm that the pipeline adds.
 
     Raises:
         InputError: naming the arm.
@@ -47,15 +47,15 @@ def check_stages(
     prepared: bool,
     resume: bool,
 ) -> None:
-    """Refuses what no data could make right in the settings of any job.
+    """Refuses settings of any job that are wrong for any data.
 
     Args:
-        jobs: the function of each, by name.
-        stages: the settings of each that are given, by the job's name.
+        jobs: the function of each job, by name.
+        stages: the given settings of each job, by the job's name.
         arms: the mix of each ranker to train, by name.
-        stores: by the job's name, what it calls its places below `checkpoints`.
+        stores: names of the folders below `checkpoints` that each job uses, by the job's name.
         prepared: whether the collection has been begun, so that its source may be gone.
-        resume: whether these places may hold something.
+        resume: whether these folders may hold checkpoints.
 
     Raises:
         InputError: naming the job and its setting, file or model.
@@ -69,13 +69,13 @@ def check_stages(
     training = settings["train"]["training"]
     for mix in arms.values():
         _check("train", check_training_settings, (training, mix))
-    for name, places in stores.items():
+    for name, folders in stores.items():
         objective = settings[name]["training"].objective.click_objective
         _check(name, _check_context, (objective, settings["fit_clicks"]["context"]))
         if (store := settings[name]["checkpoints"]) is not None:
             _check(name, checkpoint_storage, (store,))
-            for place in () if resume else places:
-                _check(name, check_store, (place_within(store, place), name, {}, False))
+            for folder in () if resume else folders:
+                _check(name, check_store, (place_within(store, folder), name, {}, False))
 
 
 def _check_context(objective: str, context: str | None) -> None:

@@ -22,9 +22,9 @@ class ListGrades:
     """The grades of a list's documents.
 
     Attributes:
-        grades: by document; None where the answer has none that is certain.
-        errors: by document; why there is no grade, or None.
-        repaired: whether something had to be put right.
+        grades: grade of each document, 0 to 3; None where the answer gives none for certain.
+        errors: why a document has no grade; None where it has one.
+        repaired: whether the answer had to be repaired.
     """
 
     grades: list[int | None]
@@ -53,7 +53,7 @@ def ranking_schema(documents: int) -> str:
 def read_grades(text: str, documents: int) -> ListGrades:
     """Reads a grade for each document.
 
-    Repaired: text around the JSON, a number that no document has, a grade given twice alike, a
+    Repaired: text around the JSON, a number that no document has, an equal grade given twice, a
     grade in quotes or with a decimal point (2.0).
     Refused, for that document only: no grade, two different grades, a grade that is not 0 to 3.
 
@@ -82,7 +82,7 @@ def read_grades(text: str, documents: int) -> ListGrades:
 
 
 def read_selection(text: str, documents: int) -> tuple[list[int], bool]:
-    """Reads the numbers of the selected documents, and whether something was put right.
+    """Reads the numbers of the selected documents, and whether the answer was repaired.
 
     Repaired: text around the JSON, a number that no document has, a number that repeats, one in
     quotes or with a decimal point.
@@ -99,11 +99,11 @@ def read_selection(text: str, documents: int) -> tuple[list[int], bool]:
 
 
 def read_ranking(text: str, documents: int) -> tuple[list[int], bool]:
-    """Reads a ranking of all documents, best first, and whether something was put right.
+    """Reads a ranking of all documents, best first, and whether the answer was repaired.
 
     Repaired: text around the JSON, a number that no document has, a number that repeats (its
-    first place counts), one in quotes or with a decimal point, one missing document (one place is
-    left, the last). Two missing documents could stand in either order: refused.
+    first position counts), one in quotes or with a decimal point, one missing document (it is
+    the last). Two missing documents could be in either order: refused.
 
     Raises:
         AnswerError: there is no list of numbers under "ranking", or it lacks two documents or more.
@@ -136,7 +136,7 @@ def _numbers_schema(documents: int) -> dict[str, Any]:
 
 
 def _read_object(text: str) -> tuple[list[tuple[str, Any]], bool]:
-    """The entries of the JSON object in `text`, repeated keys and all; and whether text is left."""
+    """The entries of the JSON object in `text`, with repeated keys; and whether more is there."""
     start, end = text.find("{"), text.rfind("}")
     try:
         entries = json.loads(text[start : end + 1], object_pairs_hook=list)

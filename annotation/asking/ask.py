@@ -1,4 +1,4 @@
-"""A query's documents, how an engine is asked about them, and what comes of it."""
+"""How an engine is asked about the documents of a query, and the verdict on each of them."""
 
 import zlib
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ SCHEMAS: dict[StrategyName, Callable[[int], str]] = {
     "selection": selection_schema,
     "ranking": ranking_schema,
 }
-# The most that an answer takes at all and for each document, in tokens that may be characters.
+# Upper bounds of an answer: tokens around the entries, and tokens for each document's entry.
 ANSWER_FRAME = 24
 ANSWER_TOKENS: dict[StrategyName, int] = {
     "pointwise": 1,
@@ -35,9 +35,9 @@ class DocumentList:
     """A query and its documents.
 
     Attributes:
-        query_id: decides, with the seed, in which order documents are shown.
-        query: its text; None or blank where it has none.
-        documents: any number.
+        query_id: id of the query; with the seed it decides the order in which documents are shown.
+        query: text of the query; None or blank where it has none.
+        documents: the documents to judge, in the order of the table.
     """
 
     query_id: str
@@ -51,19 +51,20 @@ class Verdict:
 
     Attributes:
         grade: 0 to 3; None where there is an error.
-        expected_grade: in [0, 3].
-        confidence: in (0, 1]; None where the judge does not tell.
-        answered_mass: in [0, 1], of all grades together before they are normalised: how far the
-            judge wants to answer with a grade at all; None where the engine does not tell.
+        expected_grade: mean grade under the judge's probabilities, in [0, 3]; None with an error.
+        confidence: probability of the grade, in (0, 1]; None where the engine does not give it.
+        answered_mass: probability of all grades together before they are normalised, in [0, 1]:
+            how far the judge wants to answer with a grade at all; None where it is not known.
         reasoning: what the judge thought before it answered; None where it did not think.
-        error: "kind" or "kind: detail"; else None.
-        cut: whether the document was cut to fit.
-        repaired: whether the answer had to be put right.
-        shown_list: number of the list, among the query's, that it was shown in, from 0.
-        shown_position: its place there, from 1; None where it was shown alone.
-        prompt_tokens: read for this document: of a prompt with several, its share.
-        cached_tokens: those of them whose prefix the engine still knew.
-        answer_tokens: written for it, likewise.
+        error: why there is no grade, as "kind" or "kind: detail"; else None.
+        cut: whether the document was cut to fit into the prompt.
+        repaired: whether the judge's answer had to be repaired.
+        shown_list: which of the query's prompts showed the document, from 0.
+        shown_position: position of the document in that prompt, from 1; None if shown alone.
+        prompt_tokens: prompt tokens for this document; a prompt's tokens are shared equally by its
+            documents.
+        cached_tokens: share of the prompt tokens that came from the prefix cache.
+        answer_tokens: share of the generated tokens.
     """
 
     grade: int | None = None
@@ -86,12 +87,12 @@ class Asking:
     """An engine and how it is asked.
 
     Attributes:
-        engine: answers.
-        encoder: makes prompts.
-        max_model_len: tokens of prompt, thought and answer together.
-        documents_per_prompt: how many documents a prompt shows at most.
-        seed: of the order in which they are shown.
-        thinking: tokens that the judge may think for before each answer; 0 where it answers at
+        engine: the engine that answers prompts.
+        encoder: makes prompts of queries and documents.
+        max_model_len: the limit of tokens of prompt, thought and answer together.
+        documents_per_prompt: the largest number of documents in a prompt.
+        seed: seed of the order in which documents are shown.
+        thinking: the limit of tokens of a thought before each answer; 0 if the judge answers at
             once.
     """
 
@@ -107,11 +108,18 @@ class Asking:
     def ask(
         self, asked: Sequence[tuple[str | None, Sequence[Document]]], form: AnswerForm
     ) -> list[tuple[EncodedPrompt, Answer]]:
-        """Encodes prompts and has those answered that can be.
+        """Encodes prompts and has the engine answer those without an error.
 
-        Called by several threads, it encodes for one while the engine answers another. Neither
-        tokenizer nor engine bears two callers, and the engine keeps to one thread, for each that
-        computes has OpenMP threads of its own.
+        With several callers, one is encoded for while the engine answers another. Tokenizer and
+        engine serve one caller at a time, and the engine always runs in the same thread, as each
+        thread that computes starts OpenMP threads of its own.
+
+        Args:
+            asked: query text and documents of each prompt.
+            form: the form of all answers.
+
+        Returns:
+            The encoded prompt and its answer, in the order of `asked`.
         """
         form = replace(form, thinking=self.thinking)
         room = self.max_model_len - form.max_tokens - form.thinking
@@ -126,13 +134,13 @@ class Asking:
         ]
 
     def shown_order(self, listed: DocumentList) -> NDArray[np.int64]:
-        """The documents' numbers, from 0, in the order in which they are shown."""
+        """The indices of the documents in the order in which they are shown, int64."""
         rng = np.random.default_rng([self.seed, zlib.crc32(listed.query_id.encode())])
         return rng.permutation(len(listed.documents))
 
 
 def answer_form(strategy: StrategyName, documents: int) -> AnswerForm:
-    """The form of an answer on so many documents."""
+    """The form of an answer about a number of documents that are shown together."""
     if strategy == "pointwise":
         return CHOICES
     schema = SCHEMAS[strategy](documents)

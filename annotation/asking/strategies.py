@@ -1,15 +1,16 @@
 """The four ways to ask a judge that the paper compares (arXiv 2511.06635).
 
-Each takes queries with their documents, asks an engine, and has a verdict on each document:
+Each takes queries with their documents, asks an engine, and returns a verdict on each document:
 
-* pointwise: one document a prompt; the grade is one token whose log-probabilities tell more;
+* pointwise: one document a prompt; the grade is one token, and the log-probabilities of the four
+  grades give an expected grade and a confidence;
 * listwise: a grade for each of several documents that are shown together;
 * selection: the documents that deserve a high grade, named among several;
 * ranking: an order of several documents; long lists by windows that slide from the end to the
   front, after RankGPT (Sun et al., EMNLP 2023, arXiv 2304.09542).
 
-Where several documents are shown, their order is drawn anew for each query, so that a judge's
-liking for the first place favours no document.
+Where several documents are shown, their order is random for each query, so that the position bias
+of a judge favours no document.
 """
 
 from collections.abc import Callable, Sequence
@@ -136,14 +137,15 @@ STRATEGIES: dict[StrategyName, Strategy] = {
 def grade_from_log_probabilities(
     log_probabilities: NDArray[np.float64],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Grades from the judge's belief in each, after Zhuang et al. (NAACL 2024, arXiv 2310.14122).
+    """Grades from the judge's probabilities of them (Zhuang et al., NAACL 2024, arXiv 2310.14122).
 
     The four are normalised, p = softmax(log_probabilities), as if only grades could be answered.
     The grade is the one with the highest p, the lower one of equals; the expected grade is
     sum over g of g p_g (their equation 4); the confidence is the highest p.
 
     Args:
-        log_probabilities: of the grades 0 to 3, shape (pairs, 4); any base line, so logits do too.
+        log_probabilities: log-probabilities of the grades 0 to 3, float64, shape (pairs, 4); a
+            constant may be added to a row, so logits do too.
 
     Returns:
         grade (int64, 0 to 3), expected grade (in [0, 3]) and confidence (in [1/4, 1]); each of

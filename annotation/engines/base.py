@@ -1,4 +1,4 @@
-"""What a strategy needs of an engine, whichever it is: prompts in, answers of a given form out."""
+"""The interface of engines: prompts in, answers of a given form out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from annotation.engines.token_spend import Spend
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
 
-# Kinds of error that asking again may mend; --resume asks for these rows again.
+# Kinds of error that may not happen again; --resume asks for these rows again.
 ENGINE_ERROR = "engine"
 BUDGET_ERROR = "budget"
 RETRIED = (ENGINE_ERROR, BUDGET_ERROR)
@@ -20,12 +20,13 @@ REFUSED_ERROR = "refused"
 
 @dataclass(frozen=True)
 class OneOf:
-    """The answer is one of a few tokens, and how likely each is matters.
+    """The answer is one of a few tokens, whose probabilities are wanted.
 
     Attributes:
         choices: the answers, each one token.
-        max_tokens: room for it; a judge that is not held to its answer may begin with a blank.
-        thinking: tokens that the judge may think for before it; 0 where it answers at once.
+        max_tokens: the limit of tokens of the answer; more than 1, as a judge that is not held to
+            the choices may begin with a blank.
+        thinking: the limit of tokens of a thought before the answer; 0 if there is none.
     """
 
     choices: tuple[str, ...]
@@ -39,8 +40,8 @@ class Json:
 
     Attributes:
         schema: the JSON schema, as text.
-        max_tokens: the longest that an answer may be.
-        thinking: tokens that the judge may think for before it; 0 where it answers at once.
+        max_tokens: the limit of tokens of the answer.
+        thinking: the limit of tokens of a thought before the answer; 0 if there is none.
     """
 
     schema: str
@@ -57,13 +58,14 @@ class Answer:
 
     Attributes:
         text: the answer; None where there is an error.
-        log_probabilities: of the choices of `OneOf`; None where the engine does not tell.
-        answered_mass: probability, in [0, 1], of all choices of `OneOf` together before they are
-            normalised; None where the engine does not tell.
-        reasoning: what the judge thought before it answered; None where it did not think.
-        prompt_tokens: tokens that were read.
-        cached_tokens: those of them whose prefix the engine still knew.
-        answer_tokens: tokens that were written.
+        log_probabilities: log-probability of each choice of `OneOf`; None where the engine gives
+            none.
+        answered_mass: probability of all choices of `OneOf` together before they are normalised,
+            in [0, 1]; None where the engine gives no log-probabilities.
+        reasoning: the thought before the answer; None where there is none.
+        prompt_tokens: tokens of the prompt, summed over attempts.
+        cached_tokens: prompt tokens that came from the prefix cache.
+        answer_tokens: generated tokens, thoughts included.
         error: why there is no answer, as "kind: detail"; else None.
     """
 
@@ -78,46 +80,46 @@ class Answer:
 
 
 class Engine(Protocol):
-    """A running engine."""
+    """A running engine: it answers prompts until it is closed."""
 
     @property
     def closed(self) -> str:
-        """Why it asks no more: BUDGET_ERROR or ENGINE_ERROR, ": " and more; empty if it asks."""
+        """Why the engine answers no more, as "budget: detail" or "engine: detail"; else ""."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the user should know of how it asks; each is said once."""
+        """Remarks for the user on how the engine asks; each is to be printed once."""
 
     def answer(self, prompts: Sequence[EncodedPrompt], forms: Sequence[AnswerForm]) -> list[Answer]:
-        """Answers prompts in their order, greedily where the judge does not think; one that fails
-        costs no other.
+        """Answers prompts in their order, by greedy decoding where the judge does not think.
 
-        Once it is closed, that is the error of every answer.
+        A prompt that fails costs no other its answer. Once the engine is closed, `closed` is the
+        error of every answer.
 
         Args:
-            prompts: without those that have an error.
-            forms: of the answer to each prompt.
+            prompts: encoded prompts without an error.
+            forms: the form of the answer to each prompt, in the same order.
         """
 
 
 class EngineChoice(ABC):
-    """Which engine to use, and how; a running one is made from it in an actor."""
+    """The settings of an engine; an actor starts a running engine from them."""
 
     @abstractmethod
     def actors(self) -> int:
-        """How many engines work side by side."""
+        """The number of actors, each with an engine of its own."""
 
     @abstractmethod
     def actor_options(self) -> dict[str, Any]:
-        """Ray's options for an engine's actor: resources and environment."""
+        """Ray's options of an engine's actor: resources and environment variables."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What of these settings decides the answers."""
+        """The settings that decide the answers; a resumed job must have the same."""
 
     @abstractmethod
     def context_length(self, model: str) -> int:
-        """Tokens that the model reads, as far as can be known here.
+        """The context length of the model in tokens, or a huge number where it is not known here.
 
         Raises:
             InputError: there is no such model.
@@ -129,18 +131,22 @@ class EngineChoice(ABC):
 
     @abstractmethod
     def secret(self) -> "Secret":
-        """The key that it needs, from the environment of this process."""
+        """The key that the engine needs, from the environment of this process."""
 
     @abstractmethod
     def check(self, encoder: PromptEncoder, form: type[AnswerForm]) -> None:
         """Refuses, before anything is started, what this engine cannot do.
+
+        Args:
+            encoder: the encoder of the prompts.
+            form: the form of the answers.
 
         Raises:
             InputError: naming the reason.
         """
 
     def budget(self) -> int | None:
-        """Tokens that a job may spend; None where nothing bounds them."""
+        """The tokens that a job may spend; None for no limit."""
         return None
 
     @abstractmethod
@@ -156,10 +162,10 @@ class EngineChoice(ABC):
 
         Args:
             model: a Hugging Face id or the path of a folder; for an endpoint, the name it knows.
-            max_model_len: tokens of prompt, thought and answer together.
-            encoder: makes the prompts.
-            secret: what `secret` gave where the job was started.
-            spend: the count of `budget`; None where there is no budget.
+            max_model_len: the limit of tokens of prompt, thought and answer together.
+            encoder: the encoder of the prompts.
+            secret: the key that `secret` returned in the process that started the job.
+            spend: the count of spent tokens; None where there is no budget.
         """
 
 

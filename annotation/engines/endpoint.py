@@ -40,17 +40,20 @@ class Endpoint(EngineChoice):
     every `--resume`.
 
     Attributes:
-        url: up to the version, such as https://api.openai.com/v1; with a query where the server
-            needs one, such as https://host/openai/deployments/judge?api-version=2024-10-21.
+        url: address of the server up to the version, such as https://api.openai.com/v1; with a
+            query where the server needs one, such as
+            https://host/openai/deployments/judge?api-version=2024-10-21.
         measured_by: Hugging Face id or folder of the tokenizer that measures texts; by default
             the model's. One of about the same size will do: it decides where texts are cut and what
             a request is expected to cost.
-        concurrency: requests that are open at the same time.
-        timeout: seconds that an answer may take.
+        concurrency: the largest number of requests that are open at the same time.
+        timeout: time limit of a request in seconds.
         retries: how often a request is repeated, with growing pauses, after 408, 409, 429, 5xx, a
             cut connection or a time-out; as long as others are answered, 429 is waited out.
-        token_budget: tokens, read and written, that a job may spend, its resumed runs included.
-        log_probabilities: ask for them; without, pointwise grades have no confidence.
+        token_budget: the limit of prompt and generated tokens of a job with its resumed runs; None
+            for no limit.
+        log_probabilities: ask for log-probabilities; without them pointwise grades have no
+            confidence.
         key_variable: the environment variable that holds the key.
         key_header: the header that the key is sent in, such as api-key; by default it is sent as
             Authorization: Bearer.

@@ -1,4 +1,4 @@
-"""One request to a server of chat completions: where it goes, with which key, what comes back."""
+"""A client of a server of chat completions: one request, without retries or redirects."""
 
 import asyncio
 import json
@@ -21,11 +21,11 @@ class ChatClient:
     """OpenAI's client, which repeats nothing and follows no redirect.
 
     Args:
-        endpoint: which server, and how.
+        endpoint: the settings of the endpoint.
         secret: the key; none is sent if it is empty.
 
     Attributes:
-        address: that requests go to.
+        address: the URL that requests are sent to.
     """
 
     def __init__(self, endpoint: "Endpoint", secret: Secret) -> None:
@@ -49,10 +49,13 @@ class ChatClient:
             self._headers[endpoint.key_header] = secret.value
 
     async def post(self, body: dict[str, Any]) -> Mapping[str, Any]:
-        """The completion that the server replies with to a request.
+        """Sends a request and returns the chat completion that the server replies with.
+
+        Args:
+            body: the body of the request.
 
         Raises:
-            RequestError: it replies with something else, or not at all.
+            RequestError: there is no reply, or it is no chat completion.
         """
         own = {name: body[name] for name in ("model", "messages")}
         rest = {name: value for name, value in body.items() if name not in own}

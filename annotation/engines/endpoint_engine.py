@@ -44,11 +44,11 @@ class EndpointEngine:
     it fails then too, the fault is its own.
 
     Args:
-        endpoint: which server, and how.
+        endpoint: the settings of the endpoint.
         model: the name that the server knows the model by.
         secret: the key.
-        control: a prompt that no server should mind, until one of the job's own is answered.
-        spend: the count of the budget; None where there is none.
+        control: a harmless prompt to test the server with, until one of the job is answered.
+        spend: the count of spent tokens; None counts in memory only.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class EndpointEngine:
         self._loop = asyncio.new_event_loop()
         self._spend = spend or TokenSpend(endpoint.token_budget or sys.maxsize)
         self._spend.begin()
-        self._open = 0  # requests that tokens are reserved for
+        self._open = 0  # number of requests with reserved tokens
         self._settled = asyncio.Condition()
-        self._counts_more = 1.0  # times the tokens that the server was seen to count
+        self._counts_more = 1.0  # the largest ratio of the server's count of tokens to ours
         most = TOP_LOG_PROBABILITIES if endpoint.log_probabilities else 0
         self._first_parameters = self._parameters = Parameters(top_log_probabilities=most)
         self._opening = asyncio.Lock()  # held by the only request before anything was answered
         self._replies = 0
         self._good = control
-        self._good_since = -math.inf  # when the last request that was answered had been sent
+        self._good_since = -math.inf  # when the last answered request was sent
         self._checking = asyncio.Lock()
         self._busy_until = -math.inf
         self._failures = 0  # in a row

@@ -1,4 +1,4 @@
-"""Why a request to a server of chat completions failed, and what is to be done about it."""
+"""Why a request to a server of chat completions failed, and whether to ask again."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from annotation.engines.endpoint_replies import one_line
 
 PASSING_STATUSES = (408, 409, 425, 429)
 CLOSING_STATUSES = (401, 402, 404, 405)
-# Codes of errors by which a server says that it would rather not read or write this.
+# Error codes of servers whose filter refuses the content of a prompt or an answer.
 FILTER_CODES = ("contentfilter", "contentpolicy", "responsibleaipolicy", "moderation")
 NEVER_CONNECTED = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
 LONGEST_WAIT = 600.0  # seconds that a server may ask to wait for before the job rather stops
@@ -21,15 +21,16 @@ class RequestError(Exception):
     """A request that brought no answer.
 
     Args:
-        reason: in one line.
-        words: of the server, as text or JSON, for what they name.
+        reason: the failure in one line, for the user.
+        words: the error of the server, as text or JSON; the parameters that it refuses are looked
+            for in it.
         passing: whether the same request may be answered later.
-        busy: whether the server only had too much to do.
-        by_prompt: whether another prompt might be answered.
-        refused: whether the server says no to what this prompt is about.
-        closing: whether nothing else will be answered either.
-        free: whether the request cost nothing.
-        wait: seconds after which the server wants to be asked again.
+        busy: whether the server had too many requests (status 429).
+        by_prompt: whether the failure may be the fault of this prompt.
+        refused: whether a filter of the server refuses the content of this prompt.
+        closing: whether no other request will be answered either.
+        free: whether the request cost no tokens.
+        wait: seconds after which the server wants the request again; None where it names no time.
     """
 
     def __init__(
@@ -56,12 +57,12 @@ class RequestError(Exception):
 
 
 def failure_of(error: Exception, address: str, timeout: float) -> RequestError:
-    """What the client's error means.
+    """Turns an error of OpenAI's client into a `RequestError`.
 
     Args:
-        error: of the client, or a TimeoutError.
-        address: that was asked.
-        timeout: seconds that were waited.
+        error: the exception of the client, or a TimeoutError.
+        address: the URL that the request was sent to.
+        timeout: the time limit of the request in seconds.
     """
     if isinstance(error, openai.APIStatusError):
         return status_failure(
@@ -76,13 +77,13 @@ def failure_of(error: Exception, address: str, timeout: float) -> RequestError:
 
 
 def status_failure(status: int, body: Any, address: str, headers: dict[str, str]) -> RequestError:
-    """What a status other than 200 means.
+    """Turns a status other than 200 into a `RequestError`.
 
     Args:
-        status: of HTTP, or one that a body with an error tells.
-        body: what came with it, as JSON where it is JSON.
-        address: that was asked.
-        headers: by names in lower case.
+        status: the HTTP status, or the code in a body that holds an error.
+        body: the body of the reply, parsed where it is JSON.
+        address: the URL that the request was sent to.
+        headers: the headers of the reply, with names in lower case.
     """
     words = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
     reason = f"HTTP {status}: {one_line(_message(body) or words) or 'without a reason'}"

@@ -23,13 +23,15 @@ CUT_WHILE_THINKING = re.compile(r"could not finish the message|output limit was 
 
 @dataclass(frozen=True)
 class Parameters:
-    """How requests are made for one server.
+    """The parameters that one server takes.
 
     Attributes:
-        length_field: which field bounds an answer.
+        length_field: the field that limits the tokens of an answer.
         temperature: whether temperature 0 is asked for.
-        top_log_probabilities: of how many tokens; 0 asks for none.
-        room_to_think: tokens more that each answer may take.
+        top_log_probabilities: the number of most likely tokens whose log-probabilities are asked
+            for, 0 to 20; 0 asks for none.
+        room_to_think: tokens that are added to the limit of each answer, for a model that thinks
+            although it was not asked to.
     """
 
     length_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
@@ -38,14 +40,26 @@ class Parameters:
     room_to_think: int = 0
 
     def longest(self, form: AnswerForm, fields: dict[str, Any]) -> int:
-        """Tokens that an answer can take, its thought included."""
+        """The limit of tokens of an answer with its thought.
+
+        Args:
+            form: the form of the answer.
+            fields: the user's own fields of the request, which may set the limit.
+        """
         given = [fields[name] for name in LENGTH_FIELDS if name in fields]
         return max(given) if given else form.max_tokens + form.thinking + self.room_to_think
 
     def request(
         self, model: str, message: str, form: AnswerForm, fields: dict[str, Any]
     ) -> dict[str, Any]:
-        """The body of a request; `fields` are the user's own and win over all others."""
+        """Makes the body of a request.
+
+        Args:
+            model: the name that the server knows the model by.
+            message: the prompt, without a chat template.
+            form: the form of the answer.
+            fields: the user's own fields, which replace all others.
+        """
         body: dict[str, Any] = {
             "model": model,
             "messages": [{"role": "user", "content": message}],
@@ -65,12 +79,12 @@ class Parameters:
     def after_refusal(
         self, refusal: str, body: dict[str, Any], fields: dict[str, Any]
     ) -> "Parameters | None":
-        """What to ask with after a refusal.
+        """The parameters to ask with after the server has refused some.
 
         Args:
-            refusal: the server's words, as text or JSON.
-            body: the request that was refused.
-            fields: those of it that are the user's; they are never changed.
+            refusal: the error of the server, as text or JSON.
+            body: the body of the refused request.
+            fields: the user's own fields of it, which are never changed.
 
         Returns:
             Other parameters; None where the refusal names none that could be changed.
@@ -92,7 +106,7 @@ class Parameters:
         return None
 
     def with_room_to_think(self) -> "Parameters | None":
-        """The same with room to think; None if there was room already."""
+        """These parameters with room to think; None if they have it already."""
         return replace(self, room_to_think=ROOM_TO_THINK) if self.room_to_think == 0 else None
 
     def _fewer(self, refusal: str, named: set[str]) -> int:
@@ -104,7 +118,7 @@ class Parameters:
         return FEWER_LOG_PROBABILITIES if fewer else 0
 
     def differences(self, first: "Parameters") -> list[str]:
-        """What is asked otherwise than with `first`, each in words."""
+        """How these parameters differ from `first`, a text for each difference."""
         said = []
         if self.length_field != first.length_field:
             said.append(f"{self.length_field} takes the place of {first.length_field}")
@@ -125,7 +139,7 @@ class Parameters:
 
 
 def remedy(refusal: str, form: AnswerForm) -> str:
-    """What the user can do where a server refuses the schema of an answer; else ""."""
+    """Advice for the user if a server refuses the schema of an answer; else ""."""
     if not isinstance(form, Json) or not NAMES_A_SCHEMA.search(refusal):
         return ""
     return (

@@ -31,26 +31,34 @@ DESCRIBED = 300  # characters; a server's answer can be a page
 
 @dataclass(frozen=True)
 class Reply:
-    """What a reply says.
+    """The content of a chat completion.
 
     Attributes:
-        text: the answer, without its thought; None where there is none.
-        reasoning: the thought; None where there is none.
-        refusal: why the judge, or a filter, says no; None where neither does.
-        was_cut: whether it ended because it took all the tokens that it might.
-        places: the tokens that were written, with the likeliest others at their places.
+        text: the answer without the thought; None where there is no answer.
+        reasoning: the thought before the answer; None where there is no thought.
+        refusal: why the judge, or a filter of the server, refuses to answer; None where neither
+            does.
+        was_cut: whether the reply ended at its limit of tokens.
+        tokens: the generated tokens in order, each with the most likely alternatives at its
+            position, as in the field `logprobs` of the API; empty where the server gives none.
     """
 
     text: str | None
     reasoning: str | None
     refusal: str | None
     was_cut: bool
-    places: Sequence[Mapping[str, Any]]
+    tokens: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of a reply as the server counts them; 0 where it does not tell."""
+    """The numbers of tokens of one request, as the server counts them.
+
+    Attributes:
+        read: tokens of the prompt, 0 where the server gives no number.
+        cached: tokens of the prompt that came from the prefix cache, 0 where it gives no number.
+        written: generated tokens, 0 where it gives no number.
+    """
 
     read: int
     cached: int
@@ -58,7 +66,7 @@ class Usage:
 
 
 def read_usage(completion: Mapping[str, Any]) -> Usage:
-    """What a completion says that it has cost."""
+    """Reads the numbers of tokens of a chat completion."""
     usage = _mapping(completion.get("usage"))
     read = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
     written = _count(usage.get("completion_tokens", usage.get("output_tokens")))
@@ -68,7 +76,7 @@ def read_usage(completion: Mapping[str, Any]) -> Usage:
 
 
 def read_reply(completion: Mapping[str, Any]) -> Reply:
-    """What a completion says, its thought apart.
+    """Reads the content of a chat completion, with the thought parted from the answer.
 
     Raises:
         ValueError: it is no completion.
@@ -92,18 +100,24 @@ def read_reply(completion: Mapping[str, Any]) -> Reply:
     if finish == "content_filter":
         refusal = refusal or "the server filtered the answer"
     content = _mapping(choice.get("logprobs")).get("content")
-    places = content if isinstance(content, list) else []
+    tokens = content if isinstance(content, list) else []
     return Reply(
         text=printable(text).strip() or None,
         reasoning=printable("\n".join(filter(None, thoughts))).strip() or None,
         refusal=refusal.strip() and one_line(refusal),
         was_cut=finish == "length",
-        places=[place for place in places if isinstance(place, dict)],
+        tokens=[token for token in tokens if isinstance(token, dict)],
     )
 
 
 def fill_answer(answer: Answer, reply: Reply, form: AnswerForm) -> None:
-    """Puts what a reply says into an answer, as far as it has the form that was asked for."""
+    """Fills an answer from a reply, or its error where the reply has not the form asked for.
+
+    Args:
+        answer: the answer to fill.
+        reply: the content of the completion.
+        form: the form of answer that was asked for.
+    """
     answer.reasoning = reply.reasoning
     if reply.refusal:
         answer.error = f"{REFUSED_ERROR}: {reply.refusal}"
@@ -111,7 +125,7 @@ def fill_answer(answer: Answer, reply: Reply, form: AnswerForm) -> None:
         cut = "was cut before it began; it needs more --reasoning_tokens"
         answer.error = f"answer: {cut if reply.was_cut else 'is empty'}"
     elif isinstance(form, OneOf):
-        _read_choice(answer, reply.text, reply.places, form.choices)
+        _read_choice(answer, reply.text, reply.tokens, form.choices)
     else:
         answer.text = reply.text
 
@@ -139,9 +153,9 @@ def _part_thought(text: str) -> tuple[str, str]:
 
 
 def _read_choice(
-    answer: Answer, text: str, places: Sequence[Mapping[str, Any]], choices: Sequence[str]
+    answer: Answer, text: str, tokens: Sequence[Mapping[str, Any]], choices: Sequence[str]
 ) -> None:
-    """Takes the choice that the text begins with, and the belief in all where it stands.
+    """Takes the choice that the text begins with, and the log-probabilities of all choices there.
 
     A text that goes on with another number ("2.5", "1 or 2") names no choice. A choice that is not
     among the likeliest tokens counts as likely as the least of them, which it cannot exceed.
@@ -153,9 +167,9 @@ def _read_choice(
         answer.error = f"answer: none of {', '.join(choices)}"
         return
     answer.text = found[1]
-    place = _place_of(text, found.start(1), places)
+    written = _token_at(text, found.start(1), tokens)
     believed: dict[str, float] = {}
-    likeliest = place.get("top_logprobs") if place else None
+    likeliest = written.get("top_logprobs") if written else None
     for other in likeliest if isinstance(likeliest, list) else ():
         token, logprob = _mapping(other).get("token"), _mapping(other).get("logprob")
         if isinstance(token, str) and isinstance(logprob, int | float) and -1e9 < logprob < 0.01:
@@ -168,23 +182,23 @@ def _read_choice(
         answer.answered_mass = min(mass, 1.0)
 
 
-def _place_of(
-    answer: str, offset: int, places: Sequence[Mapping[str, Any]]
+def _token_at(
+    answer: str, offset: int, tokens: Sequence[Mapping[str, Any]]
 ) -> Mapping[str, Any] | None:
-    """The place of the token that holds the character `offset` of the answer.
+    """The token that holds the character `offset` of the answer.
 
     The answer is what is written last, behind a thought, before what ends a turn. Blanks do not
     count: servers tell those of tokens in ways of their own.
     """
     before, bare = len(_without_blanks(answer[:offset])), _without_blanks(answer)
     tail = ""
-    for begin in range(len(places) - 1, -1, -1):
-        tail = _without_blanks(_text(places[begin].get("token"))) + tail
+    for begin in range(len(tokens) - 1, -1, -1):
+        tail = _without_blanks(_text(tokens[begin].get("token"))) + tail
         if tail.startswith(bare):
-            for place in places[begin:]:
-                before -= len(_without_blanks(_text(place.get("token"))))
+            for token in tokens[begin:]:
+                before -= len(_without_blanks(_text(token.get("token"))))
                 if before < 0:
-                    return place
+                    return token
         if len(tail) > len(bare) + LONGEST_END:
             return None
     return None

@@ -1,4 +1,4 @@
-"""What a job has spent of its budget of tokens, kept where no restart and no kill loses it."""
+"""The tokens that a job has spent of its budget, in a file that survives restarts and kills."""
 
 import json
 import os
@@ -14,28 +14,28 @@ SPEND_FILE = "token_spend.json"
 
 
 class Spend(Protocol):
-    """The count of a budget, which an engine asks before each request."""
+    """The count of spent tokens, which an engine asks before each request."""
 
     def begin(self) -> None:
-        """Counts what an engine before this one has left open as spent."""
+        """Counts as spent what an earlier engine has reserved and not settled."""
 
     def reserve(self, tokens: int) -> bool:
-        """Keeps tokens for a request; False, and keeps none, where the budget has not so many."""
+        """Reserves tokens for a request; returns False, and reserves none, if fewer are left."""
 
     def settle(self, reserved: int, charged: int) -> None:
-        """Gives back what was reserved for a request and counts what it cost."""
+        """Releases the tokens reserved for a request and counts those that it cost."""
 
 
 class TokenSpend:
     """Counts tokens against a budget.
 
-    The file holds what is spent and what is reserved together, so that it never says less than was
-    spent: of a job that is killed, its open requests count with all that they could cost.
+    The file holds the sum of spent and reserved tokens, so that it never says less than was spent:
+    of a killed job, open requests count with all that they could cost.
 
     Args:
-        budget: tokens, read and written.
+        budget: the limit of prompt and generated tokens together.
         path: the file of the count; None keeps it in memory only.
-        spent: tokens that were spent before.
+        spent: tokens that earlier runs have spent.
     """
 
     def __init__(self, budget: int, path: Path | None = None, spent: int = 0) -> None:
@@ -75,9 +75,9 @@ class SharedSpend:
     """A `TokenSpend` beside the driver, so that engines on any machine count in one file.
 
     Args:
-        budget: see `TokenSpend`.
-        path: see `TokenSpend`; on the driver's machine.
-        spent: see `TokenSpend`.
+        budget: the limit of prompt and generated tokens together.
+        path: the file of the count on the driver's machine; None keeps it in memory only.
+        spent: tokens that earlier runs have spent.
     """
 
     def __init__(self, budget: int, path: Path | None = None, spent: int = 0) -> None:
@@ -99,10 +99,10 @@ class SharedSpend:
 
 
 def read_spend(path: Path) -> int:
-    """Tokens that the file of a `TokenSpend` tells; 0 where there is none.
+    """Reads the spent tokens from the file of a `TokenSpend`; 0 where there is no file.
 
     Raises:
-        InputError: it is not such a file.
+        InputError: the file was not written by `TokenSpend`.
     """
     if not path.exists():
         return 0

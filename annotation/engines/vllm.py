@@ -1,4 +1,4 @@
-"""The vLLM engine: in an actor's own process, one of a pool."""
+"""The vLLM engine, which runs in the process of its actor."""
 
 import math
 import sys
@@ -25,8 +25,7 @@ from annotation.prompts.prompt import GRADE_TEXTS
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
 from corpus.errors import InputError
 
-# After so many failures in a row an engine is given up: what fails for all is no prompt's fault.
-FAILURES_TO_GIVE_UP = 10
+FAILURES_TO_GIVE_UP = 10  # in a row: what fails for all prompts is the engine's fault
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,9 @@ class VllmPool(EngineChoice):
     """A pool of vLLM engines.
 
     Attributes:
-        engines: engines that work side by side.
-        cpus_per_engine: CPUs that Ray keeps for each engine, and threads that it uses.
-        gpus_per_engine: GPUs that the model is spread over in each engine; 0 runs it on the CPU.
+        engines: number of engines that work side by side, each in an actor; at least 1.
+        cpus_per_engine: CPUs that Ray reserves for each engine, and threads that it uses.
+        gpus_per_engine: GPUs that each engine splits the model over; 0 runs it on the CPU.
     """
 
     engines: int = 1
@@ -115,10 +114,10 @@ class VllmEngine:
 
     Args:
         model: a Hugging Face id or the path of a folder.
-        max_model_len: tokens of prompt, thought and answer together.
-        choice_tokens: the tokens of `OneOf`'s choices, in their order.
-        gpus: number of GPUs to spread the model over; 0 runs it on the CPU.
-        thought: how a thought ends; None if the judge never thinks.
+        max_model_len: the limit of tokens of prompt, thought and answer together.
+        choice_tokens: token id of each choice of `OneOf`, in their order.
+        gpus: number of GPUs to split the model over; 0 runs it on the CPU.
+        thought: the tokens that end a thought; None if the judge does not think.
     """
 
     notes: Sequence[str] = ()
@@ -142,9 +141,9 @@ class VllmEngine:
             self.closed = f"{ENGINE_ERROR}: it cannot start: {_describe(error)}"
 
     def answer(self, prompts: Sequence[EncodedPrompt], forms: Sequence[AnswerForm]) -> list[Answer]:
-        """See `Engine`. A judge that may think does so in a round of its own.
+        """Answers prompts, see `Engine`. A judge that may think first generates its thought.
 
-        The thought then stands in the prompt of the answer, whose prefix the engine still knows.
+        The thought is then a part of the answer's prompt, whose prefix is in the cache.
         """
         if self.closed:
             return [Answer(error=self.closed) for _ in prompts]
@@ -176,7 +175,7 @@ class VllmEngine:
         return answers
 
     def _generate(self, asked: list[list[int]], parameters: list[Any]) -> list[Any]:
-        """vLLM's output of each prompt, or its error; who fails is found by asking in halves."""
+        """vLLM's output of each prompt, or its error; failing prompts are found by bisection."""
         if self.closed or not asked:
             return [self.closed] * len(asked)
         try:
@@ -201,11 +200,11 @@ class VllmEngine:
         return outputs
 
     def _blame(self, error: Exception, token_ids: list[int], parameters: Any) -> str:
-        """Tells a prompt that is no good from an engine that is not.
+        """Decides whether a failure is the fault of the prompt or of the engine; returns the error.
 
-        Only what vLLM refuses before it computes can be the prompt's fault, and only if a prompt
-        that is known to be good passes with the same parameters. All else, such as want of memory,
-        may pass at another time.
+        It is the prompt's only if vLLM refuses it before it computes, and if a prompt that was
+        answered before still is with the same parameters. Other failures, such as a lack of memory,
+        may not happen again.
         """
         from vllm.exceptions import VLLMClientError
         from vllm.v1.engine.exceptions import EngineDeadError
@@ -270,7 +269,7 @@ def _thought_so_far(output: Any, thought: ThoughtTokens) -> list[int]:
 
 
 def _note(output: Any, answer: Answer) -> None:
-    """Adds to an answer what its output cost, or the error that stands in its place."""
+    """Adds the tokens of an output to an answer, or the error in place of an output."""
     if isinstance(output, str):
         answer.error = output
         return

@@ -25,7 +25,11 @@ QUIET = {
 
 
 def engine_environment(gpus: int) -> dict[str, str]:
-    """Environment variables of a process that starts an engine; those that are set already win."""
+    """Environment variables for a process that starts an engine; values already set are kept.
+
+    Args:
+        gpus: number of GPUs of the engine; 0 runs it on the CPU.
+    """
     wanted = QUIET | ({} if gpus else CPU_ENVIRONMENT)
     return {name: os.environ.get(name, value) for name, value in wanted.items()}
 
@@ -39,8 +43,8 @@ def start_llm(model: str, max_model_len: int, gpus: int) -> Any:
 
     Args:
         model: a Hugging Face id or the path of a folder.
-        max_model_len: tokens that it may read and write.
-        gpus: number of GPUs to spread the model over; 0 runs it on the CPU.
+        max_model_len: the limit of tokens of prompt and answer together.
+        gpus: number of GPUs to split the model over; 0 runs it on the CPU.
 
     Raises:
         InputError: there is no GPU; and whatever vLLM and the model raise.

@@ -1,4 +1,4 @@
-"""How much a job of annotation will be: pairs, tokens and time."""
+"""Estimates of what annotation will take: pairs, tokens and time."""
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -20,10 +20,17 @@ TokenCounter = Callable[[pa.Table], NDArray[np.int64]]
 
 
 def count_tokens(judge: Judge, tables: Collection) -> TokenCounter:
-    """A function that counts the tokens that pairs will take, read and written, thoughts included.
+    """Makes a function that counts the tokens of pairs: prompt, thought and longest answer.
 
-    For strategies that show lists, each pair is counted in a prompt of its own, less what prompts
-    of a list share: a rough figure, and a high one only where windows do not overlap.
+    For strategies that show lists it is an estimate: each pair is counted in a prompt of its own,
+    less what prompts of a list share, and twice where windows overlap.
+
+    Args:
+        judge: who annotates, and how.
+        tables: the collection that pairs are rows of.
+
+    Returns:
+        A function from pairs (query_row, doc_row) to their tokens, int64, shape (pairs,).
     """
     encoder = judge.encoder()
     longest = judge.max_model_len - judge.thinking - 1
@@ -53,7 +60,7 @@ def count_tokens(judge: Judge, tables: Collection) -> TokenCounter:
 
 
 def probe_pairs(pairs: pa.Table, judge: Judge, engines: int) -> pa.Table:
-    """About SAMPLE pairs, whole queries evenly spread, dealt to the engines as parts."""
+    """About SAMPLE pairs of evenly spread queries, with a part for each of the engines."""
     query_row = pairs["query_row"].to_numpy()
     queries = np.unique(query_row)
     wanted = max(min(SAMPLE * len(queries) // pairs.num_rows, len(queries)), 1)
@@ -66,7 +73,7 @@ def probe_pairs(pairs: pa.Table, judge: Judge, engines: int) -> pa.Table:
 
 
 def print_estimate(pairs: pa.Table, count: TokenCounter) -> None:
-    """Says how many pairs and, from a sample of them, about how many tokens there are to do."""
+    """Prints the number of pairs, and their tokens by an estimate from a sample of them."""
     rows = np.linspace(0, pairs.num_rows - 1, min(SAMPLE, pairs.num_rows)).astype(int)
     mean = float(count(pairs.take(rows)).mean())
     print(
@@ -76,7 +83,7 @@ def print_estimate(pairs: pa.Table, count: TokenCounter) -> None:
 
 
 def print_probe(answers: Iterable[pa.Table], pairs: int) -> None:
-    """Says what all pairs will take, from the answers to some of them."""
+    """Prints the tokens and the time that all pairs will take, from the answers to some."""
     probed = pa.concat_tables(list(answers))
     tokens = pc.sum(probed["prompt_tokens"]).as_py() + pc.sum(probed["answer_tokens"]).as_py()
     seconds = pc.max(probed["ended"]).as_py() - pc.min(probed["started"]).as_py()

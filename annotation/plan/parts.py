@@ -23,14 +23,15 @@ from corpus.tables import write_parquet
 
 
 def write_parts(answers: Iterable[pa.Table], folder: Path, total: int, rest: int) -> float:
-    """Writes each part as it comes, with a bar.
+    """Writes each part as it comes, with a progress bar.
 
     Args:
-        answers: of each part, with its number, and when the engine began and ended it; a part that
-            is there already keeps its other rows.
-        folder: of the parts.
-        total: pairs of all parts.
-        rest: those of them that answers are awaited for.
+        answers: the annotated rows of each part, with the columns part (its number), started and
+            ended (seconds since 1970); of a part that is there already they replace the rows of the
+            same pairs.
+        folder: the folder of the parts.
+        total: the number of pairs of all parts.
+        rest: the number of pairs that answers are still awaited for.
 
     Returns:
         Pairs a second since the first engine was up.
@@ -62,9 +63,9 @@ def unanswered_pairs(pairs: pa.Table, folder: Path, whole_queries: bool) -> NDAr
     """Which pairs have no row yet, or one that an engine failed on; bool, shape (pairs,).
 
     Args:
-        pairs: query_row and part of each, both ascending.
-        folder: of the parts.
-        whole_queries: whether one such pair of a query makes all of its pairs such.
+        pairs: query_row and part of each pair, both ascending.
+        folder: the folder of the parts.
+        whole_queries: whether an unanswered pair makes all pairs of its query unanswered.
     """
     unanswered = np.ones(pairs.num_rows, dtype=bool)
     part = pairs["part"].to_numpy()
@@ -95,15 +96,15 @@ def _to_retry(errors: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 
 def _replace_rows(before: pa.Table, after: pa.Table) -> pa.Table:
-    """`before` with the rows of `after` in the place of those of the same pairs."""
+    """`before`, with rows of the same pairs replaced by those of `after`."""
     keys = [
         pd.MultiIndex.from_frame(table.select(["query_id", "doc_id"]).to_pandas())
         for table in (before, after)
     ]
-    place = keys[0].get_indexer(keys[1])
-    kept = np.setdiff1d(np.arange(before.num_rows), place)
+    row = keys[0].get_indexer(keys[1])
+    kept = np.setdiff1d(np.arange(before.num_rows), row)
     together = pa.concat_tables([before.take(kept), after.select(before.column_names)])
-    return together.take(np.argsort(np.concatenate([kept, place])))
+    return together.take(np.argsort(np.concatenate([kept, row])))
 
 
 def _part_path(folder: Path, number: int) -> Path:

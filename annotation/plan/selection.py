@@ -18,7 +18,8 @@ from corpus.mapped_tables import take_rows
 from corpus.tables import Collection
 
 TEXT_COLUMNS = ("query_id", "doc_id", "text", "title", "body")
-HASHED_AT_ONCE = 1000
+HASHED_AT_ONCE = 1000  # texts
+COUNTED_AT_ONCE = 1000  # pairs or lists whose tokens are counted
 
 Policy = Literal["tail", "uniform", "fewest_impressions", "widest_posterior"]
 
@@ -28,13 +29,14 @@ class Budget:
     """What may be annotated, and in which order a limit is spent.
 
     Attributes:
-        buckets: only queries of these frequency buckets: high, medium, low.
-        max_pairs: number of pairs at most.
-        max_tokens: tokens at most, of prompts and the longest answers, as they are counted before.
-        policy: what a limit is spent on first: the rarest queries (tail); any pair alike
-            (uniform); the pairs that fewest sessions showed (fewest_impressions); or those whose
-            click rate the sessions leave most open (widest_posterior: the standard deviation of
-            the click rate under Jeffreys' prior).
+        buckets: frequency buckets of the queries to annotate, of high, medium, low; None for all.
+        max_pairs: the largest number of pairs, at least 1; None for no limit.
+        max_tokens: the largest number of tokens of prompts and longest answers, as counted
+            beforehand, at least 1; None for no limit.
+        policy: which pairs a limit is spent on first: those of the rarest queries (tail); random
+            ones (uniform); those with the fewest impressions (fewest_impressions); or those with
+            the widest posterior of the click-through rate, by its standard deviation under
+            Jeffreys' prior (widest_posterior).
     """
 
     buckets: list[str] | None = None
@@ -55,11 +57,11 @@ def pairs_to_annotate(tables: Collection, folder: object) -> pa.Table:
 
     Args:
         tables: the collection.
-        folder: where it lies, for the error's text.
+        folder: the folder of the collection, named in the error.
 
     Returns:
-        query_row and doc_row (integers), rows of `tables.queries` and `tables.documents`; by query,
-        then by the rank of the candidates.
+        query_row and doc_row (int32 or int64), the row of each pair in `tables.queries` and
+        `tables.documents`; sorted by query, then by rank of the candidate.
 
     Raises:
         InputError: there are neither candidates nor sessions.
@@ -91,12 +93,13 @@ def spend_budget(
     """Keeps the pairs that the budget buys, in their order.
 
     Args:
-        pairs: from `pairs_to_annotate`.
-        tables: the collection that they number the rows of.
+        pairs: query_row and doc_row of each pair, from `pairs_to_annotate`.
+        tables: the collection that these are rows of.
         budget: limits and policy.
         whole_queries: take all pairs of a query or none, for strategies that show them together.
-        count_tokens: tokens of each of some pairs; called as far as max_tokens reaches.
-        seed: of the uniform policy, and of the order among equals.
+        count_tokens: the function that counts the tokens of each of some pairs, int64, shape
+            (pairs,); it is called until max_tokens is reached.
+        seed: seed of the uniform policy, and of the order among equals.
 
     Raises:
         InputError: nothing is left.
@@ -130,15 +133,15 @@ def spend_budget(
 
 
 def number_parts(pairs: pa.Table, whole_queries: bool, batch_size: int) -> NDArray[np.int64]:
-    """Deals pairs into parts of about `batch_size`, which no query's list straddles.
+    """Cuts pairs into parts of about `batch_size`, without cutting a query's list.
 
     Args:
-        pairs: by query.
+        pairs: query_row of each pair, sorted.
         whole_queries: whether all pairs of a query must stay together.
-        batch_size: pairs of a part; a list that begins within it belongs to it.
+        batch_size: pairs in a part; a query's list that begins within a part belongs to it.
 
     Returns:
-        The part of each pair, ascending from 0; numbers may be left out.
+        The part of each pair, int64, shape (pairs,), ascending from 0; numbers may be skipped.
     """
     row = np.arange(pairs.num_rows)
     if whole_queries:
@@ -149,7 +152,7 @@ def number_parts(pairs: pa.Table, whole_queries: bool, batch_size: int) -> NDArr
 
 
 def hash_texts(pairs: pa.Table, tables: Collection) -> str:
-    """Changes with any id or text of the pairs, and with their order."""
+    """A hash, 12 hexadecimal digits, of the ids and texts of the pairs in their order."""
     digest = hashlib.sha256()
     for table, rows in ((tables.queries, "query_row"), (tables.documents, "doc_row")):
         digest.update(pairs[rows].to_numpy().astype(np.int64))
@@ -167,7 +170,6 @@ def _affordable(
     pairs: pa.Table,
     max_tokens: int,
     count_tokens: Callable[[pa.Table], NDArray[np.int64]],
-    at_once: int = 1000,
 ) -> NDArray[np.int64]:
     # Rows in the order in which their units are bought: each chunk of units is a run of them.
     turn = np.full(unit.max() + 1, len(order))
@@ -175,8 +177,8 @@ def _affordable(
     rows = np.argsort(turn[unit], kind="stable")
     ends = np.cumsum(np.bincount(unit)[order])
     spent = begin = 0
-    for start in range(0, len(order), at_once):
-        stop = min(start + at_once, len(order))
+    for start in range(0, len(order), COUNTED_AT_ONCE):
+        stop = min(start + COUNTED_AT_ONCE, len(order))
         end = int(ends[stop - 1])
         some = np.sort(rows[begin:end])
         tokens = np.bincount(turn[unit[some]] - start, count_tokens(pairs.take(some)))
@@ -188,26 +190,26 @@ def _affordable(
 
 
 def _urgency(pairs: pa.Table, tables: Collection, policy: Policy) -> NDArray[np.float64]:
-    """How much each pair is wanted."""
+    """The priority of each pair, higher first; float64, shape (pairs,)."""
     if policy == "uniform":
         return np.zeros(pairs.num_rows)
     if policy == "tail":
         return -tables.queries["frequency"].to_numpy()[pairs["query_row"].to_numpy()].astype(float)
-    impressions, clicks = _click_evidence(pairs, tables)
+    impressions, clicks = _click_counts(pairs, tables)
     if policy == "fewest_impressions":
         return -impressions
     return np.asarray(beta.std(clicks + 0.5, impressions - clicks + 0.5))
 
 
-def _click_evidence(
+def _click_counts(
     pairs: pa.Table, tables: Collection
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Impressions and clicks of each pair in the sessions."""
+    """Impressions and clicks of each pair in the sessions, each float64, shape (pairs,)."""
     width = tables.documents.num_rows
     wanted = pairs["query_row"].to_numpy().astype(np.int64) * width + pairs["doc_row"].to_numpy()
     shown = _shown_codes(tables)
-    keys, place = np.unique(np.concatenate([wanted, shown]), return_inverse=True)
-    own, seen = place[: len(wanted)], place[len(wanted) :]
+    keys, number = np.unique(np.concatenate([wanted, shown]), return_inverse=True)
+    own, seen = number[: len(wanted)], number[len(wanted) :]
     clicks = pc.list_flatten(tables.sessions["clicks"]).to_numpy()
     impressions = np.bincount(seen, minlength=len(keys)).astype(np.float64)
     clicked = np.bincount(seen, weights=clicks.astype(np.float64), minlength=len(keys))
@@ -224,5 +226,5 @@ def _shown_codes(tables: Collection) -> NDArray[np.int64]:
 
 
 def _rows(ids: pa.ChunkedArray, known: pa.ChunkedArray) -> NDArray[np.int32]:
-    """The row of each id among `known`."""
+    """The row of each id in `known`, int32, shape (ids,)."""
     return pc.index_in(ids, value_set=known).to_numpy()

@@ -1,4 +1,4 @@
-"""What a judge's chat template writes around a message, and whether it lets the judge think."""
+"""The chat template of a judge: what it writes around a message, and marks of thoughts."""
 
 import re
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from transformers import PreTrainedTokenizerBase
 
 from corpus.errors import InputError
 
-# A message with what templates are known to change: blanks at its ends, lines, marks, quotes.
+# A message with all that templates are known to change: outer blanks, lines, marks, quotes.
 PROBE = "\n1. Judge <this> & 'that', \"both\":\n{ 夜 } [2]\n"
-# A template that writes today's date would make of each day's prompts others.
+# A template that writes today's date would make other prompts each day.
 WRITTEN_DATE = datetime(2026, 1, 1)
 WRITES_DATE = (
     "{%- macro strftime_now(format) -%}{{ format"
@@ -56,9 +56,9 @@ class Thought:
     """The marks of a thought.
 
     Attributes:
-        begin: opens it.
-        end: closes it.
-        answer: what stands between the end and the answer.
+        begin: the text that opens a thought.
+        end: the text that closes it.
+        answer: the text between the end of the thought and the answer.
     """
 
     begin: str
@@ -68,12 +68,12 @@ class Thought:
 
 @dataclass(frozen=True)
 class ThoughtTokens:
-    """How an engine ends a thought.
+    """The tokens with which an engine ends a thought.
 
     Attributes:
-        end: the text that closes it.
-        closing: tokens that close it and lead to the answer.
-        answering: those of them after the end.
+        end: the text that closes a thought.
+        closing: token ids of the end and of the text between it and the answer.
+        answering: token ids of the text between the end and the answer alone.
     """
 
     end: str
@@ -83,13 +83,13 @@ class ThoughtTokens:
 
 @dataclass(frozen=True)
 class ChatFrame:
-    """What stands around the user's message.
+    """The text that a chat template writes around the user's message.
 
     Attributes:
-        before: begins the prompt.
-        after: ends it; the judge goes on from there.
-        strips: whether the template takes blanks off the message's ends.
-        thought: the marks of a thought, where the template or the vocabulary has any.
+        before: text before the message.
+        after: text after the message; the judge's turn begins at its end.
+        strips: whether the template strips white space from both ends of the message.
+        thought: the marks of a thought; None if neither template nor vocabulary has any.
         opened: whether the judge's turn begins within a thought.
     """
 
@@ -107,8 +107,8 @@ def read_chat_frame(tokenizer: PreTrainedTokenizerBase, reasoning: bool) -> Chat
     always WRITTEN_DATE.
 
     Args:
-        tokenizer: without a chat template, there is nothing around a message.
-        reasoning: whether the judge is to think; a template that knows of it is told.
+        tokenizer: the judge's tokenizer; without a chat template the frame is empty.
+        reasoning: whether the judge is to think; it is passed to the template.
 
     Raises:
         InputError: the template refuses a message of the user's, or does not write it as it is.
@@ -138,9 +138,12 @@ def read_chat_frame(tokenizer: PreTrainedTokenizerBase, reasoning: bool) -> Chat
 
 
 def control_marks(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
-    """Finds text that this tokenizer, or that of a common family, reads as a control token.
+    """A pattern of the control tokens of this tokenizer and of common families of models.
 
     Tokens that were added without being marks, such as runs of blanks, are text.
+
+    Args:
+        tokenizer: the judge's tokenizer.
     """
     own = [
         token.content
@@ -190,5 +193,5 @@ def _thought(mark: re.Match[str]) -> Thought:
 
 
 def closes(mark: re.Match[str]) -> bool:
-    """Whether a `THOUGHT_MARK` ends a thought."""
+    """Whether a match of `THOUGHT_MARK` closes a thought."""
     return bool(mark["closes"]) or mark["side"].lower().startswith("end")

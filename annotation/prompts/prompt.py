@@ -1,7 +1,7 @@
-"""Prompts: Jinja files, a criterion and examples, known by the hash of what they say.
+"""Prompts: a Jinja template, a criterion and examples, identified by a hash of their content.
 
-What prompts share stands first (the task, then the query, then the documents), so that an engine
-that keeps the prefixes it has read, as vLLM does, reads a query once for all its documents.
+What prompts share comes first (the task, then the query, then the documents), so that an engine
+with a prefix cache, such as vLLM, computes the prefix of a query once for all its documents.
 """
 
 import hashlib
@@ -31,7 +31,12 @@ FENCE_LENGTH = 8
 
 
 class Document(NamedTuple):
-    """The text of a document as a judge sees it."""
+    """The text of a document as a judge reads it.
+
+    Attributes:
+        title: title of the document, may be empty.
+        body: text of the document.
+    """
 
     title: str
     body: str
@@ -42,10 +47,10 @@ class GradedDocument:
     """A document of an example.
 
     Attributes:
-        number: place among the example's documents, from 1.
-        title: may be empty.
-        body: the text.
-        grade: 0 to 3.
+        number: position among the example's documents, from 1.
+        title: title of the document, may be empty.
+        body: text of the document.
+        grade: grade of the document, 0 to 3.
     """
 
     number: int
@@ -56,19 +61,24 @@ class GradedDocument:
 
 @dataclass(frozen=True)
 class Example:
-    """A query with graded documents, shown to the judge before it is asked (few-shot)."""
+    """A query with graded documents, shown to the judge before the question (few-shot).
+
+    Attributes:
+        query: text of the query.
+        documents: its graded documents.
+    """
 
     query: str
     documents: tuple[GradedDocument, ...]
 
     @property
     def fence(self) -> str:
-        """The code that stands around its documents, see `fence_of`."""
+        """The code around the documents, see `fence_of`."""
         return fence_of(self.query, self.documents)
 
 
 class Render(Protocol):
-    """Makes a prompt of a query, its documents and the code that fences them (`fence_of`)."""
+    """Renders a prompt of a query, its documents and the code around them (`fence_of`)."""
 
     def __call__(
         self, query: str, documents: Sequence[Document], fence: str | None = None
@@ -77,13 +87,13 @@ class Render(Protocol):
 
 @dataclass(frozen=True)
 class Prompt:
-    """Everything that decides what a judge reads beside query and documents.
+    """Everything in a judge's input besides query and documents.
 
     Attributes:
         source: a Jinja template. Its fields: query; documents, each with title and body; title and
             body of the first of them; fence, a code that no document can know; criterion; examples.
-        criterion: what the grades mean, a line each.
-        examples: shown before the question.
+        criterion: the meaning of the grades, one line for each.
+        examples: examples that are shown before the question.
     """
 
     source: str
@@ -92,14 +102,14 @@ class Prompt:
 
     @property
     def prompt_id(self) -> str:
-        """First 12 hexadecimal digits of the content's SHA-256: another text, another id."""
+        """The first 12 hexadecimal digits of the SHA-256 hash of the content."""
         content = json.dumps(asdict(self), ensure_ascii=False)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
     def compile(self) -> Render:
-        """A function that renders a query and its documents.
+        """Compiles the template into a function that renders a query and its documents.
 
-        What is put into the fields stays text, whatever it looks like.
+        Text that is put into the fields is not interpreted as a template.
 
         >>> Prompt("Query: {{ query }} Document: {{ body }}").compile()(
         ...     "2 + 2", [Document("", "{{ 2 + 2 }}")]
@@ -123,10 +133,14 @@ class Prompt:
 
 
 def fence_of(query: str, documents: Sequence[Document | GradedDocument]) -> str:
-    """A code to stand around documents: of letters that look drawn at random, always the same.
+    """The code to put around documents: eight letters made from a hash of query and documents.
 
-    It is drawn from the hash of all texts. A document that would end itself has to hold its own
-    code, and whatever is written into it changes that.
+    A document that would end itself would have to hold its own code, and any change of its text
+    changes that code.
+
+    Args:
+        query: text of the query.
+        documents: the documents that the prompt shows.
 
     >>> fence_of("night trains", [Document("Sleepers", "The 22:10 to Vienna.")])
     'ddrtfmtc'
@@ -136,8 +150,8 @@ def fence_of(query: str, documents: Sequence[Document | GradedDocument]) -> str:
     number = int.from_bytes(digest)
     letters = []
     for _ in range(FENCE_LENGTH):
-        number, place = divmod(number, len(FENCE_LETTERS))
-        letters.append(FENCE_LETTERS[place])
+        number, letter = divmod(number, len(FENCE_LETTERS))
+        letters.append(FENCE_LETTERS[letter])
     return "".join(letters)
 
 
@@ -148,14 +162,14 @@ def load_prompt(
     template: Path | None = None,
     examples: Path | None = None,
 ) -> Prompt:
-    """Reads and checks a prompt and what goes with it.
+    """Reads and checks a prompt: its template, criterion and examples.
 
     Args:
-        strategy: the strategy that will use it.
-        language: of Tandem's own templates and criteria.
+        strategy: the strategy that will use the prompt.
+        language: the language of Tandem's own templates and criteria.
         criterion: relevance, utility, or the path of a text file.
         template: a Jinja file to use instead of the strategy's own.
-        examples: a YAML file, see `read_examples`.
+        examples: a YAML file of examples in the form of `read_examples`; None for none.
 
     Raises:
         InputError: a file is missing or cannot be used, naming it and the reason.
@@ -205,22 +219,22 @@ def read_examples(path: Path) -> tuple[Example, ...]:
     return tuple(_example(entry, f"{path}: example {n}") for n, entry in enumerate(content, 1))
 
 
-def _example(entry: Any, place: str) -> Example:
+def _example(entry: Any, source: str) -> Example:
     if not isinstance(entry, dict) or not {"query", "documents"} <= entry.keys():
-        raise InputError(f"{place}: needs a query and documents")
+        raise InputError(f"{source}: needs a query and documents")
     if not isinstance(entry["query"], str | int | float):
-        raise InputError(f"{place}: the query must be a text")
+        raise InputError(f"{source}: the query must be a text")
     if not isinstance(entry["documents"], list) or not entry["documents"]:
-        raise InputError(f"{place}: documents must be a list")
+        raise InputError(f"{source}: documents must be a list")
     documents = []
     for number, document in enumerate(entry["documents"], 1):
         if not isinstance(document, dict) or not {"body", "grade"} <= document.keys():
-            raise InputError(f"{place}, document {number}: needs a body and a grade")
+            raise InputError(f"{source}, document {number}: needs a body and a grade")
         if document["grade"] not in GRADES:
-            raise InputError(f"{place}, document {number}: the grade must be 0, 1, 2 or 3")
+            raise InputError(f"{source}, document {number}: the grade must be 0, 1, 2 or 3")
         title, body = document.get("title") or "", document["body"]
         if not all(isinstance(text, str | int | float) for text in (title, body)):
-            raise InputError(f"{place}, document {number}: title and body must be texts")
+            raise InputError(f"{source}, document {number}: title and body must be texts")
         documents.append(GradedDocument(number, str(title), str(body), int(document["grade"])))
     return Example(str(entry["query"]), tuple(documents))
 

@@ -1,4 +1,4 @@
-"""From a query and its documents to a prompt that fits: rendered, tokenized once, cut by tokens."""
+"""Encodes a query and its documents as a prompt: rendered, tokenized, cut to fit by tokens."""
 
 import re
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from annotation.prompts.chat import ThoughtTokens, control_marks, read_chat_fram
 from annotation.prompts.prompt import Document, Prompt, fence_of
 from corpus.errors import InputError
 
-# No language needs more characters a token than this on average, so text beyond is never read:
-# it is cut off before it is tokenized, and a huge document costs no more than a long one.
+# More characters a token than any language has on average. Text beyond is cut off before it is
+# tokenized, so that a huge document costs no more than a long one.
 CHARACTERS_PER_TOKEN = 16
 LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
@@ -22,9 +22,9 @@ class EncodedPrompt:
     """A prompt ready for an engine.
 
     Attributes:
-        message: what the judge is told, without its chat's frame.
-        token_ids: of the whole prompt, in its chat's frame; empty where there is an error.
-        cut: for each document, whether it was cut to fit.
+        message: the user's message, without the frame of the chat template.
+        token_ids: token ids of the whole prompt, with the frame; empty where there is an error.
+        cut: whether each document was cut to fit.
         error: why there is no prompt, as "kind" or "kind: detail"; else None.
     """
 
@@ -44,17 +44,17 @@ class PromptEncoder:
     documents stand in a fence (`annotation.prompts.prompt.fence_of`).
 
     Args:
-        tokenizer: one of Hugging Face's fast ones.
-        prompt: see `annotation.prompts.prompt`.
+        tokenizer: a fast tokenizer of Hugging Face.
+        prompt: template, criterion and examples.
         reasoning: whether the judge is to think before it answers.
 
     Attributes:
-        name: the tokenizer's.
-        reasoning: as given.
-        frame: what stands around the message.
+        name: Hugging Face id or folder of the tokenizer.
+        reasoning: whether the judge is to think before it answers.
+        frame: the text that the chat template writes around the message.
 
     Raises:
-        InputError: the tokenizer is a slow one; and see `read_chat_frame`.
+        InputError: the tokenizer is a slow one, or its chat template cannot be used.
     """
 
     def __init__(
@@ -76,12 +76,15 @@ class PromptEncoder:
     ) -> list[EncodedPrompt]:
         """Renders and tokenizes prompts.
 
-        Where a prompt is too long, the longest documents are cut to one number of tokens, the end
-        of the body first, then the end of the title.
+        In a prompt that is too long, the longest documents are cut to an equal number of tokens:
+        the end of the body first, then the end of the title.
 
         Args:
-            asked: query and documents of each prompt.
-            longest: tokens that a prompt may have.
+            asked: query text (None or blank where it has none) and documents of each prompt.
+            longest: the limit of tokens of a prompt.
+
+        Returns:
+            The prompts in the same order, with errors in those that cannot be made.
         """
         limit = longest * CHARACTERS_PER_TOKEN
         queries = [self._clean_line(query or "") for query, _ in asked]
@@ -125,7 +128,7 @@ class PromptEncoder:
         return messages, errors
 
     def choice_tokens(self, choices: Sequence[str]) -> list[int]:
-        """The tokens that answer each of the choices after a prompt.
+        """The token id that each of the choices has as the answer to a prompt.
 
         Raises:
             InputError: a choice is not one token of its own.
@@ -151,7 +154,7 @@ class PromptEncoder:
         )
 
     def thought_tokens(self) -> ThoughtTokens | None:
-        """How a thought of the judge's ends; None where it is not to think."""
+        """The tokens that end a thought of the judge; None if it is not to think."""
         thought = self.frame.thought if self.reasoning else None
         if thought is None:
             return None
@@ -226,13 +229,13 @@ def _template_error(error: Exception) -> str:
 
 
 def _largest_cap(lengths: "np.ndarray[tuple[int], np.dtype[np.int64]]", available: int) -> int:
-    """The largest number of tokens a document may have so that all together fit.
+    """The largest limit of tokens for each document so that all together fit.
 
     >>> _largest_cap(np.array([3, 10, 8]), 15)
     6
     """
-    for place, length in enumerate(np.sort(lengths)):
-        share = available // (len(lengths) - place)
+    for index, length in enumerate(np.sort(lengths)):
+        share = available // (len(lengths) - index)
         if length > share:
             return int(share)
         available -= length

@@ -1,4 +1,4 @@
-"""The job `agreement`: how far a judge's grades go with humans, with clicks, with another judge."""
+"""The job `agreement`: a judge's grades compared with humans, with clicks, with another judge."""
 
 import json
 from pathlib import Path
@@ -43,17 +43,17 @@ def agreement(
     a bootstrap over queries. Writes agreement.json and agreement.svg.
 
     Args:
-        collection: folder of the collection; its judgments are the humans'.
+        collection: folder of the collection; its judgments are the human grades.
         annotations: folder with annotations.parquet of one judge.
-        output: folder to write into.
-        click_labels: folder with click_labels.parquet to compare with as well.
-        other_annotations: folder with another judge's annotations.parquet.
+        output: folder to write agreement.json and agreement.svg into.
+        click_labels: folder with click_labels.parquet, to compare with clicks as well.
+        other_annotations: folder with another judge's annotations.parquet, to compare with it too.
         relevant_from: the judge's lowest grade, 1 to 3, that counts as relevant: for the AUC, and
             where humans only told relevant from irrelevant.
-        highest_human_grade: of the scale that humans graded on, from 0: 1 where they only told
-            relevant from irrelevant; by default the highest that the collection's judgments have.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        highest_human_grade: the highest grade of the scale, from 0, that humans graded on: 1 where
+            they only told relevant from irrelevant; by default the highest judgment.
+        resamples: the number of bootstrap resamples of queries, at least 1.
+        seed: seed of the bootstrap.
         resume: do nothing if the output is complete.
 
     Raises:
@@ -71,8 +71,8 @@ def agreement(
     references: dict[str, tuple[pd.DataFrame, HumanScale]] = {}
     if tables.judgments.num_rows:
         judgments = tables.judgments.to_pandas()
-        place = str(table_path(collection, "judgments"))
-        scale = human_scale(judgments, highest_human_grade, relevant_from, place)
+        source = str(table_path(collection, "judgments"))
+        scale = human_scale(judgments, highest_human_grade, relevant_from, source)
         references["human"] = human_grades(judgments, scale), scale
     if click_labels is not None:
         labels = read_table(click_labels, "click_labels").to_pandas()
@@ -127,14 +127,15 @@ def compare_by_bucket(
     """Measures, their intervals and the confusion matrix, by bucket and for all.
 
     Args:
-        pairs: from `pair_grades`, with bucket.
+        pairs: the table from `pair_grades`, with a column bucket (high, medium or low).
         levels: the highest grade of the scale on which both are compared.
-        resamples: see `agreement`.
-        seed: see `agreement`.
+        resamples: the number of bootstrap resamples, at least 1.
+        seed: seed of the bootstrap.
 
     Returns:
-        By bucket: pairs, queries, confusion (rows: the reference's grades, 0 to `levels`; columns:
-        the judge's, 0 to 3) and measures, see `measure_agreement`.
+        For each bucket, and "all": the numbers of pairs and of queries; confusion, a matrix with a
+        row for each grade of the reference, 0 to `levels`, and a column for each grade of the
+        judge, 0 to 3; and measures, as `measure_agreement` returns them.
     """
     report = {}
     for bucket in (*BUCKETS, "all"):
@@ -159,14 +160,14 @@ def pair_grades(judged: pd.DataFrame, reference: pd.DataFrame, scale: HumanScale
     """The pairs that both have graded, as `annotation.quality.agreement_measures` takes them.
 
     Args:
-        judged: from `read_grades`.
-        reference: query_id, doc_id, grade on the scale on which both are compared, and, where that
-            does not tell it, relevant.
-        scale: of the reference.
+        judged: the judge's grades, from `read_grades`.
+        reference: query_id, doc_id, grade (on the scale on which both are compared) and relevant
+            (bool); without it, grades from the scale's `relevant_from` on are relevant.
+        scale: the scale of the reference.
 
     Returns:
-        query_id, judge_grade (0 to 3), grade and expected_grade of the judge; grade_reference and
-        relevant.
+        query_id, doc_id, the judge's judge_grade (0 to 3), grade (on the common scale) and
+        expected_grade (0 to 3), and the reference's grade_reference and relevant.
     """
     shown = reference.rename(columns={"grade": "grade_reference"})
     pairs = judged.merge(shown.drop(columns="expected_grade", errors="ignore"), on=PAIR)
@@ -176,7 +177,9 @@ def pair_grades(judged: pd.DataFrame, reference: pd.DataFrame, scale: HumanScale
 
 
 def read_grades(folder: Path) -> pd.DataFrame:
-    """Grades of one judge: query_id, doc_id, grade, expected_grade; failed pairs are left out.
+    """Reads the grades of one judge: query_id, doc_id, grade, expected_grade.
+
+    Pairs without a grade are left out. A missing expected grade is the grade.
 
     Raises:
         InputError: the table is missing or broken, or a pair has more than one grade.
@@ -195,7 +198,7 @@ def read_grades(folder: Path) -> pd.DataFrame:
 
 
 def human_grades(judgments: pd.DataFrame, scale: HumanScale) -> pd.DataFrame:
-    """Human grades on the scale on which they are compared, and whether they mean relevant."""
+    """Human grades on the common scale, and whether they mean relevant: columns grade, relevant."""
     return judgments[PAIR].assign(
         grade=scale.of_humans(judgments["grade"]),
         relevant=judgments["grade"] >= scale.relevant_for_humans,
@@ -203,9 +206,9 @@ def human_grades(judgments: pd.DataFrame, scale: HumanScale) -> pd.DataFrame:
 
 
 def grades_of_clicks(labels: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
-    """Grades for click labels, which have none: by rank, with the judge's share of each grade.
+    """Grades for click labels: by rank of relevance, with as many of each grade as the judge gives.
 
-    Equal labels have their mean rank, and so the same grade.
+    Equal labels have the same mean rank, and so the same grade.
     """
     shared = labels.merge(judged, on=["query_id", "doc_id"])
     rank = rankdata(shared["relevance"], method="average")

@@ -3,10 +3,10 @@
 Every measure takes pairs with the columns
 
     query_id
-    grade            the judge's, on the reference's scale
-    expected_grade   the judge's, as it gave it
-    grade_reference  on its own scale
-    relevant         whether the reference calls the document relevant
+    grade            grade of the judge on the reference's scale, int
+    expected_grade   expected grade of the judge on its own scale, 0 to 3, float
+    grade_reference  grade of the reference on its own scale, int
+    relevant         whether the reference calls the document relevant, bool
 """
 
 from collections.abc import Callable
@@ -21,23 +21,22 @@ from sklearn.metrics import cohen_kappa_score
 
 Measure = Callable[[pd.DataFrame], float]
 Interval = dict[str, float | int | None]
-# Under fewer, an interval would pretend to know something.
-LEAST_QUERIES = 3
+LEAST_QUERIES = 3  # for an interval
 ENDS = [0.025, 0.975]
 
 
 def kappa(pairs: pd.DataFrame) -> float:
-    """Cohen's kappa (1960); NaN where both know one and the same grade only."""
+    """Cohen's kappa (1960), at most 1; NaN if judge and reference give a single grade."""
     return _kappa(pairs, None)
 
 
 def quadratic_kappa(pairs: pd.DataFrame) -> float:
-    """Cohen's kappa (1968) with quadratic weights; NaN as for `kappa`."""
+    """Cohen's kappa with quadratic weights (1968), at most 1; NaN if there is a single grade."""
     return _kappa(pairs, "quadratic")
 
 
 def alpha(pairs: pd.DataFrame) -> float:
-    """Krippendorff's alpha (2011), ordinal; NaN where there is a single grade."""
+    """Krippendorff's ordinal alpha (2011), at most 1; NaN if there is a single grade."""
     coded = pairs[["grade", "grade_reference"]].to_numpy().T
     if len(np.unique(coded)) < 2:
         return np.nan
@@ -45,18 +44,18 @@ def alpha(pairs: pd.DataFrame) -> float:
 
 
 def tau(pairs: pd.DataFrame) -> float:
-    """Kendall's tau-b (1945) of expected grades; NaN where either side ties all pairs."""
+    """Kendall's tau-b (1945) of expected grades, in [-1, 1]; NaN if one side ties all pairs."""
     if len(pairs) < 2:
         return np.nan
     return float(kendalltau(pairs["expected_grade"], pairs["grade_reference"]).statistic)
 
 
 def auc(pairs: pd.DataFrame) -> float:
-    """The chance that of a relevant and an irrelevant document the relevant one is graded higher.
+    """The probability that a relevant document is graded higher than an irrelevant one.
 
-    Ties count one half. NaN where all documents are relevant, or none. By Mann & Whitney's (1947)
-    sum of ranks: a library's function would take most of its time for looking at its input, and it
-    is called for each query.
+    Ties count one half. NaN if all documents are relevant, or none. Computed by Mann & Whitney's
+    (1947) sum of ranks; it is called for each query, and the checks of a library's function would
+    take most of the time.
     """
     relevant = pairs["relevant"].to_numpy(bool)
     count, others = relevant.sum(), (~relevant).sum()
@@ -66,7 +65,7 @@ def auc(pairs: pd.DataFrame) -> float:
     return float((ranks.sum() - count * (count + 1) / 2) / (count * others))
 
 
-# Over all pairs, whatever their queries: a judge that is stricter with some queries loses by it.
+# Over all pairs of all queries: a judge that is stricter with some queries loses by it.
 POOLED: dict[str, Measure] = {
     "kappa": kappa,
     "quadratic_kappa": quadratic_kappa,
@@ -82,13 +81,14 @@ def measure_agreement(pairs: pd.DataFrame, resamples: int, seed: int) -> dict[st
     """All measures with their intervals of 95 %, by a bootstrap over queries.
 
     Args:
-        pairs: see this module; may be empty.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        pairs: graded pairs with the columns that this module names; may be empty.
+        resamples: the number of bootstrap resamples, at least 1.
+        seed: seed of the bootstrap.
 
     Returns:
-        By measure its value and its interval's ends, low and high, None where they are not defined;
-        and of the means queries, the number of those that can tell: the measure is defined there.
+        For each measure its value and the bounds low and high of its interval, None where they are
+        not defined; and for means over queries the number of queries on which the measure is
+        defined.
     """
     rows = list(pairs.groupby("query_id", sort=True).indices.values())
     found = {}
@@ -137,6 +137,6 @@ def _kappa(pairs: pd.DataFrame, weights: str | None) -> float:
     grades = np.unique([first, second])
     if len(grades) < 2:
         return np.nan
-    # Between grades that nobody gave there is a distance too.
+    # Grades that nobody gave are labels too: the weights depend on the distance of grades.
     labels = np.arange(grades.max() + 1)
     return float(cohen_kappa_score(first, second, labels=labels, weights=weights))

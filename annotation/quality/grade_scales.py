@@ -34,7 +34,7 @@ class HumanScale(NamedTuple):
 
     @property
     def relevant_for_humans(self) -> int:
-        """The lowest grade of the humans' that counts as relevant: it rounds to the judge's.
+        """The lowest human grade that counts as relevant: the one that rounds to `relevant_from`.
 
         >>> [HumanScale(highest, 2).relevant_for_humans for highest in (1, 2, 3, 4)]
         [1, 1, 2, 2]
@@ -42,7 +42,7 @@ class HumanScale(NamedTuple):
         return -(-(2 * self.relevant_from - 1) * self.highest // (2 * HIGHEST))
 
     def of_humans(self, grades: ArrayLike) -> NDArray[np.int64]:
-        """The humans' grades on the common scale; those below 0 (junk) count as 0.
+        """Human grades on the common scale; grades below 0 (junk) count as 0.
 
         >>> HumanScale(4, 2).of_humans([0, 1, 2, 3, 4]).tolist()
         [0, 1, 2, 2, 3]
@@ -61,15 +61,16 @@ class HumanScale(NamedTuple):
 
 
 def human_scale(
-    judgments: pd.DataFrame, declared: int | None, relevant_from: int, place: str
+    judgments: pd.DataFrame, declared: int | None, relevant_from: int, source: str
 ) -> HumanScale:
     """The scale of some judgments.
 
     Args:
-        judgments: all that there are, not only those to compare; column grade.
-        declared: its highest grade; None to take the highest that the judgments have.
-        relevant_from: see `HumanScale`.
-        place: of the judgments, for the message.
+        judgments: all judgments of the collection, not only those to compare; column grade.
+        declared: the highest grade of the scale, at least 1; None takes the highest of the
+            judgments.
+        relevant_from: the judge's lowest grade, 1 to 3, that counts as relevant.
+        source: the file of the judgments, named in the error.
 
     Raises:
         InputError: a judgment lies above the declared scale.
@@ -78,7 +79,7 @@ def human_scale(
     if declared is not None and highest > declared:
         row = judgments.iloc[int(judgments["grade"].to_numpy().argmax())]
         raise InputError(
-            f"{place}: query {row['query_id']!r} and document {row['doc_id']!r} have grade "
+            f"{source}: query {row['query_id']!r} and document {row['doc_id']!r} have grade "
             f"{highest}, above the highest_human_grade {declared}; give the scale's highest"
         )
     return HumanScale(declared or max(highest, 1), relevant_from)

@@ -19,8 +19,7 @@ Rule = Literal["mean", "median", "majority"]
 MERGED = "merged"
 PAIR = ["query_id", "doc_id"]
 SOURCE = ["annotator", "strategy", "prompt_id"]
-# How near to the middle of two grades is in the middle.
-HALFWAY = 1e-9
+HALFWAY = 1e-9  # distance from the middle of two grades that counts as the middle
 
 
 def merge(annotations: list[Path], output: Path, rule: Rule = "mean", resume: bool = False) -> None:
@@ -78,14 +77,14 @@ def merge_annotations(annotations: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     half of the pairs it is the higher, and for a pair always the same.
 
     Args:
-        annotations: the table `annotations`, of several judges.
-        rule: see `merge`.
+        annotations: the table annotations with rows of several judges.
+        rule: how grades are merged: mean, median or majority; see `merge`.
 
     Returns:
-        The table `annotations`: expected_grade by the rule (of majority, the grade itself); grade,
+        The table annotations: expected_grade by the rule (for majority, the grade itself); grade,
         the nearest whole number; confidence, for majority the share of the judges who gave that
-        grade, else the mean of the judges' own; answered_mass, the mean; error where none gave a
-        grade. An expected grade that a judge does not tell is its grade.
+        grade, else the mean confidence of the judges; answered_mass, the mean; error where no judge
+        gave a grade. The grade stands in for an expected grade that a judge does not give.
     """
     sources = annotations[SOURCE].drop_duplicates()
     names = sorted(sources.astype(str).agg(" ".join, axis=1))
@@ -112,7 +111,7 @@ def merge_annotations(annotations: pd.DataFrame, rule: Rule) -> pd.DataFrame:
 def _majority(
     graded: pd.DataFrame, means: pd.DataFrame
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The grade that most gave to each pair of `means`, and the share of those who gave it."""
+    """The most frequent grade of each pair of `means`, and the share of judges who gave it."""
     pair = means.index.get_indexer(pd.MultiIndex.from_frame(graded[PAIR]))
     votes: NDArray[np.int64] = np.zeros((len(means), len(GRADES)), np.int64)
     np.add.at(votes, (pair, graded["grade"].to_numpy(int)), 1)
@@ -125,7 +124,7 @@ def _majority(
 
 
 def _rounded(expected: NDArray[np.float64], up: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The nearest whole numbers; what is halfway goes up where told."""
+    """The nearest whole numbers; what is halfway goes up where `up` is true."""
     lower = np.floor(expected)
     above = expected - lower - 0.5
     return lower + np.where(np.abs(above) <= HALFWAY, up, above > 0)

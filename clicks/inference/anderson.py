@@ -1,41 +1,50 @@
-"""Anderson acceleration: where an EM that creeps would get to."""
+"""Anderson acceleration of EM, which creeps where its steps are small."""
 
 import numpy as np
 
 from clicks.log.trials import Array
 
-MEMORY = 4  # iterations that are combined
-RIDGE = 1e-8
-MOST_GROWTH = 2.0  # of steps, from one iteration to the next
-FARTHEST = 5.0
+MEMORY = 4  # the last iterations, which are combined
+RIDGE = 1e-8  # relative, on the diagonal of the least-squares system
+MOST_GROWTH = 2.0  # of the length of a step, from one iteration to the next
+FARTHEST = 5.0  # from the end of the last iteration, for each parameter
 
 
 class Extrapolation:
     """Combines the last iterations so that their steps cancel out.
 
-    Where EM creeps, its steps are nearly linear in where they start. Of the combinations, with
-    shares that sum to 1, of the last four iterations, that with the shortest step is nearest to
-    where there is none, and from its end EM goes on (Walker & Ni, SIAM Journal on Numerical
-    Analysis 2011; for EM: Henderson & Varadhan, Journal of Computational and Graphical Statistics
-    2019). After a step twice as long as that before it, what came before is forgotten.
+    Near the maximum, the step of an iteration is nearly a linear function of where it starts. So
+    among the affine combinations of the last four iterations, the one with the shortest step is the
+    closest to the fixed point; the next iteration starts at its end (Walker & Ni, SIAM Journal on
+    Numerical Analysis 2011; for EM: Henderson & Varadhan, Journal of Computational and Graphical
+    Statistics 2019). The memory restarts after a step more than twice as long as the one before.
     """
 
     def __init__(self, weights: Array) -> None:
-        """Begins with no iterations.
+        """Starts with an empty memory.
 
         Args:
-            weights: what the square of a step counts, of each number; shape (numbers,).
+            weights: weight of each parameter in the squared length of a step, above 0; float64,
+                shape (parameters,).
         """
         self._scale = np.sqrt(weights)
         self._steps: list[Array] = []
         self._ends: list[Array] = []
 
     def forget(self) -> None:
-        """Forgets all iterations, as what they led to has changed."""
+        """Empties the memory, as the function that EM maximizes has changed."""
         self._steps, self._ends = [], []
 
-    def onward(self, start: Array, end: Array) -> Array:
-        """Where to go on from, after an iteration led from start to end; shape (numbers,)."""
+    def next_start(self, start: Array, end: Array) -> Array:
+        """The start of the next iteration.
+
+        Args:
+            start: parameters at the start of the last iteration, float64, shape (parameters,).
+            end: parameters at its end, same shape.
+
+        Returns:
+            Parameters, float64, shape (parameters,), on the same unbounded scale.
+        """
         self._steps = [*self._steps[1 - MEMORY :], (end - start) * self._scale]
         self._ends = [*self._ends[1 - MEMORY :], end]
         steps = np.stack(self._steps)

@@ -1,4 +1,4 @@
-"""How likely the successes of pairs and documents are under a prior in two levels."""
+"""The beta-binomial log-likelihood of pairs and documents under a two-level prior."""
 
 from math import log
 
@@ -8,14 +8,15 @@ from numba import njit, prange
 from clicks.log.trials import Array
 
 CHUNKS = 16  # of pairs, that threads work on
-LARGE = 8.0  # from here on, the two series are exact to 1e-11
+LARGE = 8.0  # from here on, both asymptotic series are exact to 1e-11
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def log_gamma_and_slope(x: float) -> tuple[float, float]:
-    """log Gamma(x) and the digamma function, for x > 0 (Abramowitz & Stegun, 6.1.40 and 6.3.18).
+    """log Gamma(x) and its derivative, the digamma function, for x > 0.
 
-    Both are brought to large x, where their series are short, by Gamma(x + 1) = x Gamma(x).
+    By asymptotic series (Abramowitz & Stegun, 6.1.40 and 6.3.18) of a large argument, to which
+    Gamma(x + 1) = x Gamma(x) leads.
     """
     product, its_slope = 1.0, 0.0
     while x < LARGE:
@@ -34,54 +35,58 @@ def log_gamma_and_slope(x: float) -> tuple[float, float]:
 
 @njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def two_level_likelihood(
-    hits: Array,
-    tries: Array,
-    other_hits: Array,
-    other_tries: Array,
+    successes: Array,
+    trials: Array,
+    other_successes: Array,
+    other_trials: Array,
     mean: float,
     document_strength: float,
     pair_strength: float,
 ) -> Array:
-    """Log-likelihood of the hits of pairs, given those of the other pairs of their documents.
+    """Log-likelihood of each pair's successes, given those of the other pairs of its document.
+
+    With an infinite `pair_strength`, and without other pairs, it is the likelihood of documents.
 
     Args:
-        hits: of each pair, at least 0; expected ones need not be whole; shape (pairs,).
-        tries: of each pair; taken for at least the hits.
-        other_hits: of the other pairs of its document.
-        other_tries: of the other pairs of its document, at least other_hits; shape (pairs,).
-        mean: these three are a `clicks.inference.rate_prior.RatePrior`; with an infinite
-            pair_strength and no others, this is the likelihood of documents.
-        document_strength: see mean.
-        pair_strength: see mean.
+        successes: successes of each pair, float64, at least 0, shape (pairs,). Expected successes
+            need not be whole.
+        trials: trials of each pair, float64, shape (pairs,); fewer than its successes count as
+            many.
+        other_successes: successes of the other pairs of the same document, shape (pairs,).
+        other_trials: trials of the other pairs of the same document, at least their successes,
+            shape (pairs,).
+        mean: mean of all rates, in (0, 1); as in `clicks.inference.rate_prior.RatePrior`.
+        document_strength: strength of the prior of document rates, in trials, above 0.
+        pair_strength: strength of the prior of pair rates, in trials, above 0.
 
     Returns:
-        The log-likelihood, and its slopes by the mean and by the logarithms of both strengths;
-        shape (4,).
+        The log-likelihood in nats, and its derivatives by the mean and by the logarithms of
+        document_strength and pair_strength; float64, shape (4,).
     """
     sums = np.zeros((CHUNKS, 4))
     within = 1 / (pair_strength + 1)
     for chunk in prange(CHUNKS):
         of_chunk = sums[chunk]
-        for row in range(chunk * len(hits) // CHUNKS, (chunk + 1) * len(hits) // CHUNKS):
-            others = other_tries[row] + document_strength
-            expected = (other_hits[row] + mean * document_strength) / others
-            # See shrinkage._rate_pairs.
+        for row in range(chunk * len(successes) // CHUNKS, (chunk + 1) * len(successes) // CHUNKS):
+            others = other_trials[row] + document_strength
+            expected = (other_successes[row] + mean * document_strength) / others
+            # The strength of the prior of this pair: see `rate_prior._rate_pairs`.
             between = (1 - within) / (others + 1)
             spread = within + between
             strength = 1 / spread - 1
             alpha = expected * strength
             beta = strength - alpha
-            misses = max(tries[row] - hits[row], 0.0)
+            misses = max(trials[row] - successes[row], 0.0)
             likelihood = of_alpha = of_beta = 0.0
-            if hits[row] > 0:
-                after, slope_after = log_gamma_and_slope(alpha + hits[row])
+            if successes[row] > 0:
+                after, slope_after = log_gamma_and_slope(alpha + successes[row])
                 before, slope = log_gamma_and_slope(alpha)
                 likelihood, of_alpha = after - before, slope_after - slope
             if misses > 0:
                 after, slope_after = log_gamma_and_slope(beta + misses)
                 before, slope = log_gamma_and_slope(beta)
                 likelihood, of_beta = likelihood + after - before, slope_after - slope
-            after, slope_after = log_gamma_and_slope(strength + hits[row] + misses)
+            after, slope_after = log_gamma_and_slope(strength + successes[row] + misses)
             before, slope = log_gamma_and_slope(strength)
             of_expected = strength * (of_alpha - of_beta)
             of_strength = expected * of_alpha + (1 - expected) * of_beta + slope - slope_after

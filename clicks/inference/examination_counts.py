@@ -1,4 +1,4 @@
-"""The counts that examination is learned from: pairs with equal counts stand side by side."""
+"""The counts that examination is learned from: chosen pairs, those with equal counts as one."""
 
 from dataclasses import dataclass
 
@@ -8,37 +8,38 @@ from numpy.typing import NDArray
 
 from clicks.inference.identification import Identified
 from clicks.log.click_log import ClickLog
-from clicks.log.pair_counts import PairCounts, count_places
+from clicks.log.pair_counts import PairCounts, count_by_slot
 from clicks.log.trials import Array
 
-# Examination is learned from the pairs with the most impressions, so many and all with as many;
-# and from further ones, as many at a time, until every place has half of its impressions, or so
-# many, of pairs that link it to others. Which pairs they are does not depend on how much they are
-# clicked, so that this loses precision, but does not bias.
+# Examination is learned from the MOST_PAIRS pairs with the most impressions (and from all that tie
+# with the last of them). More pairs are added, MOST_PAIRS at a time, until every slot has half of
+# the impressions of the pairs that link it to other slots, or ENOUGH_IMPRESSIONS of these. The
+# choice does not depend on clicks, so that it costs precision, but adds no bias.
 MOST_PAIRS = 25_000
 ENOUGH_IMPRESSIONS = 50_000
 CHOSEN, LINKED = 1, 2  # bits of the kind of a pair
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Distinct counts of pairs.
+class DistinctCounts:
+    """The distinct values of (clicks, non-clicks by slot) among the chosen pairs.
 
-    The non-clicks of evidence n are the rows first[n] to last[n].
+    Value n has the non-clicks of the rows first[n] to last[n] - 1 of `slot` and `non_clicks`. Only
+    identified slots are kept; they are renumbered from 0 in their order.
 
     Attributes:
-        first: shape (evidence,), int64.
-        last: shape (evidence,), int64.
-        clicks: of a pair, shape (evidence,).
-        impressions: of a pair, shape (evidence,).
-        pairs: how many have these counts.
-        place: of each row, int32; the places that the log tells of are numbered from 1, and 0 is
-            the first place.
-        non_clicks: of each row.
-        place_clicks: of all chosen pairs, by place that the log tells of.
-        place_impressions: of all chosen pairs, by place that the log tells of.
-        chosen: the pairs that were chosen.
-        number: which evidence each of them is.
+        first: first row of each value, int64, shape (distinct,).
+        last: the row behind the last one of each value, int64, shape (distinct,).
+        clicks: clicks of one pair with this value, float64, shape (distinct,).
+        impressions: impressions of one such pair, float64, shape (distinct,).
+        pairs: how many pairs have this value, float64, shape (distinct,).
+        slot: renumbered slot of each row, int32, shape (rows,).
+        non_clicks: impressions without a click in each row, float64, shape (rows,).
+        slot_clicks: clicks of all chosen pairs by renumbered slot, float64, shape (slots,).
+        slot_impressions: impressions of all chosen pairs by renumbered slot, float64, shape
+            (slots,).
+        chosen: the chosen pairs, as numbers of the log's pairs; int64, shape (chosen,).
+        value_of_chosen: which distinct value each chosen pair has, int64, shape (chosen,).
     """
 
     first: NDArray[np.int64]
@@ -46,39 +47,38 @@ class Evidence:
     clicks: Array
     impressions: Array
     pairs: Array
-    place: NDArray[np.int32]
+    slot: NDArray[np.int32]
     non_clicks: Array
-    place_clicks: Array
-    place_impressions: Array
+    slot_clicks: Array
+    slot_impressions: Array
     chosen: NDArray[np.int64]
-    number: NDArray[np.int64]
+    value_of_chosen: NDArray[np.int64]
 
 
-def gather_evidence(
-    log: ClickLog, counts: PairCounts, place: NDArray[np.int32], identified: Identified
-) -> Evidence:
-    """The evidence of the pairs that tell most of the places that the log tells of.
+def gather_counts(
+    log: ClickLog, counts: PairCounts, slot: NDArray[np.int32], identified: Identified
+) -> DistinctCounts:
+    """Chooses the pairs to learn examination from, and collects their distinct counts.
 
     Args:
-        log: the sessions.
-        counts: clicks and impressions of each pair in these sessions.
-        place: of each result, from 0, shape of `log.pair`.
-        identified: what the log tells.
+        log: the encoded sessions.
+        counts: clicks and non-clicks of each pair of the log, from `count_pairs`.
+        slot: examination slot of each result, from 0, int32, shape (results,).
+        identified: which slots the log identifies, from `identify_slots`.
     """
-    told, places = identified.places, len(identified.places)
+    known, slots = identified.slots, len(identified.slots)
     clicks, impressions = counts.pair_clicks, counts.pair_impressions
-    if not told.all():
-        of_told = log.trials(told[place])
-        clicks, impressions = of_told.successes, of_told.trials
-    chosen, place_clicks, place_impressions = _choose(log, place, identified, impressions)
+    if not known.all():
+        at_known = log.trials(known[slot])
+        clicks, impressions = at_known.successes, at_known.trials
+    chosen, slot_clicks, slot_impressions = _choose(log, slot, identified, impressions)
     pairs = np.flatnonzero(chosen)
-    # Evidence is told apart by a random 64-bit number for each click, and each place's non-click.
-    random = np.random.default_rng(0).integers(1, 2**63, places + 1, np.uint64)
-    random[:-1][~told] = 0
-    key = _keys(
-        *(pairs, counts.first, counts.last, clicks, counts.place, counts.non_clicks, random)
-    )
-    _, example, kind, multiplicity = np.unique(
+    # Values are told apart by a sum of random 64-bit numbers: one for each click, and one for each
+    # non-click at a slot.
+    random = np.random.default_rng(0).integers(1, 2**63, slots + 1, np.uint64)
+    random[:-1][~known] = 0
+    key = _keys(*(pairs, counts.first, counts.last, clicks, counts.slot, counts.non_clicks, random))
+    _, example, value_of_chosen, multiplicity = np.unique(
         key, return_index=True, return_inverse=True, return_counts=True
     )
     example = pairs[example]
@@ -86,55 +86,55 @@ def gather_evidence(
     row = np.repeat(first - np.append(0, np.cumsum(last - first)[:-1]), last - first)
     row += np.arange(len(row))
     ends = np.cumsum(last - first)
-    if not told.all():
-        kept = told[counts.place[row]]
+    if not known.all():
+        kept = known[counts.slot[row]]
         ends = np.append(0, np.cumsum(kept))[ends]
         row = row[kept]
-    return Evidence(
+    return DistinctCounts(
         first=np.append(0, ends[:-1]),
         last=ends,
         clicks=clicks[example],
         impressions=impressions[example],
         pairs=multiplicity.astype(np.float64),
-        place=(np.cumsum(told, dtype=np.int32) - 1)[counts.place[row]],
+        slot=(np.cumsum(known, dtype=np.int32) - 1)[counts.slot[row]],
         non_clicks=counts.non_clicks[row],
-        place_clicks=place_clicks[told],
-        place_impressions=place_impressions[told],
+        slot_clicks=slot_clicks[known],
+        slot_impressions=slot_impressions[known],
         chosen=pairs,
-        number=kind,
+        value_of_chosen=value_of_chosen,
     )
 
 
 def _choose(
-    log: ClickLog, place: NDArray[np.int32], identified: Identified, impressions: Array
+    log: ClickLog, slot: NDArray[np.int32], identified: Identified, impressions: Array
 ) -> tuple[NDArray[np.bool_], Array, Array]:
-    """The pairs to learn from, and their clicks and impressions by place.
+    """The pairs to learn from, bool, shape (pairs,); their clicks and impressions by slot.
 
     Args:
-        log: the sessions.
-        place: of each result.
-        identified: what the log tells.
-        impressions: of each pair at the places that the log tells of.
+        log: the encoded sessions.
+        slot: examination slot of each result, from 0, shape (results,).
+        identified: which slots the log identifies.
+        impressions: impressions of each pair at identified slots, shape (pairs,).
     """
-    told = identified.places
+    known = identified.slots
     linked = np.where(identified.pairs, np.uint8(LINKED), np.uint8(0))
     chosen = _most(impressions)
     while True:
         kind = np.asarray(linked | chosen, dtype=np.uint8)
-        clicks, shown = count_places(log, place, len(told), kind, CHOSEN + LINKED + 1)
+        clicks, shown = count_by_slot(log, slot, len(known), kind, CHOSEN + LINKED + 1)
         of_linked = shown[LINKED | CHOSEN]
         enough = np.minimum((of_linked + shown[LINKED]) / 2, ENOUGH_IMPRESSIONS)
-        short = told & (of_linked < enough)
+        short = known & (of_linked < enough)
         if not short.any():
             taken = [CHOSEN, CHOSEN | LINKED]
             return chosen, clicks[taken].sum(axis=0), shown[taken].sum(axis=0)
-        further = log.trials(short[place]).trials
+        further = log.trials(short[slot]).trials
         further[chosen | ~identified.pairs] = 0
         chosen |= _most(further)
 
 
 def _most(impressions: Array) -> NDArray[np.bool_]:
-    """The pairs with the most impressions, 25,000 and all with as many."""
+    """The MOST_PAIRS pairs with the most impressions and those that tie, bool, shape (pairs,)."""
     least = 0.0
     if len(impressions) > MOST_PAIRS:
         least = np.partition(impressions, -MOST_PAIRS)[-MOST_PAIRS]
@@ -147,7 +147,7 @@ def _keys(
     first: NDArray[np.int64],
     last: NDArray[np.int64],
     clicks: Array,
-    place: NDArray[np.int32],
+    slot: NDArray[np.int32],
     non_clicks: Array,
     random: NDArray[np.uint64],
 ) -> NDArray[np.uint64]:
@@ -157,6 +157,6 @@ def _keys(
         pair = pairs[item]
         key = np.uint64(clicks[pair]) * random[-1]
         for row in range(first[pair], last[pair]):
-            key += np.uint64(non_clicks[row]) * random[place[row]]
+            key += np.uint64(non_clicks[row]) * random[slot[row]]
         keys[item] = key
     return keys

@@ -1,4 +1,4 @@
-"""How much places are examined, by EM with the attractiveness of pairs integrated out."""
+"""Examination probabilities by EM on the marginal likelihood: attractiveness is integrated out."""
 
 from dataclasses import dataclass
 from math import log
@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, softmax
 
 from clicks.inference.anderson import Extrapolation
-from clicks.inference.examination_counts import Evidence
+from clicks.inference.examination_counts import DistinctCounts
 from clicks.log.trials import Array
 
-# Attractiveness takes one of these values while examination is learned. They are equally spaced in
-# arcsin(sqrt(a)), the scale on which the standard error of a share is the same everywhere (half
-# of 1/sqrt(impressions)). Pairs of few impressions see two to sixteen neighbours as one: the
-# spacing is finer than the sampling error up to 6,600 impressions on the finest grid, and up to 25
-# on the coarsest.
+# The levels of the discrete distribution of attractiveness. They are equally spaced in
+# arcsin(sqrt(a)), the scale on which the standard error of a proportion is the same everywhere
+# (1 / (2 sqrt(impressions))). A pair of few impressions uses a coarser grid, whose levels stand for
+# two to sixteen of the finest ones: the spacing is finer than the sampling error up to 6,600
+# impressions on the finest grid, and up to 25 on the coarsest.
 GRIDS = (8, 16, 32, 64, 128)
 FINEST = GRIDS[-1]
 LEVELS = np.concatenate([np.sin(np.pi / 2 * (np.arange(n) + 0.5) / n) ** 2 for n in GRIDS])
 ENDS = np.cumsum(GRIDS)
 MOST_IMPRESSIONS = np.array([6_600 * (n / FINEST) ** 2 for n in GRIDS[:-1]])
-NEGLIGIBLE = 20.0  # nats below the peak
+NEGLIGIBLE = 20.0  # nats below the peak of a posterior
 LANES = GRIDS[0]  # levels that are worked on at once, in vector instructions
-CHUNKS = 16  # of evidence, that threads work on
+CHUNKS = 16  # of distinct counts, that threads work on
 NEWTON_STEPS = 4
 LEAST_WEIGHT = 1e-100
 
@@ -32,96 +32,112 @@ Grids = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
-class Spread:
-    """How much each place is examined, and how attractiveness spreads.
+class ExaminationParameters:
+    """The parameters of the marginal likelihood.
 
     Attributes:
-        places: P(examined) of each place of the evidence, 1 at the first; shape (places,).
-        weights: of each of the finest levels, summing to 1.
+        examination: P(examined) of each identified slot, in (0, 1], 1 at the first; float64, shape
+            (slots,).
+        level_weights: P(attractiveness = level) of the 128 levels of the finest grid, in (0, 1],
+            sum 1; float64, shape (128,).
     """
 
-    places: Array
-    weights: Array
+    examination: Array
+    level_weights: Array
 
     @property
-    def mean(self) -> float:
-        """Of attractiveness."""
-        return float(self.weights @ LEVELS[-FINEST:])
+    def mean_attractiveness(self) -> float:
+        """The mean of the distribution of attractiveness, in (0, 1)."""
+        return float(self.level_weights @ LEVELS[-FINEST:])
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What the evidence leads one to expect.
+class ExpectedCounts:
+    """What the expectation step gives to the maximization step.
 
     Attributes:
-        likelihood: log marginal likelihood of the evidence, and log density of the priors.
-        weights: pairs of each of the finest levels, shape (128,).
-        non_clicks: by place and level of all grids, shape (places, levels).
+        likelihood: the log marginal likelihood of the counts plus the log density of the priors,
+            in nats.
+        level_pairs: expected number of pairs at each level of the finest grid, float64, shape
+            (128,).
+        non_clicks: expected impressions without a click, by slot and by level of all grids;
+            float64, shape (slots, 248).
     """
 
     likelihood: float
-    weights: Array
+    level_pairs: Array
     non_clicks: Array
 
 
-def learn_examination(
-    evidence: Evidence, max_iterations: int, tolerance: float, start: Spread | None = None
-) -> tuple[Spread, int, bool]:
-    """Maximises the marginal likelihood of the counts.
+def maximize_marginal_likelihood(
+    counts: DistinctCounts,
+    max_iterations: int,
+    tolerance: float,
+    start: ExaminationParameters | None = None,
+) -> tuple[ExaminationParameters, int, bool]:
+    """Maximizes the marginal likelihood of the counts and the priors by EM.
 
-    Hidden is the level of each pair; an iteration of EM finds the chances of all levels of all
-    pairs and then the best spread for them. The next one starts from where the last few lead, in
-    logits of examination and logarithms of weights (`clicks.inference.anderson`), or, where that is
-    less likely than what they started from, from where the last one ended.
+    The hidden variable is the attractiveness level of each pair; the expectation step computes the
+    posterior of all levels of all pairs. Each iteration starts from the Anderson extrapolation of
+    the last ones, in logits of examination and logarithms of weights (`clicks.inference.anderson`);
+    where that lowers the likelihood, from the end of the last iteration.
 
     Args:
-        evidence: the counts.
-        max_iterations: at the most.
-        tolerance: end when an iteration gains less log-likelihood, an impression's mean.
-        start: where to start from; without, as if all places showed equally attractive documents.
+        counts: distinct clicks and non-clicks by slot, from `gather_counts`.
+        max_iterations: the largest number of EM iterations, at least 1.
+        tolerance: stop when an iteration raises the mean log-likelihood of an impression by less
+            than this; in nats.
+        start: the initial parameters; without them, the click-through rates of the slots relative
+            to the first, as if all slots showed equally attractive documents, and equal weights.
 
     Returns:
-        The spread, the number of iterations, and whether they ended by the tolerance.
+        The parameters, the number of iterations, and whether the tolerance was reached.
     """
-    rates = (evidence.place_clicks + 1) / (evidence.place_impressions + 2)
-    places = np.append(1.0, np.clip(rates[1:] / rates[0], 0.02, 0.98))
-    spread = start or Spread(places, np.full(FINEST, 1 / FINEST))
-    impressions, grids = evidence.place_impressions.sum(), grids_of(evidence)
-    extrapolation = Extrapolation(np.append(np.ones(len(places) - 1), np.full(FINEST, 1 / FINEST)))
-    likelihood, kept = -np.inf, spread
+    rates = (counts.slot_clicks + 1) / (counts.slot_impressions + 2)
+    slots = np.append(1.0, np.clip(rates[1:] / rates[0], 0.02, 0.98))
+    parameters = start or ExaminationParameters(slots, np.full(FINEST, 1 / FINEST))
+    impressions, grids = counts.slot_impressions.sum(), grids_of(counts)
+    extrapolation = Extrapolation(np.append(np.ones(len(slots) - 1), np.full(FINEST, 1 / FINEST)))
+    likelihood, kept = -np.inf, parameters
     for iteration in range(1, max_iterations + 1):
-        expected = expect(spread, evidence, grids)
+        expected = expectation_step(parameters, counts, grids)
         gain = expected.likelihood / impressions - likelihood
         if gain < 0:
-            spread = kept
+            parameters = kept
             extrapolation.forget()
             continue
         if gain < tolerance:
-            return spread, iteration, True
+            return parameters, iteration, True
         likelihood = expected.likelihood / impressions
-        kept = maximise(expected, spread, evidence)
-        spread = _spread(extrapolation.onward(_state(spread), _state(kept)))
-    return spread, max_iterations, False
+        kept = maximization_step(expected, parameters, counts)
+        parameters = _parameters(extrapolation.next_start(_state(parameters), _state(kept)))
+    return parameters, max_iterations, False
 
 
-def grids_of(evidence: Evidence) -> Grids:
-    """Where in LEVELS the levels start that each piece of evidence sees, and where they end."""
-    grid = np.searchsorted(MOST_IMPRESSIONS, evidence.impressions)
+def grids_of(counts: DistinctCounts) -> Grids:
+    """The grid that suits the impressions of each distinct counts: its range in LEVELS / LANES.
+
+    Returns:
+        The first block of LANES levels, and the one behind the last; int64, shape (distinct,).
+    """
+    grid = np.searchsorted(MOST_IMPRESSIONS, counts.impressions)
     return (ENDS[grid] - np.array(GRIDS)[grid]) // LANES, ENDS[grid] // LANES
 
 
-def expect(spread: Spread, evidence: Evidence, grids: Grids) -> Expected:
-    """The expectation step: the levels of all pairs, given their counts."""
-    places, weights = spread.places, spread.weights
+def expectation_step(
+    parameters: ExaminationParameters, counts: DistinctCounts, grids: Grids
+) -> ExpectedCounts:
+    """Sums over the posterior of the attractiveness level of all pairs, given their counts."""
+    slots, weights = parameters.examination, parameters.level_weights
     level_weights = np.concatenate([weights.reshape(n, -1).sum(axis=1) for n in GRIDS])
     likelihood = np.zeros(CHUNKS)
     blocks = (len(LEVELS) // LANES, LANES)
     level_pairs = np.zeros((CHUNKS, *blocks))
-    level_non_clicks = np.zeros((CHUNKS, len(places), *blocks))
+    level_non_clicks = np.zeros((CHUNKS, len(slots), *blocks))
     _integrate(
-        *(*grids, evidence.first, evidence.last, evidence.clicks, evidence.pairs),
-        *(evidence.place, evidence.non_clicks),
-        *(np.log(LEVELS).reshape(blocks), np.log1p(-np.outer(places, LEVELS)).reshape(-1, *blocks)),
+        *(*grids, counts.first, counts.last, counts.clicks, counts.pairs),
+        *(counts.slot, counts.non_clicks),
+        *(np.log(LEVELS).reshape(blocks), np.log1p(-np.outer(slots, LEVELS)).reshape(-1, *blocks)),
         np.log(level_weights).reshape(blocks),
         *(likelihood, level_pairs, level_non_clicks),
     )
@@ -129,25 +145,27 @@ def expect(spread: Spread, evidence: Evidence, grids: Grids) -> Expected:
     of_finest = sum(
         np.repeat(share[end - n : end], FINEST // n) for n, end in zip(GRIDS, ENDS, strict=True)
     )
-    others = places[1:]
-    value = likelihood.sum() + evidence.place_clicks[1:] @ np.log(others)
+    others = slots[1:]
+    value = likelihood.sum() + counts.slot_clicks[1:] @ np.log(others)
     value += np.sum(np.log(others) + np.log1p(-others)) + np.mean(np.log(weights))
-    non_clicks = level_non_clicks.sum(axis=0).reshape(len(places), -1)
-    return Expected(float(value), weights * of_finest, non_clicks)
+    non_clicks = level_non_clicks.sum(axis=0).reshape(len(slots), -1)
+    return ExpectedCounts(float(value), weights * of_finest, non_clicks)
 
 
-def maximise(expected: Expected, spread: Spread, evidence: Evidence) -> Spread:
-    """The maximisation step: the best spread for these expectations.
+def maximization_step(
+    expected: ExpectedCounts, parameters: ExaminationParameters, counts: DistinctCounts
+) -> ExaminationParameters:
+    """The parameters that maximize the expected log-likelihood of counts and levels.
 
-    The weights are in closed form. Each place has the maximum of
+    The weights are in closed form. The examination probability e of each slot maximizes
 
         (clicks + 1) log e + log(1 - e) + sum over levels of non-clicks * log(1 - e a),
 
-    concave in the logit of e, by Newton's method.
+    which is concave in the logit of e, by Newton's method.
     """
-    weights = expected.weights + 1 / FINEST
-    e = spread.places[1:, None]
-    non_clicks, clicks = expected.non_clicks[1:], evidence.place_clicks[1:, None] + 1
+    weights = expected.level_pairs + 1 / FINEST
+    e = parameters.examination[1:, None]
+    non_clicks, clicks = expected.non_clicks[1:], counts.slot_clicks[1:, None] + 1
     trials = clicks + non_clicks.sum(axis=1, keepdims=True) + 1
     for _ in range(NEWTON_STEPS):
         # P(examined | no click) of an impression, by level
@@ -157,17 +175,17 @@ def maximise(expected: Expected, spread: Spread, evidence: Evidence) -> Spread:
         bend = e * (1 - e) * trials
         bend -= (examined * ((1 - e) / unclicked)).sum(axis=1, keepdims=True)
         e = expit(np.clip(logit(e) + np.clip(slope / bend, -2, 2), -15, 15))
-    return Spread(np.append(1.0, e[:, 0]), weights / weights.sum())
+    return ExaminationParameters(np.append(1.0, e[:, 0]), weights / weights.sum())
 
 
-def _state(spread: Spread) -> Array:
-    """Logits of places and logarithms of weights."""
-    return np.append(logit(spread.places[1:]), np.log(spread.weights))
+def _state(parameters: ExaminationParameters) -> Array:
+    """Logits of examination and logarithms of weights, shape (slots - 1 + 128,)."""
+    return np.append(logit(parameters.examination[1:]), np.log(parameters.level_weights))
 
 
-def _spread(state: Array) -> Spread:
-    places, weights = expit(np.clip(state[:-FINEST], -15, 15)), softmax(state[-FINEST:])
-    return Spread(np.append(1.0, places), np.maximum(weights, LEAST_WEIGHT))
+def _parameters(state: Array) -> ExaminationParameters:
+    slots, weights = expit(np.clip(state[:-FINEST], -15, 15)), softmax(state[-FINEST:])
+    return ExaminationParameters(np.append(1.0, slots), np.maximum(weights, LEAST_WEIGHT))
 
 
 @njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
@@ -194,7 +212,7 @@ def _integrate(
     last: NDArray[np.int64],
     clicks: Array,
     pairs: Array,
-    place: NDArray[np.int32],
+    slot: NDArray[np.int32],
     non_clicks: Array,
     log_level: Array,
     log_unclicked: Array,
@@ -203,7 +221,7 @@ def _integrate(
     level_pairs: Array,
     level_non_clicks: Array,
 ) -> None:
-    """Adds, for each chunk of evidence, its likelihood and its pairs and non-clicks by level."""
+    """Adds the likelihood, and the pairs and non-clicks by level, of each chunk of counts."""
     chunks = len(likelihood)
     for chunk in prange(chunks):
         joint = np.empty((len(log_level), LANES))
@@ -214,7 +232,7 @@ def _integrate(
                         clicks[row] * log_level[block, lane] + log_weight[block, lane]
                     )
                 for seen in range(first[row], last[row]):
-                    at, count = place[seen], non_clicks[seen]
+                    at, count = slot[seen], non_clicks[seen]
                     for lane in range(LANES):
                         joint[block, lane] += count * log_unclicked[at, block, lane]
             peak = joint[low[row], 0]
@@ -235,6 +253,6 @@ def _integrate(
                     joint[block, lane] *= share
                     level_pairs[chunk, block, lane] += joint[block, lane]
                 for seen in range(first[row], last[row]):
-                    at, count = place[seen], non_clicks[seen]
+                    at, count = slot[seen], non_clicks[seen]
                     for lane in range(LANES):
                         level_non_clicks[chunk, at, block, lane] += count * joint[block, lane]

@@ -1,4 +1,4 @@
-"""Intervention harvesting: what pairs that a log shows at two positions say of these positions."""
+"""Intervention harvesting: propensities from pairs that a log shows at several positions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,21 +14,21 @@ from clicks.log.click_log import ClickLog
 from clicks.log.pair_counts import count_pairs
 from clicks.log.trials import Array
 
-Estimator = Callable[[Array], Array]  # propensities, from the sums over all groups of `Links`
-# Fewer pairs that link two positions say nothing that could be relied on.
-LEAST_OVERLAP = 20
+Estimator = Callable[[Array], Array]  # propensities (positions,) from sums (3, links)
+LEAST_OVERLAP = 20  # pairs that link two positions; fewer are too noisy
 
 
 @dataclass(frozen=True)
 class Links:
-    """Two positions are linked where at least 20 pairs are shown at both.
+    """Links of positions: two positions are linked if at least 20 pairs are shown at both.
 
     Attributes:
-        positions: how many there are.
-        upper: the one nearer to the top, from 0, int64, shape (links,).
-        lower: the other one, likewise.
-        sums: of the pairs of each link their number, and their click rates at the upper and at the
-            lower position, summed; by group of queries, float64, shape (groups, 3, links).
+        positions: the number of positions.
+        upper: upper position of each link, from 0, int64, shape (links,).
+        lower: lower position of each link, from 0, int64, shape (links,).
+        sums: for each link, the number of pairs shown at both positions, and the sums of their
+            click-through rates at the upper and at the lower position; summed over the queries of
+            each group. Float64, shape (groups, 3, links).
     """
 
     positions: int
@@ -37,14 +37,14 @@ class Links:
     sums: Array
 
 
-def link_positions(log: ClickLog, groups: int, numbers: int) -> Links:
+def link_positions(log: ClickLog, groups: int, most_sums: int) -> Links:
     """Finds the links between positions.
 
     Args:
-        log: the sessions.
-        groups: to put queries into and to sum over, one by one; fewer, but at least 50, where
-            there are many links.
-        numbers: the most to keep of all groups, unless they are 50.
+        log: the encoded sessions.
+        groups: the number of groups of queries to sum over separately; reduced, to 50 at least,
+            where there are many links.
+        most_sums: the largest size of `Links.sums`, unless 50 groups exceed it.
     """
     counts = count_by_position(log)
     several = np.flatnonzero(np.diff(counts.indptr) > 1)
@@ -54,7 +54,7 @@ def link_positions(log: ClickLog, groups: int, numbers: int) -> Links:
     overlap = triu(shown.T @ shown, 1).tocoo()
     usable = overlap.data >= LEAST_OVERLAP
     key = np.sort(overlap.row[usable].astype(np.int64) * log.positions + overlap.col[usable])
-    groups = min(groups, max(numbers // max(3 * len(key), 1), 50))
+    groups = min(groups, max(most_sums // max(3 * len(key), 1), 50))
     group = log.pairs.query[several] % groups
     sums = np.zeros((groups, 3, len(key)))
     _sum_links(shown.indptr, shown.indices, rate, group, key, log.positions, sums)
@@ -62,14 +62,19 @@ def link_positions(log: ClickLog, groups: int, numbers: int) -> Links:
 
 
 def count_by_position(log: ClickLog) -> csr_array:
-    """Of pairs by position, the non-clicks and, as imaginary parts, the clicks."""
+    """Counts the clicks and non-clicks of each pair at each position.
+
+    Returns:
+        A sparse complex matrix, shape (pairs, positions): impressions without a click in the real
+        part, clicks in the imaginary part.
+    """
     counted = []
     for clicks in (log.clicks, ~log.clicks):
         counts = count_pairs(replace(log, clicks=clicks), log.position, log.positions)
         sizes = counts.last - counts.first
         starts = np.append(0, np.cumsum(sizes))
         row = np.repeat(counts.first - starts[:-1], sizes) + np.arange(starts[-1])
-        content = counts.non_clicks[row], counts.place[row], starts
+        content = counts.non_clicks[row], counts.slot[row], starts
         matrix = csr_array(content, (len(sizes), log.positions))
         matrix.sort_indices()
         counted.append(matrix)
@@ -78,7 +83,7 @@ def count_by_position(log: ClickLog) -> csr_array:
 
 
 def pivot_one(links: Links) -> Estimator:
-    """The ratio of the click rates at the position and at the first one."""
+    """Propensity as the ratio of click-through rates at the position and at the first one."""
     link = np.flatnonzero(links.upper == 0)
 
     def estimate(sums: Array) -> Array:
@@ -90,7 +95,7 @@ def pivot_one(links: Links) -> Estimator:
 
 
 def adjacent_chain(links: Links) -> Estimator:
-    """The product of the ratios of click rates at neighbouring positions."""
+    """Propensity as the product of ratios of click-through rates at neighbouring positions."""
     link = np.flatnonzero(links.lower == links.upper + 1)
 
     def estimate(sums: Array) -> Array:
@@ -102,12 +107,12 @@ def adjacent_chain(links: Links) -> Estimator:
 
 
 def all_pairs(links: Links) -> Estimator:
-    """The propensities that make the click rates at both ends of all links most likely.
+    """Propensities as the maximum of the likelihood of the click-through rates of all links.
 
-    Each link's pairs have a relevance of their own. There is one best ratio of two positions only
-    if, over links, there are clicks on the way from each to the other (the condition of Ford,
-    American Mathematical Monthly 1957, for paired comparisons): those that are so connected with
-    the first one are known.
+    The pairs of each link have a relevance of their own. The ratio of two positions has a unique
+    maximum only if a path of links with clicks leads from each to the other (the condition of Ford,
+    American Mathematical Monthly 1957, for paired comparisons); other positions than those so
+    connected with the first get NaN.
     """
     _, at_upper, at_lower = links.sums.sum(axis=0)
     arcs = np.concatenate(
@@ -130,7 +135,7 @@ def all_pairs(links: Links) -> Estimator:
         overlap, *clicked = sums[:, link]
 
         def loss(logs: Array) -> tuple[float, Array]:
-            """Of the logarithms of propensities, and its slopes."""
+            """The negative log-likelihood of log propensities, and its gradient."""
             value, slope = _link_loss(np.exp(logs[lower] - logs[upper]), overlap, *clicked)
             slopes = np.bincount(lower, slope, positions) - np.bincount(upper, slope, positions)
             return value, np.asarray(slopes, dtype=np.float64)
@@ -147,10 +152,10 @@ def all_pairs(links: Links) -> Estimator:
 
 
 def _link_loss(ratio: Array, pairs: Array, at_upper: Array, at_lower: Array) -> tuple[float, Array]:
-    """The negative log-likelihood of the click rates of links, and its slopes by log ratio.
+    """The negative log-likelihood of the click-through rates of links, and its slopes by log ratio.
 
-    Each link's pairs have the click rate at the upper position that is most likely for its ratio
-    of propensities: where the slope by that rate is 0, a quadratic equation.
+    The click-through rate of a link's pairs at the upper position is the most likely one for its
+    ratio of propensities: the root of a quadratic equation.
     """
     square, linear = 2 * pairs * ratio, pairs + at_lower + ratio * (pairs + at_upper)
     clicks = at_upper + at_lower
@@ -164,7 +169,7 @@ def _link_loss(ratio: Array, pairs: Array, at_upper: Array, at_lower: Array) -> 
 
 
 def _ratios(sums: Array) -> Array:
-    """The rate at the lower position by that at the upper one, NaN where nothing was clicked."""
+    """Rate at the lower position over that at the upper one, NaN without clicks there."""
     _, upper, lower = sums
     return np.divide(lower, upper, out=np.full(len(upper), np.nan), where=upper > 0)
 
@@ -179,7 +184,7 @@ def _sum_links(
     positions: int,
     sums: Array,
 ) -> None:
-    """Adds each pair to its links; positions are in ascending order within a pair."""
+    """Adds each pair to its links; the positions of a pair are in ascending order."""
     for pair in range(len(group)):
         of_group = sums[group[pair]]
         for upper in range(starts[pair], starts[pair + 1]):

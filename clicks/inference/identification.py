@@ -1,4 +1,8 @@
-"""What a log can tell of examination: which places the same documents link to the first one."""
+"""Which examination probabilities a log identifies: those of slots linked to the first one.
+
+An examination slot is what one examination probability stands for: a position in the
+position-based model, a position and the position of the last click in the user browsing model.
+"""
 
 from dataclasses import dataclass
 
@@ -14,47 +18,46 @@ from clicks.log.trials import Array
 
 @dataclass(frozen=True)
 class Identified:
-    """What a log can tell.
+    """What a log identifies.
 
     Attributes:
-        places: whether it tells how much a place is examined, bool, shape (places,); the first
-            place always is.
-        pairs: whether a pair was shown at several places that are clicked, by whatever pairs;
-            shape (pairs,).
+        slots: whether the log identifies a slot's examination probability relative to the first
+            slot's, bool, shape (slots,); true of the first slot, whose probability is 1.
+        pairs: whether a pair has impressions in two or more slots that have clicks, of any pair;
+            bool, shape (pairs,).
     """
 
-    places: NDArray[np.bool_]
+    slots: NDArray[np.bool_]
     pairs: NDArray[np.bool_]
 
 
-def identify_places(
-    log: ClickLog, place: NDArray[np.int32], places: int, pair_clicks: Array
+def identify_slots(
+    log: ClickLog, slot: NDArray[np.int32], slots: int, pair_clicks: Array
 ) -> Identified:
-    """Finds the places whose examination, relative to the first one's, the log can tell.
+    """Finds the slots whose examination probability, relative to the first one's, is identified.
 
-    A click tells the product of examination and attractiveness. Only a pair that is shown at two
-    places tells them apart, and only if it is clicked; so places can be compared where a chain
-    of such pairs leads from one to the other. Of a place that nobody ever clicked, nothing but
-    an upper bound is known.
+    Clicks determine the product of examination and attractiveness. Only a clicked pair that is
+    shown in two slots separates the two factors, so slots can be compared where a chain of such
+    pairs connects them. For a slot without clicks only an upper bound is known.
 
     Args:
-        log: the sessions.
-        place: of each result, from 0, shape of `log.pair`.
-        places: how many there are.
-        pair_clicks: of each pair.
+        log: the encoded sessions.
+        slot: examination slot of each result, from 0, int32, shape (results,).
+        slots: the number of slots.
+        pair_clicks: clicks of each pair in the whole log, float64, shape (pairs,).
     """
     parts, pairs = len(log.parts) - 1, len(pair_clicks)
     linked = np.zeros(pairs, dtype=np.bool_)
-    clicked = np.bincount(place[log.clicks], minlength=places) > 0
-    root = np.tile(np.arange(places, dtype=np.int32), (parts, 1))
-    of_linked = np.zeros((parts, places), dtype=np.bool_)
+    clicked = np.bincount(slot[log.clicks], minlength=slots) > 0
+    root = np.tile(np.arange(slots, dtype=np.int32), (parts, 1))
+    of_linked = np.zeros((parts, slots), dtype=np.bool_)
     _link(
-        *(log.parts, log.starts, log.pair, log.clicks, place, pair_clicks, clicked),
+        *(log.parts, log.starts, log.pair, log.clicks, slot, pair_clicks, clicked),
         *(np.full(pairs, np.int32(-1)), linked, root, of_linked),
     )
-    joined = np.flatnonzero((root != np.arange(places)).any(axis=0))
+    joined = np.flatnonzero((root != np.arange(slots)).any(axis=0))
     ends = root[:, joined].ravel(), np.tile(joined, parts)
-    links = coo_array((np.ones(len(ends[0]), dtype=np.bool_), ends), shape=(places, places))
+    links = coo_array((np.ones(len(ends[0]), dtype=np.bool_), ends), shape=(slots, slots))
     _, component = connected_components(links, directed=False)
     known: NDArray[np.bool_] = np.logical_or.reduce(of_linked)
     known &= known[0] & (component == component[0])
@@ -68,7 +71,7 @@ def _link(
     starts: NDArray[np.int64],
     pair: NDArray[np.int32],
     clicks: NDArray[np.bool_],
-    place: NDArray[np.int32],
+    slot: NDArray[np.int32],
     pair_clicks: Array,
     clicked: NDArray[np.bool_],
     before: NDArray[np.int32],
@@ -76,16 +79,16 @@ def _link(
     root: NDArray[np.int32],
     of_linked: NDArray[np.bool_],
 ) -> None:
-    """Joins the places of each clicked pair, for each part in trees of its own.
+    """Joins the slots of each clicked pair: union-find, with separate trees for each part.
 
-    `before` holds the place that each pair was last seen at; `of_linked` says which places got a
-    click of a pair that was seen at several.
+    `before` holds the slot in which each pair was last shown, `of_linked` which slots have a click
+    of a pair that was shown in several.
     """
     for part in prange(len(parts) - 1):
         up = root[part]
         first, last = starts[parts[part]], starts[parts[part + 1]]
         for at in range(first, last):
-            number, here = pair[at], place[at]
+            number, here = pair[at], slot[at]
             there = before[number]
             if there == here or not clicked[here]:
                 continue
@@ -104,4 +107,4 @@ def _link(
             up[max(here, there)] = min(here, there)
         for at in range(first, last):
             if clicks[at] and linked[pair[at]]:
-                of_linked[part, place[at]] = True
+                of_linked[part, slot[at]] = True

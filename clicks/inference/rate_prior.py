@@ -1,4 +1,4 @@
-"""Rates of query-document pairs from few trials: a two-level prior, learned from the log itself."""
+"""Rates of query-document pairs from few trials: a two-level prior, learned from the log."""
 
 from dataclasses import dataclass
 
@@ -11,32 +11,34 @@ from scipy.special import expit, logit
 from clicks.inference.beta_binomial import two_level_likelihood
 from clicks.log.trials import Array, Trials
 
-# Three numbers are learned; of so many pairs or documents their standard errors are a few per cent,
-# and what an error costs in likelihood goes with its square.
+# The prior has three parameters. From so many pairs or documents their standard errors are a few
+# per cent, and the loss of likelihood grows with the square of the error.
 MOST_TO_LEARN_FROM = 10_000
-FIRST_TO_LEARN_FROM = 5_000  # for a start
-TOLERANCE = 1e-7  # of the log-likelihood, far less than a nat
-# Where the log tells nothing of these numbers: a rate of one half, give or take 2 in logits, and
-# strengths of ten trials, give or take a factor of four.
+FIRST_TO_LEARN_FROM = 5_000  # for initial values
+TOLERANCE = 1e-7  # relative change of the log-likelihood
+# Weak normal priors of the three parameters: the logit of the mean rate is 0 with a standard
+# deviation of 2; the logarithms of strengths are those of 10 trials, with a factor of 4.
 STRENGTH, SPREADS = np.log(10.0), np.array([2.0, np.log(4.0), np.log(4.0)])
 
 
 @dataclass(frozen=True)
 class RatePrior:
-    """How the rates of pairs and documents spread.
+    """The prior distribution of the rates of documents and pairs.
 
-    A document has a rate of its own, and each pair of a query with it has a rate around that:
+    A document has a rate, and the pairs of queries with this document have rates around it:
 
         document rate ~ Beta(mean * document_strength, (1 - mean) * document_strength)
         pair rate     ~ Beta(document rate * pair_strength, (1 - document rate) * pair_strength)
 
-    so that what a document got under other queries says something of a query that never showed
-    it. Strengths are in trials.
+    so that a document's clicks under other queries inform its rate under a query that never showed
+    it.
 
     Attributes:
-        mean: of all rates, in (0, 1).
-        document_strength: how alike documents are.
-        pair_strength: how alike the queries of one document are.
+        mean: mean of all rates, in (0, 1).
+        document_strength: strength of the prior of document rates, in trials, above 0; the larger,
+            the less documents differ.
+        pair_strength: strength of the prior of pair rates, in trials, above 0; the larger, the less
+            the pairs of one document differ.
     """
 
     mean: float
@@ -44,7 +46,15 @@ class RatePrior:
     pair_strength: float
 
     def rates(self, known: Trials) -> "PairRates":
-        """Posterior means of pairs, given the other pairs of their documents, and of documents."""
+        """Posterior mean rates.
+
+        Args:
+            known: successes and trials of each pair.
+
+        Returns:
+            For pairs, given their own trials and those of the other pairs of their documents; for
+            documents, given all their trials.
+        """
         weight = self.document_strength
         of_document = known.of_documents[:2]
         return PairRates(
@@ -59,12 +69,13 @@ class RatePrior:
 
 @dataclass(frozen=True)
 class PairRates:
-    """A rate for each pair of a log, for its documents, and for all else.
+    """Expected rates of the pairs and documents of a log, and of everything else.
 
     Attributes:
-        pair: float64 in (0, 1), shape (pairs,).
-        document: expected rate of a query's pair with the document, shape (documents,).
-        mean: expected rate of a pair with an unknown document.
+        pair: rate of each pair of the log, float64 in (0, 1), shape (pairs,).
+        document: expected rate of an unseen pair with each document of the log, float64 in (0, 1),
+            shape (documents,).
+        mean: expected rate of a pair whose document is not in the log, in (0, 1).
     """
 
     pair: Array
@@ -72,7 +83,15 @@ class PairRates:
     mean: float
 
     def of(self, pair: NDArray[np.int64], document: NDArray[np.int64]) -> Array:
-        """The rate of each pair; where its number is -1, of its document, or else of all."""
+        """Looks up the rate of each pair, or else of its document, or else the mean.
+
+        Args:
+            pair: numbers of pairs, -1 where a pair is not in the log; int64, any shape.
+            document: numbers of their documents, -1 where it is not in the log; same shape.
+
+        Returns:
+            Rates in (0, 1), float64, same shape.
+        """
         of_document = np.where(document >= 0, self.document[document], self.mean)
         return np.where(pair >= 0, self.pair[pair], of_document)
 
@@ -82,37 +101,44 @@ def learn_prior(
 ) -> RatePrior:
     """Learns the prior from the log (empirical Bayes).
 
-    Maximises the sum of the logarithms of two kinds of beta-binomial probabilities (a composite
-    likelihood: Varin, Reid & Firth, Statistica Sinica 2011): of the successes of each pair given
-    those of the other pairs of its document, where the distribution of the pair's rate is taken to
-    be the Beta distribution with the mean and the variance that the two levels give it; and of the
-    successes of each document that has several pairs. As pairs of one document differ, a pair's
-    n trials count there as its (s + 1) n / (s + n), with s = 10.
+    Maximizes a composite likelihood (Varin, Reid & Firth, Statistica Sinica 2011), the sum of two
+    kinds of beta-binomial log-likelihoods. First, of each pair's successes given those of the other
+    pairs of its document; the distribution of the pair's rate is approximated by the Beta
+    distribution with the mean and the variance that the two levels imply. Second, of the successes
+    of each document that has several pairs. As the pairs of one document differ, n trials of a pair
+    count there as (s + 1) n / (s + n), with s = 10.
 
     Args:
-        known: successes and trials, not all of which are 0.
-        first: a prior to start from, such as that of an earlier iteration.
-        most: pairs and documents to learn from, drawn where there are more.
+        known: successes and trials of each pair, not all 0.
+        first: a prior to start from, such as the one of an earlier EM iteration.
+        most: the largest number of pairs, and of documents, to learn from; if there are more, so
+            many are drawn at random, always the same ones.
     """
     if first is None and len(known.trials) > most > FIRST_TO_LEARN_FROM:
         first = learn_prior(known, most=FIRST_TO_LEARN_FROM)
-    document_hits, document_tries, _ = known.of_documents
+    document_successes, document_trials, _ = known.of_documents
     tried = np.flatnonzero(known.trials > 0)
     drawn = _draw(tried, most)
-    hits, tries = known.successes[drawn], known.trials[drawn]
-    other_hits = np.maximum(document_hits[known.document[drawn]] - hits, 0.0)
-    other_tries = np.maximum(document_tries[known.document[drawn]] - tries, other_hits)
-    shared_hits, shared_tries = _shared(known, most)
-    no_others = np.zeros(len(shared_hits))
+    successes, trials = known.successes[drawn], known.trials[drawn]
+    other_successes = np.maximum(document_successes[known.document[drawn]] - successes, 0.0)
+    other_trials = np.maximum(document_trials[known.document[drawn]] - trials, other_successes)
+    shared_successes, shared_trials = _shared(known, most)
+    no_others = np.zeros(len(shared_successes))
 
     def loss(parameters: Array) -> tuple[float, Array]:
         mean, document_strength, pair_strength = _unpack(parameters)
         sums = two_level_likelihood(
-            *(hits, tries, other_hits, other_tries), mean, document_strength, pair_strength
+            *(successes, trials, other_successes, other_trials),
+            mean,
+            document_strength,
+            pair_strength,
         )
-        if len(shared_hits):
+        if len(shared_successes):
             sums += two_level_likelihood(
-                *(shared_hits, shared_tries, no_others, no_others), mean, document_strength, np.inf
+                *(shared_successes, shared_trials, no_others, no_others),
+                mean,
+                document_strength,
+                np.inf,
             )
         likelihood, slopes = sums[0], sums[1:]
         slopes[0] *= mean * (1 - mean)
@@ -137,14 +163,14 @@ def learn_prior(
 
 
 def _shared(known: Trials, most: int) -> tuple[Array, Array]:
-    """Successes and trials of documents of several pairs, each pair's for what they count."""
+    """Discounted successes and trials of documents with several pairs, each shape (documents,)."""
     shared = _draw(np.flatnonzero(known.of_documents[2] > 1), most)
     if len(shared) == 0:
         return np.zeros(0), np.zeros(0)
     share = (np.exp(STRENGTH) + 1) / (np.exp(STRENGTH) + known.trials)
     counted = Trials(known.successes * share, known.trials * share, known.document, known.documents)
-    hits, tries, _ = counted.of_documents[:, shared]
-    return hits, tries
+    successes, trials, _ = counted.of_documents[:, shared]
+    return successes, trials
 
 
 def _draw(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
@@ -168,12 +194,12 @@ def _rate_pairs(
     document_strength: float,
     pair_strength: float,
 ) -> Array:
-    """Posterior means of pairs.
+    """Posterior mean rates of pairs.
 
-    What is expected of a pair has the strength of the Beta distribution with a pair rate's
-    variance. With document rate m ~ Beta of strength `others`, the variance of a pair rate is
-    E[m](1 - E[m]) (1/(s+1) + s/(s+1)/(others+1)), and that of a Beta of strength w is
-    E[m](1 - E[m]) / (w+1).
+    The prior of a pair, given the other pairs of its document, is the Beta distribution with the
+    mean and the variance of the pair rate. With the document rate m ~ Beta of strength `others`,
+    that variance is E[m](1 - E[m]) (1/(s+1) + s/(s+1)/(others+1)); the variance of a Beta of
+    strength w is E[m](1 - E[m]) / (w+1).
     """
     rates = np.empty(len(successes))
     for pair in prange(len(successes)):

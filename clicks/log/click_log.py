@@ -1,4 +1,4 @@
-"""A click log as numbers: its queries, documents and pairs numbered, its sessions sorted."""
+"""A click log in arrays: queries, documents and pairs as numbers, sessions grouped by query."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from clicks.log.distinct import check_sessions, sessions_of
+from clicks.log.distinct import check_sessions, session_counts
 from clicks.log.numbering import cut, group_rows, number_within
 from clicks.log.string_bytes import one_array
 from clicks.log.trials import Trials
 
-SHORT = 16
-MOST_CELLS = 4_000_000  # of a block of pages
+SHORT = 16  # results; pages up to this length are padded together
+MOST_CELLS = 4_000_000  # rows times positions of a block of pages
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Pairs:
     """The distinct query-document pairs of a log.
 
     Attributes:
-        queries: distinct query ids, shape (queries,).
-        documents: distinct document ids, shape (documents,).
-        query: the number of each pair's query, int64, shape (pairs,).
-        document: the number of each pair's document, int64, shape (pairs,).
+        queries: distinct query ids, strings, shape (queries,).
+        documents: distinct document ids, strings, shape (documents,).
+        query: number of each pair's query in `queries`, int64, shape (pairs,).
+        document: number of each pair's document in `documents`, int64, shape (pairs,).
     """
 
     queries: pa.Array
@@ -37,11 +37,14 @@ class Pairs:
     document: NDArray[np.int64]
 
     def find(self, others: "Pairs") -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Finds the pairs and documents of another log among these.
+        """Looks up the pairs and documents of another log.
+
+        Args:
+            others: the pairs of the other log.
 
         Returns:
-            For each pair of `others`, the number of the same pair here, and the number of its
-            document here; -1 where there is none.
+            For each pair of `others`, the number of the same pair here and the number of its
+            document here, -1 where there is none; each int64, shape (other pairs,).
         """
         query = _position_in(self.queries, others.queries)[others.query]
         document = _position_in(self.documents, others.documents)[others.document]
@@ -52,13 +55,14 @@ class Pairs:
 
 @dataclass(frozen=True)
 class PageBlock:
-    """Pages of about the same length, padded to the longest of them.
+    """Pages of similar length, padded to the longest one.
 
     Attributes:
-        pair: the number of the pair at each position, -1 beyond the end of a page; int32, shape
-            (rows, positions).
-        clicks: bool, same shape.
-        at: where each is among the results of the log, int64, same shape; beyond a page's end, any.
+        pair: number of the pair at each position, -1 beyond the end of a page; int32, shape (pages,
+            positions).
+        clicks: whether each result was clicked, bool, same shape.
+        at: index of each result among the results of the log, int64, same shape; any index beyond
+            the end of a page.
     """
 
     pair: NDArray[np.int32]
@@ -67,23 +71,23 @@ class PageBlock:
 
     @property
     def shown(self) -> NDArray[np.bool_]:
-        """Which positions show a document, bool, shape (rows, positions)."""
+        """Which positions show a document, bool, shape (pages, positions)."""
         return self.pair >= 0
 
 
 @dataclass(frozen=True)
 class ClickLog:
-    """Sessions as numbers; the results of all rows stand one after the other, row by row.
+    """Encoded sessions: the results of all rows, concatenated row by row.
 
     Attributes:
-        pairs: the query-document pairs that are shown.
-        starts: where the results of each row start, and those of the last row end; int64, shape
-            (rows + 1,).
-        pair: the number of the pair of each result, int32, shape (results,).
-        clicks: bool, same shape.
-        sessions: how many sessions a row stands for, float64, shape (rows,).
-        parts: where parts of the rows start that share no pair, and where the last one ends, so
-            that threads add to what is known of pairs without getting into each other's way.
+        pairs: the distinct query-document pairs of the log.
+        starts: index of the first result of each row, and the number of results at the end; int64,
+            shape (rows + 1,).
+        pair: number of each result's pair, int32, shape (results,).
+        clicks: whether each result was clicked, bool, shape (results,).
+        sessions: how many sessions each row stands for, float64, shape (rows,).
+        parts: index of the first row of each part, and the number of rows at the end; int64, shape
+            (parts + 1,). Parts share no pair, so that threads sum over pairs without conflicts.
     """
 
     pairs: Pairs
@@ -95,27 +99,38 @@ class ClickLog:
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """How many results each row has, shape (rows,)."""
+        """The number of results of each row, int64, shape (rows,)."""
         return np.diff(self.starts)
 
     @property
     def positions(self) -> int:
-        """How many results the longest page has."""
+        """The number of results of the longest page."""
         return int(self.lengths.max())
 
     @property
     def position(self) -> NDArray[np.int32]:
-        """The position of each result, from 0, shape of `pair`."""
+        """The position of each result, from 0, int32, shape (results,)."""
         position = np.empty(len(self.pair), dtype=np.int32)
         _number_positions(self.starts, position)
         return position
 
     def of_results(self, of_rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What holds of rows, for each of their results; shape of `pair`."""
+        """Repeats a value of each row for each of its results.
+
+        Args:
+            of_rows: a value for each row, shape (rows,).
+
+        Returns:
+            The values, float64, shape (results,).
+        """
         return np.repeat(of_rows, self.lengths)
 
     def trials(self, where: NDArray[np.bool_] | None = None) -> Trials:
-        """Clicks and impressions of each pair, in all results or where a mask of them is true."""
+        """Counts the clicks (successes) and impressions (trials) of each pair.
+
+        Args:
+            where: the results to count, bool, shape (results,); all without it.
+        """
         if where is None:
             where = np.ones(len(self.pair), dtype=np.bool_)
         successes, trials = np.zeros((2, len(self.pairs.query)))
@@ -131,17 +146,25 @@ class ClickLog:
         )
 
     def by_position(self, of_results: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        """Sums over the sessions by position: of a number of each result, or of results."""
+        """Sums over the sessions at each position.
+
+        Args:
+            of_results: a value to sum for each result, shape (results,); 1 without it, which
+                counts the impressions of each position.
+
+        Returns:
+            The sums, float64, shape (positions,).
+        """
         weight = self.of_results(self.sessions)
         if of_results is not None:
             weight *= of_results
         return np.asarray(np.bincount(self.position, weight, self.positions), dtype=np.float64)
 
     def blocks(self) -> Iterator[PageBlock]:
-        """All pages in blocks, in which few places are beyond the end of a page.
+        """Yields all pages in padded blocks with little padding.
 
-        Pages are put together by length: up to 16, and up to each further power of two; so one
-        long page costs what it shows, and not a column for each of its results in every row.
+        Pages are grouped by length: up to 16 results, and up to each further power of two. So one
+        long page does not pad all other pages to its length.
         """
         length_class = np.frexp(np.maximum(self.lengths, SHORT) - 1)[1]
         for number in np.unique(length_class):
@@ -189,11 +212,11 @@ def _count(
 
 
 def read_click_log(sessions: pa.Table) -> ClickLog:
-    """Checks and encodes sessions; rows are sorted by query.
+    """Checks and encodes sessions, with rows sorted by query.
 
     Args:
-        sessions: session_id, query_id, doc_ids and clicks, as in a collection; where there is a
-            column `sessions`, each row stands for so many.
+        sessions: the table sessions of a collection (session_id, query_id, doc_ids, clicks). A
+            column `sessions` (int64) says how many sessions each row stands for.
 
     Raises:
         InputError: there are no sessions, they show no documents, or they break the schema.
@@ -202,11 +225,11 @@ def read_click_log(sessions: pa.Table) -> ClickLog:
 
 
 def encode_sessions(sessions: pa.Table, by_query: bool = False) -> ClickLog:
-    """Encodes a table of sessions without a look at whether it is right.
+    """Encodes sessions that are known to follow the schema.
 
     Args:
-        sessions: as of `read_click_log`.
-        by_query: sort rows by query, in parts; or else rows stay as they are, in one part.
+        sessions: the table sessions, as in `read_click_log`.
+        by_query: sort rows by query, in parts; otherwise rows keep their order, in one part.
     """
     queries = one_array(sessions["query_id"]).dictionary_encode()
     query = queries.indices.to_numpy()
@@ -217,7 +240,7 @@ def encode_sessions(sessions: pa.Table, by_query: bool = False) -> ClickLog:
     clicked = one_array(sessions["clicks"]).flatten().to_numpy(zero_copy_only=False)
     shown = number_within(order, starts, items, doc_ids, clicked, by_query)
     documents, document = _distinct(shown.texts)
-    counted = sessions_of(sessions)
+    counted = session_counts(sessions)
     return ClickLog(
         pairs=Pairs(
             queries.dictionary,
@@ -234,7 +257,7 @@ def encode_sessions(sessions: pa.Table, by_query: bool = False) -> ClickLog:
 
 
 def _distinct(ids: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
-    """The distinct ids, and the number of each id among them."""
+    """The distinct ids, and the number of each id among them, int64, shape (ids,)."""
     one_row = (np.array([0]), np.array([0, 1]), np.array([0, len(ids)]))
     found = number_within(*one_row, ids, np.zeros(len(ids), dtype=np.bool_))
     return found.texts, found.number.astype(np.int64)

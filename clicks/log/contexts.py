@@ -1,4 +1,4 @@
-"""The contexts of sessions, such as the device, that are learned from one by one."""
+"""Contexts of sessions, such as the device: click models are fitted to each one separately."""
 
 from pathlib import Path
 
@@ -7,17 +7,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clicks.log.distinct import sessions_of
+from clicks.log.distinct import session_counts
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS
 
 
 def check_context(path: Path, context: str) -> None:
-    """Refuses a column that cannot tell contexts apart, before anything is read.
+    """Refuses a column that cannot name contexts, before the table is read.
 
     Args:
-        path: of the table `sessions`, a file or a folder of parts.
-        context: the column.
+        path: the table sessions, a parquet file or a folder of them.
+        context: the name of the column.
 
     Raises:
         InputError: a file has no such column, or it is one of those that make up a session, or
@@ -44,7 +44,11 @@ def check_context(path: Path, context: str) -> None:
 
 
 def read_schema(file: Path) -> pa.Schema:
-    """The schema of a parquet file; an InputError says that it is none."""
+    """Reads the schema of a parquet file.
+
+    Raises:
+        InputError: the file is not parquet.
+    """
     try:
         return pq.read_schema(file)
     except (pa.ArrowException, OSError) as error:
@@ -52,12 +56,15 @@ def read_schema(file: Path) -> pa.Schema:
 
 
 def split_by_context(sessions: pa.Table, context: str, path: Path) -> dict[str, pa.Table]:
-    """The sessions of each context, by its name; those without one are set aside and counted.
+    """Splits sessions by context; those with a null context are set aside, counted and printed.
 
     Args:
-        sessions: the table `sessions`.
-        context: one of its columns.
-        path: what errors call the table.
+        sessions: the table sessions of a collection, with the column `context`.
+        context: the name of the column.
+        path: the file or folder that error messages name.
+
+    Returns:
+        The sessions of each context, by the context's name, sorted.
 
     Raises:
         InputError: no session has a context.
@@ -66,7 +73,7 @@ def split_by_context(sessions: pa.Table, context: str, path: Path) -> dict[str, 
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     missing = pc.is_null(values, nan_is_null=True)
-    without = int(sessions_of(sessions) @ missing.to_numpy())
+    without = int(session_counts(sessions) @ missing.to_numpy())
     if without:
         print(f"{without:,} sessions without a {context} are set aside")
     kept = pc.unique(values.filter(pc.invert(missing))).to_pylist()

@@ -1,4 +1,4 @@
-"""Counts distinct sessions of logs that one machine does not hold, with Ray Data."""
+"""Counts distinct sessions of logs that exceed one machine, with Ray Data."""
 
 import re
 from functools import partial
@@ -18,19 +18,19 @@ PARTS = 64
 
 
 def count_sessions(folder: Path, by: str | None = None) -> pa.Table:
-    """Counts the sessions that are alike over all files of a folder.
+    """Counts equal sessions over all files of a folder.
 
-    Each file is compacted where it is read; what is left is brought together by query and
-    compacted again. Only distinct sessions travel, and only they come to the caller.
+    Each file is counted where it is read; the counts are shuffled by query and counted again. Only
+    distinct sessions are sent between nodes and returned.
 
     Args:
-        folder: parquet files with the columns of the table `sessions`, which every node reads;
-            with a column `sessions`, each row stands for so many.
-        by: a further column that sessions must share to be alike.
+        folder: parquet files with the columns of the table sessions, readable on every node. A
+            column `sessions` (int64) says how many sessions each row stands for.
+        by: a further column that equal sessions must share.
 
     Returns:
-        What `distinct_sessions` returns for all files together, but for the order of rows and
-        for which of the sessions that are alike gives its session_id.
+        The table that `distinct_sessions` returns for all files together, except for the order of
+        rows and for which of several equal sessions gives its session_id.
 
     Raises:
         InputError: there is no file, no session, or a file breaks the schema.
@@ -54,7 +54,7 @@ def count_sessions(folder: Path, by: str | None = None) -> pa.Table:
         )
         tables = [table for table in ray.get(counted.to_arrow_refs()) if table.num_rows]
     except ray.exceptions.RayTaskError as error:
-        # Ray Data hands on the text of an error, not the error.
+        # Ray Data keeps only the text of an error.
         refused = re.search(r"(?:InputError|TableError): (.*)", str(error))
         if refused:
             raise InputError(f"{folder}: {refused[1]}") from error

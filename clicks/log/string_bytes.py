@@ -1,4 +1,4 @@
-"""Hashes and compares the strings of an Arrow array straight from its bytes, in compiled code."""
+"""Hashes and compares the strings of an Arrow array in its buffers, in compiled code."""
 
 import numpy as np
 import pyarrow as pa
@@ -13,16 +13,17 @@ MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
 
 
 def one_array(column: pa.ChunkedArray) -> pa.Array:
-    """The column in one piece; copied only if it is in several."""
+    """The column as one array; copied only if it has several chunks."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def string_bytes(strings: pa.Array) -> tuple[Starts, Bytes, Words]:
-    """The text of an array of strings.
+    """The buffers of an array of strings.
 
     Returns:
-        Where each string starts in the bytes, and where the last one ends; the bytes; and the
-        eight bytes from each one on as a number.
+        The start of each string in the bytes and the end of the last, int32, shape (strings + 1,);
+        the bytes, uint8, shape (bytes,); and the eight bytes from each one on as a number, uint64,
+        shape (bytes - 7,).
     """
     _, starts, text = strings.buffers()
     if len(strings) == 0 or text is None:
@@ -35,13 +36,13 @@ def string_bytes(strings: pa.Array) -> tuple[Starts, Bytes, Words]:
 
 
 def words_of(text: Bytes) -> Words:
-    """The eight bytes from each one on as a number: a view, shape (bytes - 7,)."""
+    """The eight bytes from each one on as a number: a view, uint64, shape (bytes - 7,)."""
     return np.ndarray(max(len(text) - 7, 0), dtype=np.uint64, buffer=text, strides=(1,))
 
 
 @njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
 def hash_of(text: Bytes, words: Words, start: int, end: int, seed: np.uint64) -> np.uint64:
-    """A 64-bit hash of the bytes from start to end; the last word overlaps the one before."""
+    """A 64-bit hash of the bytes [start, end); the last word may overlap the one before it."""
     key = (np.uint64(end - start) ^ seed << np.uint64(32)) * MULTIPLIER
     if end - start >= 8:
         for at in range(start, end - 8, 8):
@@ -64,20 +65,20 @@ def same_bytes(
     other_words: Words,
     other: int,
 ) -> bool:
-    """Whether the bytes from start to end are those of another text from `other` on."""
+    """Whether the bytes [start, end) equal those of another text from index `other` on."""
     if end - start >= 8:
         for at in range(start, end - 8, 8):
             if words[at] != other_words[other + at - start]:
                 return False
         return words[end - 8] == other_words[other + end - 8 - start]
-    alike = True
+    equal = True
     for at in range(start, end):
-        alike &= text[at] == other_text[other + at - start]
-    return alike
+        equal &= text[at] == other_text[other + at - start]
+    return equal
 
 
 def surely_distinct(strings: pa.Array) -> bool:
-    """Whether no two strings have the same hash; if so, all of them differ."""
+    """Whether all hashes differ, and so all strings; false does not mean that two are equal."""
     starts, text, words = string_bytes(strings)
     hashes = np.empty(len(strings), dtype=np.uint64)
     _hash_all(starts, text, words, hashes)

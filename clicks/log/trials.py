@@ -1,4 +1,4 @@
-"""Successes in trials of each query-document pair, and of each document."""
+"""Successes and trials of each query-document pair, and of each document."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,13 +12,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Trials:
-    """What is known of the rate of each query-document pair.
+    """The data on the rate of each query-document pair: binomial counts, observed or expected.
 
     Attributes:
-        successes: of each pair, shape (pairs,).
-        trials: of each pair, shape (pairs,); like successes, they may be expected ones.
-        document: number of each pair's document, shape (pairs,).
-        documents: how many documents there are.
+        successes: successes of each pair, such as clicks; float64, at least 0, shape (pairs,).
+        trials: trials of each pair, such as impressions; float64, at least 0, shape (pairs,).
+        document: number of each pair's document, from 0, int64, shape (pairs,).
+        documents: the number of documents.
     """
 
     successes: Array
@@ -28,7 +28,7 @@ class Trials:
 
     @cached_property
     def of_documents(self) -> Array:
-        """Successes, trials and pairs that were tried of each document, shape (3, documents)."""
+        """Successes, trials and pairs with trials, of each document; shape (3, documents)."""
         sums = np.zeros((3, self.documents))
         _sum_documents(self.document, self.successes, self.trials, *sums)
         return sums

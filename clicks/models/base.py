@@ -1,4 +1,4 @@
-"""What all click models have in common: fitting, predicting, simulating, saving."""
+"""What all click models share: fitting, predicting, sampling and saving."""
 
 import json
 from abc import ABC, abstractmethod
@@ -19,41 +19,45 @@ from corpus.errors import InputError
 from corpus.table_checks import check_table
 from corpus.tables import write_parquet
 
-# A fit has linear algebra of a few numbers only. Threads of BLAS that wait for more of it, and spin
-# while they do, would take the processors from the threads that count clicks.
+# Fits do only small linear algebra. BLAS threads that wait for more of it spin, and would take the
+# processors from the threads that count clicks.
 BLAS = ThreadpoolController().select(user_api="blas")
 
 
 class ClickModel(ABC):
-    """A model of which results of a page are clicked.
+    """A probabilistic model of the clicks on a page of results.
 
-    Every pair of a query and a document has rates that are learned: attractiveness and, in some
-    models, satisfaction. Most pairs of a log are seen a few times only, so the rates are shrunk
-    towards those of the same document under other queries, and these towards all, as far as the
-    log itself shows documents to be alike (`clicks.inference.rate_prior`). A pair that the log does
-    not show has the rate that its document would lead one to expect, or the mean of all.
+    Each query-document pair has rates to be learned: attractiveness and, in some models,
+    satisfaction. Most pairs of a log have few impressions, so their rates are shrunk towards those
+    of the same document under other queries, and these towards the mean of all documents, as
+    strongly as the log shows documents to agree (`clicks.inference.rate_prior`). A pair that is not
+    in the log has the expected rate of its document, or else the mean.
 
-    Numbers that all pages share (examination, continuation) have one success and one failure more
+    Parameters of the whole log (examination, continuation) have one success and one failure more
     than the log, so that they stay inside (0, 1).
 
-    Sessions that are alike are not merged by `fit`; where many are, give it those that
-    `distinct_sessions` or `clicks.log.distributed.count_sessions` has counted.
+    `fit` does not merge equal sessions. Where there are many, give it the output of
+    `distinct_sessions` or `clicks.log.distributed.count_sessions`.
 
     Attributes:
-        pairs_: the pairs of the log that was fitted, which the rates are aligned with.
+        pairs_: the query-document pairs of the fitted log, in the order of the rates.
     """
 
-    # Names of the attributes that `save` writes: numbers of the whole log, and rates of pairs.
+    # Names of the attributes that `save` writes: parameters of the whole log, and rates of pairs.
     numbers: ClassVar[tuple[str, ...]] = ()
     rates: ClassVar[tuple[str, ...]] = ()
     pairs_: Pairs
 
     def fit(self, sessions: pa.Table) -> Self:
-        """Learns from sessions.
+        """Fits the model to sessions.
 
         Args:
-            sessions: session_id, query_id, doc_ids and clicks, as in a collection; with a
-                column `sessions`, as of `distinct_sessions`, each row stands for so many.
+            sessions: the table sessions of a collection (session_id, query_id, doc_ids, clicks). A
+                column `sessions` (int64), as `distinct_sessions` adds it, says how many sessions
+                each row stands for.
+
+        Returns:
+            The model itself.
 
         Raises:
             InputError: there are no sessions, they show no documents, or they break the schema.
@@ -61,10 +65,13 @@ class ClickModel(ABC):
         return self.fit_log(read_click_log(sessions))
 
     def fit_log(self, log: ClickLog) -> Self:
-        """Learns from sessions that are encoded already, so that many models share one encoding.
+        """Fits the model to encoded sessions, so that several models share one encoding.
 
         Args:
-            log: from `clicks.log.click_log.read_click_log`.
+            log: sessions encoded by `clicks.log.click_log.read_click_log`.
+
+        Returns:
+            The model itself.
         """
         self.pairs_ = log.pairs
         with BLAS.limit(limits=1):
@@ -72,7 +79,11 @@ class ClickModel(ABC):
         return self
 
     def relevance(self) -> pa.Table:
-        """What the clicks say of each pair of the log: query_id, doc_id, relevance in (0, 1)."""
+        """The relevance that the model infers for each pair of the fitted log.
+
+        Returns:
+            query_id, doc_id (string), relevance (float64 in (0, 1)), sorted by both ids.
+        """
         table = pa.table(
             {
                 "query_id": self.pairs_.queries.take(self.pairs_.query),
@@ -83,10 +94,14 @@ class ClickModel(ABC):
         return table.sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
 
     def log_likelihood(self, sessions: pa.Table) -> float:
-        """The natural log-likelihood of all clicks and non-clicks of a session, mean of sessions.
+        """The mean log-likelihood of a session: of all its clicks and non-clicks together.
 
-        It is minus infinity if the model holds a session to be impossible, as the cascade model
-        does with two clicks.
+        Args:
+            sessions: the table sessions of a collection, as in `fit`.
+
+        Returns:
+            Nats a session, at most 0. Minus infinity if the model holds a session to be impossible,
+            as the cascade model does with two clicks.
 
         Raises:
             InputError: there are no sessions, they show no documents, or they break the schema.
@@ -99,15 +114,18 @@ class ClickModel(ABC):
         return float(weight @ _log_likelihood(chance, log) / log.sessions.sum())
 
     def perplexity(self, sessions: pa.Table, by_position: bool = False) -> float | Array:
-        """How surprising the clicks at a position are: 2^(-mean log2-likelihood); 1 is perfect.
+        """The click perplexity, 2^(-mean log2-likelihood of the click at a position).
 
-        Clicks are predicted without knowledge of the session's other clicks (Chuklin, Markov &
-        de Rijke, Click Models for Web Search, 2015, section 5.2).
+        Clicks are predicted without the session's other clicks (Chuklin, Markov & de Rijke, Click
+        Models for Web Search, 2015, section 5.2).
 
         Args:
-            sessions: session_id, query_id, doc_ids and clicks, as in a collection.
-            by_position: give the perplexity of each position, float64, shape (positions,), in
-                place of their mean.
+            sessions: the table sessions of a collection, as in `fit`.
+            by_position: return the perplexity of each position instead of their mean.
+
+        Returns:
+            At least 1, which is perfect; a coin has 2. With `by_position` float64, shape
+            (positions,).
 
         Raises:
             InputError: there are no sessions, they show no documents, or they break the schema.
@@ -121,14 +139,15 @@ class ClickModel(ABC):
         return perplexity if by_position else float(perplexity.mean())
 
     def sample(self, pages: pa.Table, seed: int = 0) -> pa.Table:
-        """Simulates a session on each page.
+        """Samples the clicks of one session for each page of results.
 
         Args:
-            pages: query_id and doc_ids; where there is a session_id, it is kept.
-            seed: of the clicks.
+            pages: query_id and doc_ids (list<string>) of each page. A session_id is kept; without
+                one, sessions are numbered from "0".
+            seed: seed of the random clicks.
 
         Returns:
-            session_id, query_id, doc_ids and clicks, one row for each page.
+            session_id, query_id, doc_ids and clicks (list<bool>), one row for each page.
 
         Raises:
             InputError: a column is missing or of another type.
@@ -156,7 +175,12 @@ class ClickModel(ABC):
         return table.set_column(table.column_names.index("clicks"), "clicks", clicks)
 
     def save(self, folder: Path) -> None:
-        """Writes the fitted model into a folder: model.json, pairs.parquet, documents.parquet."""
+        """Writes the fitted model into a folder.
+
+        Args:
+            folder: where to write model.json (parameters of the whole log), pairs.parquet and
+                documents.parquet (rates).
+        """
         numbers = {name: _as_json(np.asarray(getattr(self, name))) for name in self.numbers}
         rates: dict[str, PairRates] = {name: getattr(self, name) for name in self.rates}
         means = {name: rate.mean for name, rate in rates.items()}
@@ -173,7 +197,10 @@ class ClickModel(ABC):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads a model of this class that `save` wrote.
+        """Loads a model of this class that `save` wrote.
+
+        Args:
+            folder: the folder that `save` wrote into.
 
         Raises:
             InputError: the folder holds no model, or one of another class.
@@ -205,28 +232,28 @@ class ClickModel(ABC):
 
     @abstractmethod
     def _fit(self, log: ClickLog) -> None:
-        """Learns the numbers and rates; `pairs_` is there."""
+        """Sets the parameters and rates; `pairs_` is set already."""
 
     @abstractmethod
     def _relevance(self) -> Array:
-        """The relevance of each of `pairs_`, shape (pairs,)."""
+        """The relevance of each of `pairs_`, float64 in (0, 1), shape (pairs,)."""
 
     @abstractmethod
     def _click(self, pages: PageBlock, *rates: Array) -> Array:
-        """P(click) at each position, not knowing other clicks; shape of `pages.pair`.
+        """The marginal probability of a click at each position, shape (pages, positions).
 
         Args:
-            pages: of any log.
-            rates: those that `self.rates` names, of the document at each position; 0 beyond the
-                end of a page.
+            pages: a block of pages of any log.
+            rates: the rates that `self.rates` names, of the pair at each position, each of shape
+                (pages, positions); 0 beyond the end of a page.
         """
 
     @abstractmethod
     def _click_given_earlier(self, pages: PageBlock, *rates: Array) -> Array:
-        """P(click) at each position given the session's clicks at the positions before it."""
+        """P(click) at each position given the session's clicks above it; arguments as `_click`."""
 
     def _blocks(self, log: ClickLog) -> Iterator[tuple[PageBlock, list[Array]]]:
-        """The pages of another log, with the rates at each position."""
+        """The pages of any log, with this model's rates at each position."""
         found = self.pairs_.find(log.pairs)
         known = [getattr(self, name).of(*found) for name in self.rates]
         for block in log.blocks():
@@ -234,13 +261,13 @@ class ClickModel(ABC):
 
 
 def _log_likelihood(chance: Array, log: ClickLog) -> Array:
-    """Natural log-likelihood of each click and non-click."""
+    """Log-likelihood of each click and non-click in nats, shape (results,)."""
     with np.errstate(divide="ignore"):
         return np.log(np.where(log.clicks, chance, 1 - chance))
 
 
 def _as_json(numbers: Array) -> Any:
-    """Nested lists, with null for what is NaN."""
+    """Nested lists of the numbers, with None for NaN."""
     values = numbers.astype(object)
     values[np.isnan(numbers)] = None
     return values.tolist()

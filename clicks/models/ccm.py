@@ -3,28 +3,29 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from clicks.inference.reading_em import Reads
+from clicks.inference.sequential_em import ExpectedExaminations
 from clicks.log.trials import Array
-from clicks.models.reading_down import ChainModel
+from clicks.models.sequential import SequentialModel
 
 
-class ClickChainModel(ChainModel):
-    """How the user goes on after a click depends on how relevant the document is.
+class ClickChainModel(SequentialModel):
+    """After a click the user continues with a probability that depends on the relevance.
 
-        P(click | read) = relevance[q, d]
+        P(click | examined) = relevance[q, d]
         after_skip = continuation[0]
         after_click = continuation[1] * (1 - relevance[q, d]) + continuation[2] * relevance[q, d]
 
     (Guo et al., WWW 2009, where the three are alpha 1, 2 and 3. They integrate relevance out under
-    a flat prior; here it has the prior of all click models, learned from the log.) A clicked
-    document turns out relevant with the chance that is its relevance, and the user goes on
-    accordingly; EM sums over that, too.
+    a uniform prior; here it has the prior of all click models, learned from the log.) Whether a
+    clicked document turns out relevant is a further hidden variable of EM, with the probability
+    relevance[q, d].
 
     Attributes:
-        attractiveness_: the relevance of each pair.
-        continuation_: in (0, 1), shape (3,).
-        iterations_: of EM.
-        converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
+        attractiveness_: posterior mean relevance of each pair, rates in (0, 1).
+        continuation_: P(continue) after a skip, after a click on an irrelevant and on a relevant
+            document; float64 in (0, 1), shape (3,).
+        iterations_: the number of EM iterations of the fit.
+        converged_: whether the fit reached `tolerance` within `max_iterations`.
     """
 
     numbers = ("continuation_",)
@@ -34,24 +35,26 @@ class ClickChainModel(ChainModel):
     def _start(self, pairs: int, documents: int, positions: int) -> None:
         self.continuation_ = np.array([0.9, 0.6, 0.4])
 
-    def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
+    def _continuation(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
         after_skip, irrelevant, relevant = self.continuation_
         return float(after_skip), irrelevant * (1 - rates[0]) + relevant * rates[0]
 
-    def _improve(self, reads: Reads, learning: int) -> tuple[Array | float, Array | float]:
+    def _maximize(
+        self, expected: ExpectedExaminations, learning: int
+    ) -> tuple[Array | float, Array | float]:
         relevance = self.attractiveness_.pair
         _, irrelevant, relevant = self.continuation_
         on = irrelevant * (1 - relevance) + relevant * relevance
-        relevant_on = reads.went_on * relevant * relevance / on
-        stopped = (reads.clicks - reads.went_on) / (1 - on)
+        relevant_on = expected.continuations * relevant * relevance / on
+        stopped = (expected.clicks - expected.continuations) / (1 - on)
         found_relevant = relevant_on + stopped * (1 - relevant) * relevance
-        irrelevant_on = reads.went_on.sum() - relevant_on.sum()
-        not_relevant = reads.clicks.sum() - found_relevant.sum()
+        irrelevant_on = expected.continuations.sum() - relevant_on.sum()
+        not_relevant = expected.clicks.sum() - found_relevant.sum()
         self.continuation_ = np.array(
             [
-                (reads.skips_went_on + 1) / (reads.skips + 2),
+                (expected.skip_continuations + 1) / (expected.skips + 2),
                 (irrelevant_on + 1) / (not_relevant + 2),
                 (relevant_on.sum() + 1) / (found_relevant.sum() + 2),
             ]
         )
-        return found_relevant, reads.clicks
+        return found_relevant, expected.clicks

@@ -8,12 +8,14 @@ from clicks.models.base import Array, ClickModel
 
 
 class GlobalCTR(ClickModel):
-    """Every result is clicked alike (the random click model; Chuklin et al. 2015, section 3.1).
+    """Every result has the same click probability (the random click model).
 
         P(click) = rate
 
+    (Chuklin, Markov & de Rijke, Click Models for Web Search, 2015, section 3.1.)
+
     Attributes:
-        rate_: in (0, 1).
+        rate_: click-through rate of the whole log, in (0, 1).
     """
 
     numbers = ("rate_",)
@@ -38,11 +40,12 @@ class RankCTR(ClickModel):
 
         P(click at position k) = rates[k]
 
-    It knows nothing of documents, so `relevance` is the same for all: the mean of the rates.
+    It ignores documents, so `relevance` is the same for all pairs: the mean of the rates.
 
     Attributes:
-        position_rates_: in (0, 1), shape (positions,). A position beyond those of the log is
-            taken to be clicked as the last one.
+        position_rates_: click-through rate of each position, float64 in (0, 1), shape
+            (positions,). Positions beyond the longest page of the log have the rate of its last
+            one.
     """
 
     numbers = ("position_rates_",)
@@ -69,7 +72,7 @@ class DocumentCTR(ClickModel):
         P(click on d for q) = rate[q, d]
 
     Attributes:
-        pair_rates_: the rate of each pair.
+        pair_rates_: posterior mean click-through rate of each pair, in (0, 1).
     """
 
     rates = ("pair_rates_",)

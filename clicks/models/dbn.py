@@ -5,30 +5,30 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from clicks.inference.position_likelihood import fit_marginals
+from clicks.inference.composite_likelihood import maximize_composite_likelihood
 from clicks.inference.rate_prior import PairRates, RatePrior, learn_prior
-from clicks.inference.reading_em import Reads
+from clicks.inference.sequential_em import ExpectedExaminations
 from clicks.log.click_log import ClickLog
 from clicks.log.trials import Array, Trials
-from clicks.models.reading_down import ChainModel
+from clicks.models.sequential import SequentialModel
 
 
-class DynamicBayesianNetwork(ChainModel):
-    """A click may satisfy the user, who then stops, or else goes on with some perseverance.
+class DynamicBayesianNetwork(SequentialModel):
+    """A click may satisfy the user, who then stops; an unsatisfied user continues or gives up.
 
-        P(click | read) = attractiveness[q, d]
+        P(click | examined) = attractiveness[q, d]
         after_skip = perseverance
         after_click = perseverance * (1 - satisfaction[q, d])
 
-    (Chapelle & Zhang, WWW 2009.) The relevance of a document is the chance that its being read
-    satisfies: attractiveness * satisfaction.
+    (Chapelle & Zhang, WWW 2009.) The relevance of a document is the probability that its
+    examination satisfies the user: attractiveness * satisfaction.
 
     Attributes:
-        attractiveness_: of each pair.
-        satisfaction_: of each pair, given a click.
-        perseverance_: in (0, 1].
-        iterations_: of EM.
-        converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
+        attractiveness_: posterior mean attractiveness of each pair, rates in (0, 1).
+        satisfaction_: posterior mean P(satisfied | clicked) of each pair, rates in (0, 1).
+        perseverance_: P(continue | examined, not satisfied), in (0, 1].
+        iterations_: the number of EM iterations of the fit.
+        converged_: whether the fit reached `tolerance` within `max_iterations`.
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("perseverance_",)
@@ -42,25 +42,27 @@ class DynamicBayesianNetwork(ChainModel):
         self.perseverance_ = 0.9
         self._satisfaction_prior = None
 
-    def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
+    def _continuation(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
         _, satisfaction = rates
         return self.perseverance_, self.perseverance_ * (1 - satisfaction)
 
-    def _improve(self, reads: Reads, learning: int) -> tuple[Array | float, Array | float]:
-        satisfied = self._satisfy(reads, learning)
-        unsatisfied = reads.clicks.sum() - satisfied
-        went_on = reads.skips_went_on + reads.went_on.sum()
-        self.perseverance_ = float((went_on + 1) / (reads.skips + unsatisfied + 2))
+    def _maximize(
+        self, expected: ExpectedExaminations, learning: int
+    ) -> tuple[Array | float, Array | float]:
+        satisfied = self._satisfy(expected, learning)
+        unsatisfied = expected.clicks.sum() - satisfied
+        went_on = expected.skip_continuations + expected.continuations.sum()
+        self.perseverance_ = float((went_on + 1) / (expected.skips + unsatisfied + 2))
         return 0.0, 0.0
 
-    def _satisfy(self, reads: Reads, learning: int) -> float:
-        """Improves satisfaction; returns how many clicks are expected to have satisfied."""
+    def _satisfy(self, expected: ExpectedExaminations, learning: int) -> float:
+        """Updates satisfaction; returns the expected number of satisfying clicks."""
         satisfaction = self.satisfaction_.pair
         stopped = 1 - self.perseverance_ * (1 - satisfaction)
-        satisfied = (reads.clicks - reads.went_on) * satisfaction / stopped
+        satisfied = (expected.clicks - expected.continuations) * satisfaction / stopped
         known = Trials(
             successes=satisfied,
-            trials=reads.clicks,
+            trials=expected.clicks,
             document=self.pairs_.document,
             documents=len(self.pairs_.documents),
         )
@@ -74,23 +76,23 @@ class DynamicBayesianNetwork(ChainModel):
 
 
 class SimplifiedDynamicBayesianNetwork(DynamicBayesianNetwork):
-    """The dynamic Bayesian network of a user who always perseveres.
+    """The dynamic Bayesian network with a perseverance of 1.
 
-        P(click | read) = attractiveness[q, d]
+        P(click | examined) = attractiveness[q, d]
         after_skip = 1
         after_click = 1 - satisfaction[q, d]
 
-    (Chapelle & Zhang, WWW 2009, section 5. Their closed form takes each last click for a
-    satisfying one. Here a user may also be unsatisfied by it and click nothing below.) The fit
-    maximises the likelihood, and from there that of the click at each position by itself, with the
-    priors of rates that the former learned (`clicks.inference.position_likelihood`). The relevance
-    of a document is attractiveness * satisfaction.
+    (Chapelle & Zhang, WWW 2009, section 5. Their closed form takes the last click for satisfying.
+    Here it may also leave the user unsatisfied, who then clicks nothing below.) The fit maximizes
+    the likelihood, and from there a composite likelihood of the marginal click at each position,
+    with the priors of rates that the first fit learned (`clicks.inference.composite_likelihood`).
+    The relevance of a document is attractiveness * satisfaction.
 
     Attributes:
-        attractiveness_: of each pair.
-        satisfaction_: of each pair, given a click.
-        iterations_: of EM, for both likelihoods.
-        converged_: whether both fits ended by `tolerance` rather than by `max_iterations`.
+        attractiveness_: posterior mean attractiveness of each pair, rates in (0, 1).
+        satisfaction_: posterior mean P(satisfied | clicked) of each pair, rates in (0, 1).
+        iterations_: the number of EM iterations of both fits.
+        converged_: whether both fits reached `tolerance` within `max_iterations`.
     """
 
     numbers = ()
@@ -103,7 +105,7 @@ class SimplifiedDynamicBayesianNetwork(DynamicBayesianNetwork):
         super()._fit(log)
         assert self._prior
         assert self._satisfaction_prior
-        fit = fit_marginals(
+        fit = maximize_composite_likelihood(
             log,
             [self.attractiveness_, self.satisfaction_],
             [self._prior, self._satisfaction_prior],
@@ -114,9 +116,11 @@ class SimplifiedDynamicBayesianNetwork(DynamicBayesianNetwork):
         self.iterations_ += fit.iterations
         self.converged_ = self.converged_ and fit.converged
 
-    def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
+    def _continuation(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
         return 1.0, 1 - rates[1]
 
-    def _improve(self, reads: Reads, learning: int) -> tuple[Array | float, Array | float]:
-        self._satisfy(reads, learning)
+    def _maximize(
+        self, expected: ExpectedExaminations, learning: int
+    ) -> tuple[Array | float, Array | float]:
+        self._satisfy(expected, learning)
         return 0.0, 0.0

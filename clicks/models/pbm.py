@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from clicks.log.click_log import ClickLog, PageBlock
 from clicks.log.trials import Array
-from clicks.models.examined import ExaminationModel
+from clicks.models.examination import ExaminationModel
 
 
 class PositionBasedModel(ExaminationModel):
@@ -13,21 +13,21 @@ class PositionBasedModel(ExaminationModel):
 
         P(click on d at position k for q) = examination[k] * attractiveness[q, d]
 
-    Only products can be seen in clicks. The scale is set by examination[1] = 1: the first
-    position is always examined, and the attractiveness of a document is its click-through rate
-    there. No position is examined more than the first. Fitted to the impressions and clicks of
-    each pair at each position by their marginal likelihood (`clicks.models.examined.examine`).
+    Clicks determine only the product. The scale is set by examination[1] = 1: the first position is
+    always examined, and attractiveness is the click-through rate there. No position is examined
+    more than the first. The fit maximizes the marginal likelihood of the impressions and clicks of
+    each pair at each position (`clicks.models.examination.fit_examination`).
 
     Attributes:
-        examination_: by position, float64 in (0, 1], shape (positions,); NaN where the log does
-            not tell it (`clicks.inference.identification`).
-        assumed_examination_: what predictions and attractiveness take it for: the same where the
-            log tells it, and elsewhere what it would be if documents there were as attractive as
-            those of all positions. A position beyond those of the log is taken to be examined as
-            the last one.
-        attractiveness_: of each pair.
-        iterations_: of EM.
-        converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
+        examination_: P(examined) at each position, float64 in (0, 1], shape (positions,); NaN where
+            the log does not identify it (`clicks.inference.identification`).
+        assumed_examination_: P(examined) that predictions and attractiveness use: `examination_`,
+            and where that is NaN, the probability under which documents there are as attractive as
+            the average document. Float64 in (0, 1], shape (positions,). Positions beyond the
+            longest page of the log have that of its last one.
+        attractiveness_: posterior mean attractiveness of each pair, rates in (0, 1).
+        iterations_: the number of EM iterations of the fit.
+        converged_: whether the fit reached `tolerance` within `max_iterations`.
 
     >>> import pyarrow as pa
     >>> sessions = pa.table(
@@ -42,7 +42,7 @@ class PositionBasedModel(ExaminationModel):
     ['a', 'b']
     """
 
-    def _places(self, log: ClickLog) -> tuple[NDArray[np.int32], tuple[int, ...]]:
+    def _slots(self, log: ClickLog) -> tuple[NDArray[np.int32], tuple[int, ...]]:
         return log.position, (log.positions,)
 
     def _click(self, pages: PageBlock, *rates: Array) -> Array:

@@ -6,42 +6,44 @@ from numpy.typing import NDArray
 
 from clicks.log.click_log import ClickLog, PageBlock
 from clicks.log.trials import Array
-from clicks.models.examined import ExaminationModel
+from clicks.models.examination import ExaminationModel
 
-MOST_POSITIONS = 100  # that are told apart
+MOST_POSITIONS = 100  # all further ones count as this one
 
 
 class UserBrowsingModel(ExaminationModel):
-    """Examination depends on the position and on where the last click was.
+    """Examination depends on the position and on the position of the last click.
 
         P(click on d at position k for q) = examination[k, r] * attractiveness[q, d]
 
     after a last click at position r, or r = 0 where nothing was clicked before (Dupret &
     Piwowarski, SIGIR 2008). The scale is set by examination[1, 0] = 1: the first position is
-    always examined. Fitted to the impressions and clicks of each pair at each (k, r) by their
-    marginal likelihood (`clicks.models.examined.examine`).
+    always examined. The fit maximizes the marginal likelihood of the impressions and clicks of each
+    pair at each (k, r) (`clicks.models.examination.fit_examination`).
 
-    Positions from the 100th on count as one, and so do last clicks there.
+    Positions from the 100th on share one probability; a last click there counts as one at the
+    100th.
 
     Attributes:
-        examination_: by position k - 1 and last click r, float64 in (0, 1], shape (positions,
-            positions); only r < k mean anything. NaN where the log does not tell it
-            (`clicks.inference.identification`).
-        assumed_examination_: what predictions and attractiveness take it for: the same where the
-            log tells it, and elsewhere what it would be if documents there were as attractive as
-            those of all places. Positions beyond those of the log are taken as the last one.
-        attractiveness_: of each pair.
-        iterations_: of EM.
-        converged_: whether the fit ended by `tolerance` rather than by `max_iterations`.
+        examination_: P(examined) at position k after a last click r, in row k - 1 and column r;
+            float64 in (0, 1], shape (positions, positions), of which only r < k are used. NaN where
+            the log does not identify it (`clicks.inference.identification`).
+        assumed_examination_: P(examined) that predictions and attractiveness use: `examination_`,
+            and where that is NaN, the probability under which documents there are as attractive as
+            the average document. Same type and shape. Positions beyond the longest page of the log
+            count as its last one.
+        attractiveness_: posterior mean attractiveness of each pair, rates in (0, 1).
+        iterations_: the number of EM iterations of the fit.
+        converged_: whether the fit reached `tolerance` within `max_iterations`.
     """
 
-    def _places(self, log: ClickLog) -> tuple[NDArray[np.int32], tuple[int, ...]]:
+    def _slots(self, log: ClickLog) -> tuple[NDArray[np.int32], tuple[int, ...]]:
         positions = min(log.positions, MOST_POSITIONS)
-        place = np.empty(len(log.pair), dtype=np.int32)
-        _last_click(log.starts, log.clicks, place)
-        np.minimum(place, positions - 1, out=place)
-        place += np.minimum(log.position, positions - 1) * positions
-        return place, (positions, positions)
+        slot = np.empty(len(log.pair), dtype=np.int32)
+        _last_click(log.starts, log.clicks, slot)
+        np.minimum(slot, positions - 1, out=slot)
+        slot += np.minimum(log.position, positions - 1) * positions
+        return slot, (positions, positions)
 
     def _click(self, pages: PageBlock, *rates: Array) -> Array:
         attractiveness, deepest = rates[0], len(self.assumed_examination_) - 1
@@ -74,7 +76,7 @@ class UserBrowsingModel(ExaminationModel):
 def _last_click(
     starts: NDArray[np.int64], clicks: NDArray[np.bool_], before: NDArray[np.int32]
 ) -> None:
-    """The last clicked position, from 1, before each result; 0 where there is none."""
+    """Writes the position, from 1, of the last click before each result; 0 where there is none."""
     for row in prange(len(starts) - 1):
         last = 0
         for at in range(starts[row], starts[row + 1]):

@@ -105,7 +105,7 @@ def read_published_split(folder: str | Path) -> dict[str, str]:
         train, validation or test, by query id.
 
     Raises:
-        InputError: as of `read_beir`.
+        InputError: there is no qrels file, or a row of one is no judgment; see `read_beir`.
     """
     paths = [path for path in _qrels_files(Path(folder)) if path.stem.lower() in SPLIT_OF_FILE]
     split_of: dict[str, str] = {}

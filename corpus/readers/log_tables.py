@@ -23,7 +23,13 @@ ROWS_PER_PART = 50_000
 
 @dataclass(frozen=True)
 class Document:
-    """A document as a log or a file of documents gives it."""
+    """A document of a log or of a file of documents.
+
+    Attributes:
+        doc_id: id of the document.
+        title: title, may be empty.
+        body: text, may be empty.
+    """
 
     doc_id: str
     title: str = ""
@@ -32,15 +38,15 @@ class Document:
 
 @dataclass(frozen=True)
 class Search:
-    """One result page: what was searched, what was shown, what was clicked.
+    """One search of a log: the query, its page of results and the clicks.
 
     Attributes:
-        session_id: of the page; pages that share one are told apart in the table.
-        query_id: equal for equal queries.
-        text: of the query.
-        documents: as shown, by position.
-        clicks: whether each of them was clicked.
-        context: further columns of the log.
+        session_id: id of the session; several searches may have the same one.
+        query_id: id of the query.
+        text: text of the query.
+        documents: the documents of the page, in the order of positions.
+        clicks: whether each document was clicked, same length.
+        context: further columns of the log by name, null where a search has none.
     """
 
     session_id: str
@@ -53,7 +59,14 @@ class Search:
 
 @dataclass(frozen=True)
 class Judgment:
-    """A human grade, with the texts of its query and document where the log may not have them."""
+    """A human grade of a query-document pair.
+
+    Attributes:
+        query_id: id of the query.
+        document: the document, with its texts where the log may not have them.
+        grade: the human grade, from 0.
+        text: text of the query where the log may not have it, else None.
+    """
 
     query_id: str
     document: Document
@@ -62,11 +75,11 @@ class Judgment:
 
 
 class LogFormat(ABC):
-    """A format of published or own logs; its iterators put aside, and count, what is junk."""
+    """A format of click logs; its iterators leave out what is unusable, and count it by reason."""
 
     @abstractmethod
     def check(self) -> None:
-        """Looks at every file that is named, before any is read at length.
+        """Opens every file that is named, before any of them is read.
 
         Raises:
             InputError: a file is not there, or cannot be what it is given for.
@@ -74,23 +87,27 @@ class LogFormat(ABC):
 
     @abstractmethod
     def searches(self, aside: Counter[str]) -> Iterator[Search]:
-        """The pages of the log, in its order; `aside` counts what is left out, by reason."""
+        """Yields the searches of the log in its order; `aside` counts those left out, by reason."""
 
     def documents(self, aside: Counter[str]) -> Iterator[Document]:
-        """Documents with more text than the log has; they come in the place of the log's."""
+        """Yields documents with more text than the log has, which replace those of the log."""
         yield from ()
 
     def judgments(self, aside: Counter[str]) -> Iterator[Judgment]:
-        """Human grades."""
+        """Yields the human grades of the published data."""
         yield from ()
 
 
 def write_log_tables(log: LogFormat, folder: Path) -> None:
     """Writes queries, documents, sessions, candidates and judgments into a collection's folder.
 
-    Pages are written as they are read, in parts. Held in memory are the ids of queries and
-    documents, the queries' texts, and the pairs that were shown: what is distinct in the log,
-    whatever its length. What was set aside is printed with its reason.
+    Searches are written as they are read, in parts. In memory are the distinct ids of queries and
+    documents, the texts of queries and the pairs that were shown, but not the log. The numbers of
+    rows that were set aside are printed with the reasons.
+
+    Args:
+        log: the reader of the log.
+        folder: the folder of the collection.
 
     Raises:
         InputError: a file is missing or broken, or holds no usable search.

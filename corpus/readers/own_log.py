@@ -25,7 +25,7 @@ SEARCH_COLUMNS = {
 }
 DOCUMENT_COLUMNS = {"doc_id": "doc_id", "title": "title", "body": "body"}
 NEEDED = ("doc_ids", "clicks", "text", "doc_id")
-# A column `sessions` of the table means that each row stands for so many.
+# A column `sessions` of the table sessions counts the sessions that each row stands for.
 RESERVED = {*SCHEMAS["sessions"].names, "sessions"}
 KINDS = (".jsonl", ".jsonl.gz", ".parquet")
 ROWS_AT_ONCE = 1_000
@@ -39,11 +39,11 @@ class OwnLog(LogFormat):
     alone, for click models that look at the context; others are not read.
 
     Args:
-        sessions: .jsonl, .jsonl.gz, .parquet, or a folder of these.
-        documents: likewise.
-        columns: what the log calls session_id, query_id, text, doc_ids, clicks (lists of 0 and 1,
-            as long as doc_ids), doc_id, title and body, where it is not that. A search without a
-            query id has an id made of its text, one without a session id its row number.
+        sessions: the searches: a .jsonl, .jsonl.gz or .parquet file, or a folder of these.
+        documents: the documents: a .jsonl, .jsonl.gz or .parquet file, or a folder of these.
+        columns: names of the log's columns for session_id, query_id, text, doc_ids, clicks (lists
+            of 0 and 1, as long as doc_ids), doc_id, title and body, where they differ. A search
+            without a query id has an id made of its text, one without a session id its row number.
     """
 
     def __init__(self, sessions: Path, documents: Path, columns: dict[str, str]) -> None:

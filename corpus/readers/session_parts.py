@@ -1,4 +1,4 @@
-"""What can be known of the table `sessions` only when all its parts are written."""
+"""Session ids and columns of the table sessions, settled when all its parts are written."""
 
 from collections import Counter
 from pathlib import Path
@@ -21,7 +21,7 @@ def settle_sessions(folder: Path) -> None:
     there. In memory are 16 bytes a search, and the ids that are repeated.
 
     Args:
-        folder: of the collection, with `sessions` in parts.
+        folder: the folder of the collection, with the table sessions in parts.
     """
     parts = sorted(table_path(folder, "sessions").glob("*.parquet"))
     columns = dict.fromkeys(name for part in parts for name in pq.read_schema(part).names)
@@ -55,8 +55,8 @@ def _own_ids(ids: list[str], seen: Counter[str], known: NDArray[np.uint64]) -> l
         names.append(session_id if times == 1 else f"{session_id}-{times}")
     made = np.array([name != session_id for name, session_id in zip(names, ids, strict=True)])
     while len(taken := np.flatnonzero(made & _is_known(names, known))):
-        for place in taken:
-            names[place] += "*"  # a session of the log is called so
+        for index in taken:
+            names[index] += "*"  # a session of the log is called so
     return names
 
 

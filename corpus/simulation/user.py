@@ -37,7 +37,12 @@ RANKINGS_PER_QUERY = 4
 
 
 def zipf_frequencies(queries: int, searches: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Spreads `searches` over `queries` by Zipf's law, in random order; each gets at least one.
+    """Draws query frequencies from Zipf's law, in random order; each is at least 1.
+
+    Args:
+        queries: the number of queries.
+        searches: the number of searches in total, at least the number of queries.
+        rng: the source of randomness.
 
     Returns:
         int64 of shape (queries,), summing to `searches`.
@@ -53,12 +58,19 @@ def zipf_frequencies(queries: int, searches: int, rng: np.random.Generator) -> N
 
 
 def examination_probability(positions: int) -> NDArray[np.float64]:
-    """The probability that the user examines positions 1 to `positions`, shape (positions,)."""
+    """P(examined) of the positions 1 to `positions`, float64 in (0, 1], shape (positions,)."""
     return np.power(np.arange(1, positions + 1, dtype=np.float64), -POSITION_BIAS)
 
 
 def attraction_probability(grade: NDArray[np.int64], highest_grade: int) -> NDArray[np.float64]:
-    """The probability that an examined document of each grade is clicked, shaped as `grade`.
+    """P(click | examined) of documents by their grade.
+
+    Args:
+        grade: grades from 0 to highest_grade, int64, any shape.
+        highest_grade: the highest grade of the scale, at least 1.
+
+    Returns:
+        Probabilities in [0.1, 1], float64, same shape.
 
     >>> attraction_probability(np.array([0, 3]), highest_grade=3).tolist()
     [0.1, 1.0]
@@ -73,8 +85,8 @@ def simulate_sessions(collection: Collection, sessions: int, seed: int) -> Colle
     Candidates without a judgment count as grade 0. Queries without candidates get no session.
 
     Args:
-        collection: with candidates and judgments.
-        sessions: how many searches the log window holds.
+        collection: a collection with candidates and judgments.
+        sessions: the number of sessions to simulate.
         seed: the same seed gives the same sessions.
 
     Returns:

@@ -54,13 +54,14 @@ CANDIDATE_PARTS = (0.27, 0.17, 0.56)
 
 @dataclass(frozen=True)
 class World:
-    """A simulated collection, and what only its maker knows.
+    """A simulated collection, with the hidden variables that it was made from.
 
     Attributes:
         collection: all tables but the splits; judgments hold the human grade of every candidate.
-        topical_grades: query_id, doc_id, grade (0-3) of every candidate: relevance of the content
-            alone.
-        quality: of each document, in [0, 1], aligned with `collection.documents`.
+        topical_grades: query_id, doc_id and topical grade (0 to 3) of every candidate: relevance of
+            the content alone.
+        quality: quality of each document of `collection.documents`, float64 in [0, 1], shape
+            (documents,).
     """
 
     collection: Collection
@@ -70,7 +71,15 @@ class World:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The language of all worlds, from `world_vocabulary.yaml`."""
+    """The language of all worlds, from `world_vocabulary.yaml`.
+
+    Attributes:
+        words: the words of each facet.
+        topic_of_facet: number of each facet's topic, int64, shape (facets,).
+        sentences: templates of sentences with the fields {a} and {b} for words.
+        trusted_sentences: sentences of documents of high quality.
+        junk_sentences: sentences of documents of low quality.
+    """
 
     words: list[list[str]]
     topic_of_facet: NDArray[np.int64]
@@ -90,12 +99,12 @@ def simulate_world(
     """Makes a world; the same arguments give the same bytes.
 
     Args:
-        seed: of everything random in it. The language is the same under every seed.
+        seed: seed of everything random in it. The language is the same under every seed.
         queries: number of distinct queries.
         documents: number of documents.
-        sessions: number of searches in the log window; at least one a query.
-        candidates_per_query: length of the list that the first stage finds for a query.
-        topics: how many of the language's twelve topics the world is about, the first ones.
+        sessions: number of searches in the log, at least one for each query.
+        candidates_per_query: number of candidates of each query, at least 1.
+        topics: number of topics of the world, the first ones of the language's twelve.
 
     Raises:
         InputError: a count that is too small to make a world of.
@@ -144,11 +153,13 @@ def topical_grade(share: NDArray[np.float64], shares_topic: NDArray[np.bool_]) -
     """Grades the share of a document that is about the query's facet.
 
     Args:
-        share: of the document's sentences, in [0, 1].
-        shares_topic: whether any of the document is about the query's topic; same shape.
+        share: share of the document's sentences that is about the query's facet, float64 in [0, 1],
+            any shape.
+        shares_topic: whether any sentence is about the query's topic, bool, same shape.
 
     Returns:
-        3 if nearly all of it is, 2 from one half on, 1 for less or for the topic alone, else 0.
+        Grades, int64, same shape: 3 for a share from 0.9 on, 2 from 0.5 on, 1 for a smaller one or
+        for the topic alone, else 0.
     """
     on_topic = shares_topic | (share > 0)
     return np.select([share >= ENTIRELY, share >= ABOUT, on_topic], [3, 2, 1], 0).astype(np.int64)
@@ -166,7 +177,7 @@ def human_grade(topical: NDArray[np.int64], quality: NDArray[np.float64]) -> NDA
 
 @cache
 def read_vocabulary(topics: int) -> Vocabulary:
-    """Reads the language that all worlds share, as far as it is about the first `topics`.
+    """Reads the language of all worlds, restricted to the first `topics` topics.
 
     Raises:
         InputError: the language has fewer topics, or fewer than one is asked for.
@@ -266,9 +277,10 @@ def _first_stage(
     """Rows of the candidates and their BM25 scores, both (queries, depth), best score first.
 
     Args:
-        queries: their texts.
-        documents: their texts.
-        share: of each document that is about each query's facet, (queries, documents).
+        queries: the table queries.
+        documents: the table documents.
+        share: share of each document that is about each query's facet, in [0, 1], shape (queries,
+            documents).
         shares_topic: whether a document touches the query's topic, (queries, documents).
         depth: candidates a query.
         rng: draws the candidates, and the order of those with equal scores.

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,10 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from annotation.asking.ask import CHOICES
-from annotation.demo_judge import REPORT, JudgeReport, JudgeTraining, _pad, demo_judge, graded_pairs
+from annotation.demo_judge import cache
+from annotation.demo_judge.cache import demo_judge
+from annotation.demo_judge.model import pad
+from annotation.demo_judge.training import REPORT, JudgeReport, JudgeTraining, graded_pairs
 from annotation.prompts.prompt import Document, load_prompt
 from annotation.prompts.prompt_encoder import PromptEncoder
 
@@ -43,6 +47,20 @@ def test_a_judge_is_made_once_and_is_a_normal_checkpoint(
     encoder = PromptEncoder(AutoTokenizer.from_pretrained(folder), load_prompt())
     [prompt] = encoder.encode([("night trains", [Document("title", "body")])], longest=511)
     assert torch.isfinite(model(torch.tensor([prompt.token_ids])).logits).all()
+
+
+def test_a_change_of_any_source_is_another_judge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {path.name for folder in cache.SOURCES for path in folder.iterdir()}
+    decisive = {"model.py", "training.py", "prompt_encoder.py", "templates.py", "chat.py"}
+    assert decisive | {"world.py", "world_vocabulary.yaml"} <= names
+    copy = shutil.copytree(cache.SOURCES[0], tmp_path / "demo_judge")
+    monkeypatch.setattr(cache, "SOURCES", (copy,))
+    before = cache._fingerprint(SHORT)
+    assert cache._fingerprint(SHORT) == before
+    (copy / "model.py").write_text("# another model\n")
+    assert cache._fingerprint(SHORT) != before
 
 
 @pytest.mark.slow
@@ -83,7 +101,7 @@ def test_what_a_body_says_of_its_grade_moves_it_no_more_than_other_words() -> No
             )
             for row in rows
         ]
-        tokens, last = _pad([prompt.token_ids for prompt in encoder.encode(asked, 511)])
+        tokens, last = pad([prompt.token_ids for prompt in encoder.encode(asked, 511)])
         with torch.no_grad():
             logits = model(tokens).logits[torch.arange(len(rows)), last]
         return logits[:, choices].argmax(dim=1).numpy()

@@ -25,7 +25,8 @@ from safetensors.torch import load_file
 from clicks import fit_clicks
 from cluster import connect
 from corpus.errors import InputError
-from corpus.prepare import SimulatedWorld, prepare
+from corpus.prepare import prepare
+from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection, write_table
 from rankers.mixes import Ramp
 from rankers.models.small_bert import build_small_bert

@@ -12,7 +12,8 @@ from annotation.annotate import annotate
 from annotation.engines.base import EngineChoice
 from annotation.engines.endpoint import Endpoint
 from corpus.errors import InputError
-from corpus.prepare import SimulatedWorld, Source, prepare
+from corpus.prepare import prepare
+from corpus.sources import SimulatedWorld, Source
 from rankers.evaluate import evaluate
 from rankers.mixes import Constant, FrequencySigmoid, Mix, Product, Ramp, Stage, Staged
 from rankers.mixes.encoding import encode_mix

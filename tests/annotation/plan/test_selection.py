@@ -171,9 +171,11 @@ def test_what_tokens_buy_is_the_longest_beginning_of_the_order(
     order = np.random.default_rng(max_tokens).permutation(len(lengths))
     pairs = pa.table({"doc_row": np.arange(len(unit))})
     tokens = 3 + np.arange(len(unit)) % 7  # of each pair
-    bought = _affordable(
-        order, unit, pairs, max_tokens, lambda some: tokens[some["doc_row"].to_numpy()], at_once
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairs_module, "COUNTED_AT_ONCE", at_once)
+        bought = _affordable(
+            order, unit, pairs, max_tokens, lambda some: tokens[some["doc_row"].to_numpy()]
+        )
     costs = np.bincount(unit, tokens)[order]
     assert bought.tolist() == order[: int((np.cumsum(costs) <= max_tokens).sum())].tolist()
 

@@ -1,4 +1,4 @@
-"""Models of a user who reads a page from top to bottom and stops somewhere."""
+"""What models share in which results are examined from top to bottom until the user stops."""
 
 from abc import abstractmethod
 from dataclasses import replace
@@ -16,28 +16,33 @@ from clicks.inference.rate_prior import (
     RatePrior,
     learn_prior,
 )
-from clicks.inference.reading_em import KnownReads, Reads, expect_reads, find_known_reads
+from clicks.inference.sequential_em import (
+    ExpectedExaminations,
+    ObservedExaminations,
+    expect_examinations,
+    observe_examinations,
+)
 from clicks.log.click_log import ClickLog, PageBlock
 from clicks.log.trials import Array, Trials
 from clicks.models.base import ClickModel
-from clicks.models.examined import check_fitting
+from clicks.models.examination import check_fitting
 
 
-class ChainModel(ClickModel):
-    """A document is read only if the user went on from the one above it.
+class SequentialModel(ClickModel):
+    """A result is examined only if the user continued from the result above it.
 
-        P(read at 1) = 1
-        P(click at k | read at k) = attractiveness[q, d]
-        P(read at k + 1 | read at k, no click at k) = after_skip
-        P(read at k + 1 | read at k, click at k) = after_click
+        P(examined at 1) = 1
+        P(click at k | examined at k) = attractiveness[q, d]
+        P(examined at k + 1 | examined at k, no click at k) = after_skip
+        P(examined at k + 1 | examined at k, click at k) = after_click
 
-    Subclasses say what the two chances of going on are. Hidden is how far the user read below
-    the last click; EM sums over that exactly, with a backward and a forward pass over the
-    positions (Chuklin, Markov & de Rijke, Click Models for Web Search, 2015, chapter 4).
-    Attractiveness is a rate of clicks in expected reads; the priors of rates are learned anew in
-    the iterations 1, 2, 4, 8 and so on, from fewer pairs in the first three of these. Each
-    iteration starts from where the last few lead (`clicks.inference.anderson`), since EM creeps
-    where the last click tells little of where the user stopped.
+    Subclasses define the two continuation probabilities. The hidden variable is the last examined
+    position of a session; the expectation step sums over it exactly
+    (`clicks.inference.sequential_em`; Chuklin, Markov & de Rijke, Click Models for Web Search,
+    2015, chapter 4). Attractiveness is the posterior mean of clicks per expected examination. The
+    priors of rates are learned anew in the iterations 1, 2, 4, 8 and so on, from fewer pairs in the
+    first three of these. EM is accelerated (`clicks.inference.anderson`), since it creeps where the
+    last click says little of where the user stopped.
     """
 
     attractiveness_: PairRates
@@ -46,42 +51,45 @@ class ChainModel(ClickModel):
     _prior: RatePrior | None
 
     def __init__(self, max_iterations: int = 300, tolerance: float = 1e-5) -> None:
-        """Sets how long to fit.
+        """Sets the stopping rule of EM.
 
         Args:
-            max_iterations: the most iterations of EM, at least 1.
-            tolerance: stop once an iteration changes neither a number of the whole log nor, on
-                average, the rates of pairs by more.
+            max_iterations: the largest number of EM iterations, at least 1.
+            tolerance: stop when an iteration changes every global parameter, and the rates of
+                pairs on average, by less than this; a probability, at least 0.
         """
         self.max_iterations, self.tolerance = check_fitting(max_iterations, tolerance)
 
     @abstractmethod
-    def _going_on(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
-        """The chances after_skip and after_click, to be broadcast to shape (..., positions).
+    def _continuation(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
+        """The probabilities after_skip and after_click, the latter broadcastable to the rates.
 
         Args:
-            position: from 0.
-            rates: those that `self.rates` names, of the document at each position.
+            position: positions from 0, shape (positions,).
+            rates: the rates that `self.rates` names, of the pair at each position; shape (...,
+                positions) or (pairs, 1).
         """
 
     def _start(self, pairs: int, documents: int, positions: int) -> None:
-        """Sets first values of all but attractiveness."""
+        """Sets the initial values of all parameters but attractiveness."""
 
-    def _improve(self, reads: Reads, learning: int) -> tuple[Array | float, Array | float]:
-        """Improves all but attractiveness.
+    def _maximize(
+        self, expected: ExpectedExaminations, learning: int
+    ) -> tuple[Array | float, Array | float]:
+        """The maximization step of all parameters but attractiveness.
 
         Args:
-            reads: what is expected.
-            learning: how many pairs to learn priors of rates from; 0 to leave them as they are.
+            expected: posterior expectations under the current parameters.
+            learning: the number of pairs to learn priors of rates from; 0 keeps the priors.
 
         Returns:
-            What to add to the clicks and to the reads of each pair before attractiveness is taken
-            from them.
+            Successes and trials to add to each pair's clicks and expected examinations before its
+            attractiveness is estimated; each float64, shape (pairs,), or 0.
         """
         return 0.0, 0.0
 
     def _fit(self, log: ClickLog) -> None:
-        clicked, known = log.trials(), find_known_reads(log)
+        clicked, observed = log.trials(), observe_examinations(log)
         pairs, documents = len(log.pairs.query), len(log.pairs.documents)
         overall = float((clicked.successes.sum() + 1) / (clicked.trials.sum() + 2))
         self.attractiveness_ = PairRates(
@@ -93,10 +101,10 @@ class ChainModel(ClickModel):
         numbers = len(start) - pairs * len(self.rates)
         weights = np.ones_like(start)
         weights[numbers:] = 1 / pairs
-        far, extrapolation = logit(start), Extrapolation(weights)
+        logits, extrapolation = logit(start), Extrapolation(weights)
         for iteration in range(1, self.max_iterations + 1):
-            learning = _learn_from(iteration)
-            self._step(log, known, clicked.successes, learning)
+            learning = _pairs_to_learn_from(iteration)
+            self._em_step(log, observed, clicked.successes, learning)
             end = self._state()
             change = np.abs(end - start)
             largest = max(change[:numbers].max(initial=0.0), change[numbers:].mean())
@@ -105,21 +113,25 @@ class ChainModel(ClickModel):
                 break
             if learning:
                 extrapolation.forget()
-            far = extrapolation.onward(far, logit(end))
-            start = expit(far)
+            logits = extrapolation.next_start(logits, logit(end))
+            start = expit(logits)
             self._set_state(start)
 
-    def _step(self, log: ClickLog, known: KnownReads, pair_clicks: Array, learning: int) -> None:
-        """One iteration of EM; learns the priors of rates anew from so many pairs, if any."""
+    def _em_step(
+        self, log: ClickLog, observed: ObservedExaminations, pair_clicks: Array, learning: int
+    ) -> None:
+        """One iteration of EM; learns the priors of rates from `learning` pairs, unless it is 0."""
         rates = [getattr(self, name).pair for name in self.rates]
-        after_skip, after_click = self._going_on(
+        after_skip, after_click = self._continuation(
             np.arange(log.positions), *(rate[:, None] for rate in rates)
         )
-        reads = expect_reads(log, known, rates[0], after_skip, np.atleast_2d(after_click))
-        more_clicks, more_reads = self._improve(reads, learning)
+        expected = expect_examinations(
+            log, observed, rates[0], after_skip, np.atleast_2d(after_click)
+        )
+        more_successes, more_trials = self._maximize(expected, learning)
         clicked = Trials(
-            successes=pair_clicks + more_clicks,
-            trials=reads.of_pairs + more_reads,
+            successes=pair_clicks + more_successes,
+            trials=expected.examinations + more_trials,
             document=self.pairs_.document,
             documents=len(self.pairs_.documents),
         )
@@ -128,7 +140,7 @@ class ChainModel(ClickModel):
         self.attractiveness_ = self._prior.rates(clicked)
 
     def _state(self) -> Array:
-        """All that an iteration starts from: numbers of the log, then rates; all in [0, 1]."""
+        """All parameters: global ones, then the rates of pairs; in [0, 1], shape (parameters,)."""
         numbers = [np.atleast_1d(getattr(self, name)) for name in self.numbers]
         rates = [getattr(self, name).pair for name in self.rates]
         return np.concatenate([*numbers, *rates])
@@ -152,30 +164,32 @@ class ChainModel(ClickModel):
     def _click(self, pages: PageBlock, *rates: Array) -> Array:
         after_skip, after_click = self._predicted(pages, *rates)
         click = np.zeros_like(rates[0])
-        read: Array = np.ones(len(click))
+        examined: Array = np.ones(len(click))
         for position in range(click.shape[1]):
             attractive = rates[0][:, position]
-            click[:, position] = read * attractive
-            read = read * ((1 - attractive) * after_skip + attractive * after_click[:, position])
+            click[:, position] = examined * attractive
+            examined = examined * (
+                (1 - attractive) * after_skip + attractive * after_click[:, position]
+            )
         return click
 
     def _click_given_earlier(self, pages: PageBlock, *rates: Array) -> Array:
         after_skip, after_click = self._predicted(pages, *rates)
         click = np.zeros_like(rates[0])
-        read: Array = np.ones(len(click))
+        examined: Array = np.ones(len(click))
         for position in range(click.shape[1]):
-            chance = read * rates[0][:, position]
+            chance = examined * rates[0][:, position]
             click[:, position] = chance
-            skipped = (read - chance) / (1 - chance) * after_skip
-            read = np.where(pages.clicks[:, position], after_click[:, position], skipped)
+            skipped = (examined - chance) / (1 - chance) * after_skip
+            examined = np.where(pages.clicks[:, position], after_click[:, position], skipped)
         return click
 
     def _predicted(self, pages: PageBlock, *rates: Array) -> tuple[float, Array]:
-        after_skip, after_click = self._going_on(np.arange(pages.pair.shape[1]), *rates)
+        after_skip, after_click = self._continuation(np.arange(pages.pair.shape[1]), *rates)
         return after_skip, np.broadcast_to(after_click, pages.pair.shape)
 
 
-def _learn_from(iteration: int) -> int:
+def _pairs_to_learn_from(iteration: int) -> int:
     """How many pairs to learn priors from: few in iterations 1, 2, 4, more in 8, 16 and so on."""
     if iteration & (iteration - 1):
         return 0

@@ -1,0 +1,6 @@
+"""The demo's judge: a small language model of Tandem's own making, for where no other can be had.
+
+It learns to answer the pointwise prompt with the topical grade of a pair, from simulated worlds of
+other seeds than the demo's. It is a real model in a normal checkpoint, and makes real mistakes.
+Others use `cache`, which trains it where it is not there yet.
+"""
