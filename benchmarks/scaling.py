@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from cluster import connect
+from cluster.connection import connect
 from corpus.prepare import SimulatedWorld, prepare
 from corpus.tables import read_collection, read_table
 from rankers.data.lists import add_labels, candidate_lists

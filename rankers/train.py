@@ -23,7 +23,7 @@ from ray.train import (
 )
 from ray.train.torch import TorchTrainer
 
-from cluster import connect
+from cluster.connection import connect
 from corpus.output_folder import begin_output, finish_output
 from rankers.data.impressions import longest_page
 from rankers.data.lists import tokenize_lists
