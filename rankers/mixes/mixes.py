@@ -13,13 +13,15 @@ all mixes; training and tuning know nothing else of them. Pictures: docs/mixing.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Literal
-
-import torch
-from torch import Tensor
+from functools import reduce
+from operator import and_, mul, or_
+from typing import TYPE_CHECKING, Literal
 
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,9 @@ class Traffic:
         impressions: how often a candidate of the query was shown, on average, float32, same shape.
     """
 
-    frequency: Tensor
-    bucket: Tensor
-    impressions: Tensor
+    frequency: "Tensor"
+    bucket: "Tensor"
+    impressions: "Tensor"
 
 
 class Mix(ABC):
@@ -47,7 +49,7 @@ class Mix(ABC):
         return False
 
     @abstractmethod
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
         """The click weight.
 
         Args:
@@ -58,9 +60,9 @@ class Mix(ABC):
             Weights in [0, 1], float32, shaped as `traffic.frequency`.
         """
 
-    def covers(self, progress: float, traffic: Traffic) -> Tensor:
+    def covers(self, progress: float, traffic: Traffic) -> "Tensor":
         """Which queries are trained on at all, bool, shaped as `traffic.frequency`."""
-        return torch.ones(traffic.frequency.shape, dtype=torch.bool)
+        return traffic.bucket >= 0
 
 
 @dataclass
@@ -76,8 +78,8 @@ class Constant(Mix):
     def __post_init__(self) -> None:
         _check_weight("click_weight", self.click_weight)
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
-        return torch.full(traffic.frequency.shape, self.click_weight)
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
+        return traffic.impressions.new_full(traffic.frequency.shape, self.click_weight)
 
 
 @dataclass
@@ -125,12 +127,13 @@ class Staged(Mix):
         if not math.isclose(total, 1, abs_tol=1e-6):
             raise InputError(f"the shares of the stages must sum to 1; they sum to {total:g}")
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
-        return torch.full(traffic.frequency.shape, float(self._stage(progress).click_weight))
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
+        weight = self._stage(progress).click_weight
+        return traffic.impressions.new_full(traffic.frequency.shape, weight)
 
-    def covers(self, progress: float, traffic: Traffic) -> Tensor:
+    def covers(self, progress: float, traffic: Traffic) -> "Tensor":
         buckets = self._stage(progress).buckets
-        return torch.isin(traffic.bucket, torch.tensor([BUCKETS.index(name) for name in buckets]))
+        return reduce(or_, [traffic.bucket == BUCKETS.index(name) for name in buckets])
 
     def _stage(self, progress: float) -> Stage:
         end = 0.0
@@ -170,11 +173,11 @@ class Ramp(Mix):
                 f"a ramp needs 0 <= begins < ends <= 1, not {self.begins} and {self.ends}"
             )
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
         x = min(max((progress - self.begins) / (self.ends - self.begins), 0.0), 1.0)
         way = {"linear": x, "cosine": (1 - math.cos(math.pi * x)) / 2, "step": float(x >= 0.5)}
         weight = self.start + (self.end - self.start) * way[self.shape]
-        return torch.full(traffic.frequency.shape, weight)
+        return traffic.impressions.new_full(traffic.frequency.shape, weight)
 
 
 @dataclass
@@ -195,8 +198,8 @@ class ByBucket(Mix):
         for name in BUCKETS:
             _check_weight(name, getattr(self, name))
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
-        return torch.tensor([self.high, self.medium, self.low])[traffic.bucket]
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
+        return traffic.impressions.new_tensor([self.high, self.medium, self.low])[traffic.bucket]
 
 
 @dataclass
@@ -217,9 +220,9 @@ class FrequencySigmoid(Mix):
     def __post_init__(self) -> None:
         _check_positive(self, "midpoint", "steepness")
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
-        distance = torch.log(traffic.frequency.to(torch.float32)) - math.log(self.midpoint)
-        return torch.sigmoid(self.steepness * distance)
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
+        distance = traffic.frequency.float().log() - math.log(self.midpoint)
+        return (self.steepness * distance).sigmoid()
 
 
 @dataclass
@@ -239,8 +242,8 @@ class FrequencyPower(Mix):
     def __post_init__(self) -> None:
         _check_positive(self, "saturation", "exponent")
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
-        share = traffic.frequency.to(torch.float32) / self.saturation
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
+        share = traffic.frequency.float() / self.saturation
         return share.clamp(max=1) ** self.exponent
 
 
@@ -266,7 +269,7 @@ class Evidence(Mix):
     def needs_impressions(self) -> bool:
         return True
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
         return traffic.impressions / (traffic.impressions + self.prior)
 
 
@@ -291,11 +294,11 @@ class Product(Mix):
     def needs_impressions(self) -> bool:
         return any(mix.needs_impressions for mix in self.mixes)
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
-        return torch.stack([mix(progress, traffic) for mix in self.mixes]).prod(0)
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
+        return reduce(mul, [mix(progress, traffic) for mix in self.mixes])
 
-    def covers(self, progress: float, traffic: Traffic) -> Tensor:
-        return torch.stack([mix.covers(progress, traffic) for mix in self.mixes]).all(0)
+    def covers(self, progress: float, traffic: Traffic) -> "Tensor":
+        return reduce(and_, [mix.covers(progress, traffic) for mix in self.mixes])
 
 
 def _check_weight(name: str, value: float) -> None:
