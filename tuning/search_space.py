@@ -1,17 +1,19 @@
 """The mixes that tuning looks through, and the way from a trial's parameters to a mix."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
 
 from rankers.mixes.mixes import Constant, FrequencySigmoid, Mix, Stage, Staged
 
+if TYPE_CHECKING:
+    import optuna
+
 KINDS = ("Constant", "Staged", "FrequencySigmoid")
 
 
-def suggest_mix(trial: optuna.Trial, frequency: NDArray[np.int64]) -> None:
+def suggest_mix(trial: "optuna.Trial", frequency: NDArray[np.int64]) -> None:
     """Draws a kind of mix and that kind's parameters; Optuna's define-by-run search space.
 
     Args:

@@ -22,7 +22,6 @@ import ray
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from annotation.actor import Judge
 from annotation.annotate import _run_engines, annotate
 from annotation.asking.answers import grades_schema
 from annotation.asking.ask import CHOICES
@@ -30,6 +29,7 @@ from annotation.asking.strategies import grade_from_log_probabilities
 from annotation.engines.base import Answer, AnswerForm, Json
 from annotation.engines.vllm import VllmEngine, VllmPool
 from annotation.engines.vllm_start import engine_environment
+from annotation.judge import Judge
 from annotation.plan.selection import number_parts, pairs_to_annotate
 from annotation.prompts.chat import ThoughtTokens
 from annotation.prompts.prompt import Document, StrategyName, load_prompt

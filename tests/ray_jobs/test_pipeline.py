@@ -24,7 +24,8 @@ from corpus.tables import read_collection, read_table
 from evaluation.measures import MAIN_MEASURE
 from rankers.data.lists import candidate_lists
 from rankers.mixes.mixes import Constant
-from rankers.rerank import rerank, score_candidates
+from rankers.rerank import rerank
+from rankers.scoring.pool import score_candidates
 from rankers.settings import TrainingSettings
 from rankers.train import train
 from tests.conftest import hear_ctrl_c, with_settings

@@ -10,7 +10,8 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from clicks import DynamicBayesianNetwork, PositionBasedModel, distinct_sessions, fit_clicks
+from clicks import DynamicBayesianNetwork, PositionBasedModel, distinct_sessions
+from clicks.fit_clicks import fit_clicks
 from clicks.log.distributed import count_sessions
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS

@@ -349,3 +349,9 @@ def test_one_long_page_costs_what_it_shows(kind: type[ClickModel]) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100_000_000
+
+
+def test_the_face_of_the_room_shows_each_of_its_names() -> None:
+    assert all(getattr(clicks, name).__name__ == name for name in clicks.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'PositionBiasedModel'"):
+        _ = clicks.PositionBiasedModel
