@@ -22,7 +22,7 @@ import ray
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from annotation.annotate import _run_engines, annotate
+from annotation.annotate import annotate
 from annotation.asking.answers import grades_schema
 from annotation.asking.ask import CHOICES
 from annotation.asking.strategies import grade_from_log_probabilities
@@ -31,6 +31,7 @@ from annotation.engines.vllm import VllmEngine, VllmPool
 from annotation.engines.vllm_start import engine_environment
 from annotation.judge import Judge
 from annotation.plan.selection import number_parts, pairs_to_annotate
+from annotation.pool import run_engines
 from annotation.prompts.chat import ThoughtTokens
 from annotation.prompts.prompt import Document, StrategyName, load_prompt
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
@@ -342,7 +343,7 @@ def test_engines_with_gpus_get_whole_parts_and_say_that_there_is_no_gpu(
     )
     pairs = pairs_to_annotate(tables, collection_folder)[:30]
     pairs = pairs.append_column("part", pa.array(number_parts(pairs, False, 7)))
-    answered = list(_run_engines(pairs, tables, judge, None))
+    answered = list(run_engines(pairs, tables, judge, None))
     sizes = {part["part"][0].as_py(): part.num_rows for part in answered}
     assert sizes == {0: 7, 1: 7, 2: 7, 3: 7, 4: 2}
     closed = {part["closed"][0].as_py() for part in answered}
