@@ -6,12 +6,13 @@ The jobs are `train`, `evaluate` and `rerank`; `mixes` says how clicks and annot
 """
 
 OPEN = (
-    "data.supervision",
     "evaluate",
     "losses.click_objectives",
     "mixes.mixes",
     "rerank",
     "settings",
+    "settings_checks",
+    "supervision",
     "train",
     "training.checkpoints",
     "training.learner",

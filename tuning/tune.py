@@ -10,7 +10,6 @@ from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from rankers.mixes.mixes import Mix
 from rankers.settings import ResourceSettings, TrainingSettings
-from rankers.settings_checks import check_training_settings
 from rankers.training.storage import check_store, claim_store, place_within
 from tuning.search_space import mix_as_config, mix_of
 
@@ -117,6 +116,8 @@ def check_tuning_settings(
     Raises:
         InputError: naming the setting.
     """
+    from rankers.settings_checks import check_training_settings  # brings PyTorch
+
     if trials < 1 or concurrent_trials < 1:
         raise InputError("trials and concurrent_trials must be at least 1")
     if grace_epochs < 1 or seed < 0:

@@ -24,7 +24,7 @@ JOBS = [path.stem for path in (REPOSITORY / "ray_jobs").glob("*.py") if path.ste
 JOBS.remove("command_line")
 # What takes seconds to import. Jobs that still bring some of it, however little is asked of them:
 HEAVY = ("ray", "torch", "transformers", "vllm")
-STILL_HEAVY = {"pipeline", "rerank", "train", "tune"}
+STILL_HEAVY = {"pipeline", "train", "tune"}
 
 
 def _parse(
