@@ -21,6 +21,7 @@ from cluster.connection import connect
 from corpus.prepare import SimulatedWorld, prepare
 from corpus.tables import read_collection, read_table
 from rankers.data.lists import add_labels, candidate_lists
+from rankers.fit import fit_ranker, tokenize_input
 from rankers.mixes.mixes import Constant
 from rankers.models.small_bert import build_small_bert
 from rankers.settings import (
@@ -31,7 +32,6 @@ from rankers.settings import (
     TrainingSettings,
 )
 from rankers.supervision import SupervisedLists
-from rankers.train import fit_ranker, tokenize_input
 from rankers.training.checkpoints import HISTORY
 
 

@@ -7,6 +7,7 @@ The jobs are `train`, `evaluate` and `rerank`; `mixes` says how clicks and annot
 
 OPEN = (
     "evaluate",
+    "fit",
     "losses.click_objectives",
     "mixes.mixes",
     "rerank",

@@ -18,7 +18,7 @@ FLOORS = {
     "|pool settings_checks|annotate",
     "clicks": "log|inference|models|labels propensities|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
-    "|settings_checks supervision|evaluate rerank train",
+    "|settings_checks supervision|fit|evaluate rerank train",
     "tuning": "analysis search_space|search|tune",
     "workflow": "report settings_checks|pipeline",
     "ray_jobs": "command_line|agreement annotate evaluate fit_clicks merge pipeline prepare rerank"

@@ -11,9 +11,9 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from rankers.fit import fit_ranker, tokenize_input
 from rankers.settings import TrainingSettings
 from rankers.supervision import SupervisedLists
-from rankers.train import fit_ranker, tokenize_input
 from rankers.training.checkpoints import NOT_VALIDATED
 from rankers.training.learner import TrainingInput
 from rankers.training.stops import TrainingStoppedError

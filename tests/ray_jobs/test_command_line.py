@@ -22,9 +22,8 @@ from tuning.tune import tune
 REPOSITORY = Path(__file__).resolve().parents[2]
 JOBS = [path.stem for path in (REPOSITORY / "ray_jobs").glob("*.py") if path.stem[0] != "_"]
 JOBS.remove("command_line")
-# What takes seconds to import. Jobs that still bring some of it, however little is asked of them:
+# What takes seconds to import.
 HEAVY = ("ray", "torch", "transformers", "vllm")
-STILL_HEAVY = {"pipeline", "train", "tune"}
 
 
 def _parse(
@@ -173,10 +172,9 @@ def test_help_explains_every_setting(
 
 
 def test_help_imports_nothing_that_takes_seconds() -> None:
-    light = sorted(set(JOBS) - STILL_HEAVY)
     shows = f"""
 import runpy, sys
-for job in {light}:
+for job in {JOBS}:
     sys.argv = [job, "--help"]
     try:
         runpy.run_path(f"ray_jobs/{{job}}.py", run_name="__main__")
@@ -190,7 +188,7 @@ for job in {light}:
         capture_output=True,
         text=True,
     )
-    assert ended.stderr.splitlines() == light
+    assert ended.stderr.splitlines() == JOBS
 
 
 def test_constant_mixes_need_no_other_signal(monkeypatch: pytest.MonkeyPatch) -> None:
