@@ -7,13 +7,19 @@ INSTALLED := $(VENV)/installed
 export RAY_USAGE_STATS_ENABLED ?= 0
 export VLLM_NO_USAGE_STATS ?= 1
 
-.PHONY: demo test lint format lock clean
+.PHONY: demo test test-fast lint format lock clean
 
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(VENV)/bin/python ray_jobs/pipeline.py --config configs/demo.yaml
 
+TEST := HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 test: $(INSTALLED)
-	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(TEST)
+
+# What a change is tried by: all that takes less than ten seconds, and neither Ray nor vLLM.
+test-fast: $(INSTALLED)
+	$(TEST) -m "not slow"
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -1,8 +1,12 @@
-"""What a large language model thinks of each query-document pair: prompts, strategies, engines."""
+"""What a large language model thinks of each query-document pair: prompts, engines, strategies.
 
-from annotation.annotate import annotate
+The job is `annotate`, on the actors of `pool`; `demo_judge` makes a judge where no other can be
+had. Other rooms may use it, the jobs in `quality`, and what `settings_checks` says beforehand.
+"""
+
 from annotation.engines.base import EngineChoice
 from annotation.engines.endpoint import Endpoint
 from annotation.engines.vllm import VllmPool
 
-__all__ = ["Endpoint", "EngineChoice", "VllmPool", "annotate"]
+OPEN = ("annotate", "quality.agreement", "quality.merge", "settings_checks")
+__all__ = ["Endpoint", "EngineChoice", "VllmPool"]

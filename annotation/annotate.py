@@ -4,20 +4,16 @@ The pairs are sorted by query and cut into parts of `batch_size`. A part is answ
 the engine and written into one file (`annotation.plan.parts`).
 """
 
-import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import ray
-from ray.data import ActorPoolStrategy
 
-from annotation.actor import Judge, PooledAnnotator, until_closed, until_failing
 from annotation.engines.base import BUDGET_ERROR, RETRIED, EngineChoice
-from annotation.engines.token_spend import SPEND_FILE, SharedSpend, Spend, read_spend
+from annotation.engines.token_spend import SPEND_FILE, read_spend
 from annotation.engines.vllm import VllmPool
+from annotation.judge import Judge
 from annotation.plan.cost import count_tokens, print_estimate, print_probe, probe_pairs
 from annotation.plan.parts import any_grade, unanswered_pairs, write_parts
 from annotation.plan.selection import (
@@ -29,14 +25,12 @@ from annotation.plan.selection import (
 )
 from annotation.prompts.prompt import Language, StrategyName, load_prompt
 from annotation.settings_checks import DEMO_JUDGE, check_sizes, read_budget
-from annotation.summary import commonest_error, count_failures, count_spent_tokens, summarise
-from cluster import connect
-from cluster.blocks import table_as_row
+from annotation.summary import commonest_error, count_failures, summarise
 from corpus.errors import InputError
 from corpus.mapped_tables import map_table
 from corpus.output_folder import begin_output, finish_output
 from corpus.schemas import empty_table
-from corpus.tables import Collection, read_collection, table_path
+from corpus.tables import read_collection, table_path
 
 
 def annotate(
@@ -142,9 +136,12 @@ def annotate(
     pairs = spend_budget(pairs, tables, budget, judge.shows_lists, tokens_of, seed)
     # From here on only the texts are needed; a long log would fill the memory for nothing.
     tables = replace(tables, candidates=empty_table("candidates"), sessions=empty_table("sessions"))
+    from annotation.actor import until_closed, until_failing  # these bring Ray
+    from annotation.pool import run_engines
+
     if estimate:
         probe = probe_pairs(pairs, judge, engine.actors())
-        print_probe(until_closed(_run_engines(probe, tables, judge, None)), pairs.num_rows)
+        print_probe(until_closed(run_engines(probe, tables, judge, None)), pairs.num_rows)
         return
     settings = {
         "collection": str(collection),
@@ -176,7 +173,7 @@ def annotate(
     speed = ""
     if rest.num_rows:
         print_estimate(rest, tokens_of)
-        answers = _run_engines(rest, tables, judge, output)
+        answers = run_engines(rest, tables, judge, output)
         answers = until_closed(until_failing(answers, max_failed))
         try:
             per_second = write_parts(answers, folder, pairs.num_rows, rest.num_rows)
@@ -215,59 +212,3 @@ def _refuse_failures(folder: Path, max_failed: float, resumable: bool) -> None:
             f"{max_failed:g} allows, most often with {reason}; {again}, or --resume with a higher "
             "--max_failed if that is as it should be"
         )
-
-
-def _run_engines(
-    pairs: pa.Table, tables: Collection, judge: Judge, output: Path | None
-) -> Iterator[pa.Table]:
-    """Yields the annotated rows of each part, as `Annotator` returns them, in any order.
-
-    Args:
-        pairs: part, query_row and doc_row of each pair.
-        tables: the collection, for the texts.
-        judge: who annotates, and how.
-        output: the folder of the file that counts spent tokens; None counts in memory only.
-    """
-    connect()
-    # Memory that reading and hashing has freed would otherwise stay with this process.
-    pa.default_memory_pool().release_unused()
-    starts = np.flatnonzero(np.diff(pairs["part"], prepend=-1))
-    stops = [*starts[1:], pairs.num_rows]
-    parts = [table_as_row(pairs[a:b]) for a, b in zip(starts, stops, strict=True)]
-    dataset = ray.data.from_arrow(parts)
-    dataset.context.enable_progress_bars = False
-    dataset.context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    annotated = dataset.map_batches(
-        PooledAnnotator,
-        fn_constructor_kwargs={
-            "judge": judge,
-            "queries": ray.put(tables.queries),
-            "documents": ray.put(tables.documents),
-            "secret": judge.engine.secret(),
-            "spend": _open_spend(judge, output),
-        },
-        batch_size=1,
-        batch_format="pyarrow",
-        # Two batches at a time: one is encoded while the engine answers the other.
-        compute=ActorPoolStrategy(
-            size=judge.engine.actors(),
-            max_concurrent_calls_per_actor=2,
-            enable_true_multi_threading=True,
-        ),
-        **judge.engine.actor_options(),
-    )
-    yield from annotated.iter_batches(batch_size=None, batch_format="pyarrow")
-
-
-def _open_spend(judge: Judge, output: Path | None) -> Spend | None:
-    """The count of spent tokens, with those of earlier runs; None where there is no budget."""
-    budget = judge.engine.budget()
-    if budget is None:
-        return None
-    if output is None:
-        return SharedSpend(budget)
-    before = max(
-        read_spend(output / SPEND_FILE), count_spent_tokens(table_path(output, "annotations"))
-    )
-    return SharedSpend(budget, output / SPEND_FILE, before)

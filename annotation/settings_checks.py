@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from annotation.actor import Judge
 from annotation.engines.base import EngineChoice
 from annotation.engines.endpoint import Endpoint
+from annotation.judge import Judge
 from annotation.plan.selection import Budget, Policy
 from annotation.prompts.prompt import Language, StrategyName, load_prompt
 from corpus.errors import InputError

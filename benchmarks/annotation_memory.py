@@ -33,7 +33,7 @@ from annotation.demo_judge.cache import demo_judge
 from annotation.engines.base import Answer, AnswerForm, EngineChoice, Secret
 from annotation.engines.token_spend import Spend
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
-from cluster import connect
+from cluster.connection import connect
 from corpus.schemas import empty_table
 from corpus.tables import Collection, write_collection
 

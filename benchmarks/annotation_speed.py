@@ -38,7 +38,7 @@ from annotation.engines.vllm_start import engine_environment
 from annotation.plan.selection import pairs_to_annotate
 from annotation.prompts.prompt import Document, StrategyName, load_prompt
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
-from cluster import connect
+from cluster.connection import connect
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection

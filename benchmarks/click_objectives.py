@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from clicks.fit_clicks import CLICK_MODELS
 from clicks.labels import inverse_propensity_labels, relevance_labels
 from clicks.propensities import estimate_propensities
-from cluster import connect
+from cluster.connection import connect
 from corpus.frequency import BUCKETS
 from corpus.simulation.user import examination_probability
 from corpus.simulation.world import simulate_world

@@ -17,11 +17,12 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from cluster import connect
+from cluster.connection import connect
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection, read_table
 from rankers.data.lists import add_labels, candidate_lists
+from rankers.fit import fit_ranker, tokenize_input
 from rankers.mixes import Constant
 from rankers.models.small_bert import build_small_bert
 from rankers.settings import (
@@ -32,7 +33,6 @@ from rankers.settings import (
     TrainingSettings,
 )
 from rankers.supervision import SupervisedLists
-from rankers.train import fit_ranker, tokenize_input
 from rankers.training.checkpoints import HISTORY
 
 

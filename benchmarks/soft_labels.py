@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import ttest_rel
 
-from annotation import annotate
-from cluster import connect
+from annotation.annotate import annotate
+from cluster.connection import connect
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
 from evaluation.measures import MAIN_MEASURE

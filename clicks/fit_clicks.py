@@ -12,7 +12,6 @@ from clicks.labels import average_labels, inverse_propensity_labels, relevance_l
 from clicks.log.click_log import read_click_log
 from clicks.log.contexts import check_context, split_by_context
 from clicks.log.distinct import distinct_sessions
-from clicks.log.distributed import count_sessions
 from clicks.models.base import ClickModel
 from clicks.models.cascade import CascadeModel, DependentClickModel
 from clicks.models.ccm import ClickChainModel
@@ -178,6 +177,8 @@ def check_click_settings(max_weight: float, resamples: int) -> None:
 def _read_sessions(collection: Path, path: Path, context: str | None) -> pa.Table:
     """The sessions; of a log in several files its distinct sessions, counted over all nodes."""
     if path.is_dir():
+        from clicks.log.distributed import count_sessions  # brings Ray
+
         return count_sessions(path, context)
     return read_table(collection, "sessions") if path.exists() else empty_table("sessions")
 

@@ -5,7 +5,7 @@ import sys
 import ray
 from ray._private import worker  # tells, as nothing public does, who started a cluster
 
-from cluster import connect
+from cluster.connection import connect
 
 
 def may_have_gpus() -> bool:

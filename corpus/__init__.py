@@ -1,0 +1,22 @@
+"""What is given: the tables of a collection, their checks, candidates, splits and frequencies.
+
+The job is `prepare`, which writes a collection from what `readers` read or `simulation` makes up.
+Other rooms read and write by `tables` and `output_folder`, and refuse by `errors`.
+"""
+
+OPEN = (
+    "errors",
+    "frequency",
+    "mapped_tables",
+    "names",
+    "output_folder",
+    "prepare",
+    "schemas",
+    "shown_text",
+    "simulation",
+    "simulation.world",
+    "table_checks",
+    "tables",
+    "text_lines",
+    "texts",
+)

@@ -1,0 +1,24 @@
+"""The cross-encoder and all that trains, scores and measures it.
+
+The jobs are `train`, `evaluate` and `rerank`; `mixes` says how clicks and annotations are weighed,
+`settings` how a ranker is trained. Other rooms may use these and, to search and to report, what
+`training` leaves in its folder.
+"""
+
+OPEN = (
+    "evaluate",
+    "fit",
+    "losses.click_objectives",
+    "mixes",
+    "mixes.encoding",
+    "rerank",
+    "settings",
+    "settings_checks",
+    "supervision",
+    "train",
+    "training.checkpoints",
+    "training.learner",
+    "training.stops",
+    "training.storage",
+    "training.validation",
+)

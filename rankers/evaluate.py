@@ -23,9 +23,6 @@ from evaluation.measures import (
     telling_queries,
 )
 from evaluation.trec_run import write_trec_qrels, write_trec_run
-from rankers.data.lists import candidate_ids
-from rankers.rerank import check_pool, score_candidates
-from rankers.scoring.pair_scorer import ranker_place
 
 FIRST_STAGE = "first stage"
 
@@ -64,6 +61,10 @@ def evaluate(
         InputError: an input is missing or broken, a ranker has no scoring head or another, no
             query can tell rankings apart, there is no GPU to use, or `output` is in use.
     """
+    from rankers.data.lists import candidate_ids  # these bring PyTorch and Ray
+    from rankers.scoring.pair_scorer import ranker_place
+    from rankers.scoring.pool import score_candidates
+
     check_evaluation_settings(bucket_cuts, scorers, cpus_per_scorer, use_gpu)
     if not rankers:
         raise InputError("give at least one ranker: --rankers.NAME FOLDER")
@@ -115,6 +116,8 @@ def check_evaluation_settings(
     Raises:
         InputError: naming the setting.
     """
+    from rankers.scoring.pool import check_pool
+
     if not 0 <= bucket_cuts[0] <= bucket_cuts[1] <= 10:
         raise InputError(f"bucket_cuts must be 0 <= medium <= low <= 10, not {list(bucket_cuts)}")
     check_pool(scorers, cpus_per_scorer, use_gpu)

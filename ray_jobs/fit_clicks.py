@@ -1,4 +1,4 @@
-from clicks import fit_clicks
+from clicks.fit_clicks import fit_clicks
 from ray_jobs.command_line import run_job
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
 """The search space of mixes."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
 
 from rankers.mixes import Constant, FrequencySigmoid, Mix, Stage, Staged
 from rankers.mixes.encoding import encode_mix
 
+if TYPE_CHECKING:
+    import optuna
+
 KINDS = ("Constant", "Staged", "FrequencySigmoid")
 
 
-def suggest_mix(trial: optuna.Trial, frequency: NDArray[np.int64]) -> dict[str, Any]:
+def suggest_mix(trial: "optuna.Trial", frequency: NDArray[np.int64]) -> dict[str, Any]:
     """Draws a kind of mix and that kind's parameters; Optuna's define-by-run search space.
 
     Args:
@@ -28,7 +30,7 @@ def suggest_mix(trial: optuna.Trial, frequency: NDArray[np.int64]) -> dict[str, 
     return {"mix": encode_mix(_draw_mix(trial, frequency))}
 
 
-def _draw_mix(trial: optuna.Trial, frequency: NDArray[np.int64]) -> Mix:
+def _draw_mix(trial: "optuna.Trial", frequency: NDArray[np.int64]) -> Mix:
     kind = trial.suggest_categorical("kind", KINDS)
     if kind == "Constant":
         return Constant(trial.suggest_float("click_weight", 0.0, 1.0))

@@ -1,42 +1,18 @@
 """The job `tune`: Ray Tune searches the mix; every trial is a Ray Train run."""
 
 import json
-import sys
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import yaml
-from ray import tune as ray_tune
-from ray.tune.integration.ray_train import TuneReportCallback
-from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search.optuna import OptunaSearch
 
-from cluster import connect
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from rankers.mixes import Mix
 from rankers.mixes.encoding import decode_mix, encode_mix
 from rankers.settings import ResourceSettings, TrainingSettings
-from rankers.settings_checks import check_training_settings
-from rankers.supervision import (
-    SupervisedLists,
-    read_supervised_lists,
-)
-from rankers.train import fit_ranker, tokenize_input
-from rankers.training.checkpoints import NOT_VALIDATED
-from rankers.training.learner import TrainingInput
-from rankers.training.stops import TrainingStoppedError
 from rankers.training.storage import check_store, claim_store, place_within
-from rankers.training.validation import VALIDATION_MEASURE
-from tuning.analysis import print_trials, write_analysis
-from tuning.search_space import suggest_mix
-
-EXPERIMENT = "trials"
-# A trial only waits for its training workers, which have CPUs of their own.
-TRIAL_DRIVER = {"CPU": 0.1}
 
 
 def tune(
@@ -76,6 +52,12 @@ def tune(
         InputError: an input is missing or broken, `output` or `checkpoints` is in use, or no trial
             finished an epoch without being spoiled.
     """
+    from cluster.connection import connect  # these bring PyTorch and Ray
+    from rankers.supervision import read_supervised_lists
+    from rankers.training.validation import VALIDATION_MEASURE
+    from tuning.analysis import print_trials, write_analysis
+    from tuning.search import EXPERIMENT, search
+
     check_tuning_settings(training, trials, concurrent_trials, grace_epochs, seed)
     settings = {
         "collection": str(collection),
@@ -96,7 +78,7 @@ def tune(
     if checkpoints is not None:
         claim_store(checkpoints, "tune", settings)
     connect()
-    results = _search(
+    results = search(
         lists,
         output.absolute(),
         training,
@@ -135,6 +117,8 @@ def check_tuning_settings(
     Raises:
         InputError: naming the setting.
     """
+    from rankers.settings_checks import check_training_settings  # brings PyTorch
+
     if trials < 1 or concurrent_trials < 1:
         raise InputError("trials and concurrent_trials must be at least 1")
     if grace_epochs < 1 or seed < 0:
@@ -148,71 +132,3 @@ def best_mix(output: Path) -> Mix:
     """The mix of the best trial of a finished search."""
     table = pd.read_parquet(output / "trials.parquet")
     return decode_mix(json.loads(table["mix"].iloc[0]))
-
-
-def _search(
-    lists: SupervisedLists,
-    output: Path,
-    training: TrainingSettings,
-    trials: int,
-    concurrent_trials: int,
-    grace_epochs: int,
-    seed: int,
-    checkpoints: str | None,
-) -> ray_tune.ResultGrid:
-    read = tokenize_input(lists, output, training)
-    trial = ray_tune.with_parameters(
-        _run_trial, read=read, training=training, checkpoints=checkpoints
-    )
-    trainable = ray_tune.with_resources(trial, TRIAL_DRIVER)
-    experiment = output / EXPERIMENT
-    if ray_tune.Tuner.can_restore(str(experiment)):
-        tuner = ray_tune.Tuner.restore(
-            str(experiment), trainable, resume_unfinished=True, resume_errored=True
-        )
-        return tuner.fit()
-    frequency = lists.training["frequency"].to_numpy()
-    search = OptunaSearch(
-        partial(suggest_mix, frequency=frequency),
-        metric=VALIDATION_MEASURE,
-        mode="max",
-        seed=seed,
-    )
-    tuner = ray_tune.Tuner(
-        trainable,
-        tune_config=ray_tune.TuneConfig(
-            metric=VALIDATION_MEASURE,
-            mode="max",
-            num_samples=trials,
-            max_concurrent_trials=concurrent_trials,
-            search_alg=search,
-            scheduler=ASHAScheduler(
-                time_attr="epoch",
-                max_t=training.optimization.epochs,
-                grace_period=min(grace_epochs, training.optimization.epochs),
-            ),
-        ),
-        run_config=ray_tune.RunConfig(name=EXPERIMENT, storage_path=str(output), verbose=1),
-    )
-    return tuner.fit()
-
-
-def _run_trial(
-    parameters: dict[str, Any],
-    read: TrainingInput,
-    training: TrainingSettings,
-    checkpoints: str | None,
-) -> None:
-    """One trial; the seed is the same in all, so that they differ by the mix alone."""
-    context = ray_tune.get_context()
-    folder = Path(context.get_trial_dir())
-    place = None if checkpoints is None else place_within(checkpoints, context.get_trial_id())
-    # Within an epoch there is nothing that the search could compare.
-    settings = replace(training, checkpoints=replace(training.checkpoints, every_steps=0))
-    try:
-        mix = decode_mix(parameters["mix"])
-        fit_ranker(read, folder, mix, settings, place, callbacks=[TuneReportCallback()])
-    except TrainingStoppedError as stopped:
-        # That is what this mix does; a resumed search need not meet it again.
-        print(f"{context.get_trial_name()}: {stopped}", file=sys.stderr)
-        ray_tune.report({VALIDATION_MEASURE: NOT_VALIDATED, "epoch": training.optimization.epochs})

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from annotation.annotate import annotate
-from clicks import fit_clicks
+from clicks.fit_clicks import fit_clicks
 from corpus.output_folder import RECORD, begin_output, finish_output
 from corpus.prepare import prepare
 from rankers.evaluate import evaluate
@@ -17,8 +17,6 @@ from rankers.mixes.encoding import encode_mix
 from rankers.train import train
 from rankers.training.storage import place_within
 from tuning.tune import best_mix, tune
-from workflow.report import write_report
-from workflow.settings_checks import check_arms, check_stages
 
 # The jobs of the pipeline, in order, and their arguments that the pipeline itself fills in.
 STAGES: dict[str, tuple[Callable[..., None], set[str]]] = {
@@ -72,6 +70,9 @@ def run_pipeline(
         InputError: a setting of any job cannot be right, an input is missing or broken, or
             `output` is in use.
     """
+    from workflow.report import write_report  # these bring PyTorch and Matplotlib
+    from workflow.settings_checks import check_arms, check_stages
+
     # YAML has numbers for names too.
     arms = default_arms() if arms is None else {str(name): mix for name, mix in arms.items()}
     check_arms(arms, TUNED)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import openai
@@ -12,9 +12,7 @@ import openai
 from annotation.engines.base import Secret
 from annotation.engines.endpoint_failures import RequestError, failure_of, status_failure
 from annotation.engines.endpoint_replies import one_line
-
-if TYPE_CHECKING:
-    from annotation.engines.endpoint import Endpoint
+from annotation.engines.endpoint_settings import EndpointSettings
 
 
 class ChatClient:
@@ -28,7 +26,7 @@ class ChatClient:
         address: the URL that requests are sent to.
     """
 
-    def __init__(self, endpoint: "Endpoint", secret: Secret) -> None:
+    def __init__(self, endpoint: EndpointSettings, secret: Secret) -> None:
         parts = urlsplit(endpoint.url)
         path = parts.path.rstrip("/").removesuffix("/chat/completions")
         base = urlunsplit((parts.scheme, parts.netloc, path, "", ""))

@@ -6,7 +6,6 @@ import random
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from annotation.engines.base import (
     BUDGET_ERROR,
@@ -21,11 +20,9 @@ from annotation.engines.endpoint_client import ChatClient
 from annotation.engines.endpoint_failures import RequestError
 from annotation.engines.endpoint_policy import TOP_LOG_PROBABILITIES, Parameters, remedy
 from annotation.engines.endpoint_replies import Reply, fill_answer, read_reply, read_usage
+from annotation.engines.endpoint_settings import EndpointSettings
 from annotation.engines.token_spend import Spend, TokenSpend
 from annotation.prompts.prompt_encoder import EncodedPrompt
-
-if TYPE_CHECKING:
-    from annotation.engines.endpoint import Endpoint
 
 FAILURES_AT_FIRST = 5  # in a row, before anything was answered
 FAILURES_TO_GIVE_UP = 50  # in a row, once something was
@@ -53,7 +50,7 @@ class EndpointEngine:
 
     def __init__(
         self,
-        endpoint: "Endpoint",
+        endpoint: EndpointSettings,
         model: str,
         secret: Secret,
         control: EncodedPrompt,

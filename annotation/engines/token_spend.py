@@ -5,9 +5,6 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
 from corpus.errors import InputError
 
 SPEND_FILE = "token_spend.json"
@@ -69,33 +66,6 @@ class TokenSpend:
             partial = self._path.with_name(f".{self._path.name}.partial")
             partial.write_text(json.dumps({"tokens": self._spent + self._reserved}) + "\n")
             os.replace(partial, self._path)
-
-
-class SharedSpend:
-    """A `TokenSpend` beside the driver, so that engines on any machine count in one file.
-
-    Args:
-        budget: the limit of prompt and generated tokens together.
-        path: the file of the count on the driver's machine; None keeps it in memory only.
-        spent: tokens that earlier runs have spent.
-    """
-
-    def __init__(self, budget: int, path: Path | None = None, spent: int = 0) -> None:
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        actor = ray.remote(TokenSpend).options(num_cpus=0, scheduling_strategy=here)
-        self._actor = actor.remote(budget, path and path.absolute(), spent)
-
-    def begin(self) -> None:
-        """See `Spend`."""
-        ray.get(self._actor.begin.remote())
-
-    def reserve(self, tokens: int) -> bool:
-        """See `Spend`."""
-        return bool(ray.get(self._actor.reserve.remote(tokens)))
-
-    def settle(self, reserved: int, charged: int) -> None:
-        """See `Spend`."""
-        ray.get(self._actor.settle.remote(reserved, charged))
 
 
 def read_spend(path: Path) -> int:

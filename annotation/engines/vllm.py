@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import AutoConfig
-
 from annotation.engines.base import (
     ENGINE_ERROR,
     PROMPT_ERROR,
@@ -61,6 +59,8 @@ class VllmPool(EngineChoice):
         return {"engine": "VllmPool"}
 
     def context_length(self, model: str) -> int:
+        from transformers import AutoConfig  # seconds that no help page needs
+
         try:
             config = AutoConfig.from_pretrained(model).get_text_config()
         except (OSError, ValueError) as error:

@@ -4,8 +4,6 @@ import atexit
 import os
 from typing import Any
 
-import torch
-
 from corpus.errors import InputError
 
 CPU_ENVIRONMENT = {
@@ -49,12 +47,14 @@ def start_llm(model: str, max_model_len: int, gpus: int) -> Any:
     Raises:
         InputError: there is no GPU; and whatever vLLM and the model raise.
     """
+    import torch  # which, as vLLM, only actors need
+
     if gpus > 0 and not torch.cuda.is_available():
         raise InputError(
             f"gpus_per_engine is {gpus}, but PyTorch {torch.__version__} finds no GPU here; it "
             "needs builds of PyTorch and vLLM for CUDA and a driver, or --engine.gpus_per_engine 0"
         )
-    from vllm import LLM  # takes 10 s, and only actors need it
+    from vllm import LLM
 
     # Triton, which vLLM imports, ends its process with pages on what nanobind has leaked.
     atexit.register(_close_standard_error)

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from annotation.actor import Judge
 from annotation.asking.ask import ANSWER_FRAME, ANSWER_TOKENS
+from annotation.judge import Judge
 from annotation.prompts.prompt import Document
 from corpus.mapped_tables import take_rows
 from corpus.tables import Collection

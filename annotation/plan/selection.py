@@ -10,7 +10,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS, frequency_buckets
@@ -198,6 +197,8 @@ def _urgency(pairs: pa.Table, tables: Collection, policy: Policy) -> NDArray[np.
     impressions, clicks = _click_counts(pairs, tables)
     if policy == "fewest_impressions":
         return -impressions
+    from scipy.stats import beta  # a second that no other policy needs
+
     return np.asarray(beta.std(clicks + 0.5, impressions - clicks + 0.5))
 
 

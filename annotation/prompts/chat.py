@@ -3,11 +3,12 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from corpus.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # A message with all that templates are known to change: outer blanks, lines, marks, quotes.
 PROBE = "\n1. Judge <this> & 'that', \"both\":\n{ 夜 } [2]\n"
@@ -100,7 +101,7 @@ class ChatFrame:
     opened: bool = False
 
 
-def read_chat_frame(tokenizer: PreTrainedTokenizerBase, reasoning: bool) -> ChatFrame:
+def read_chat_frame(tokenizer: "PreTrainedTokenizerBase", reasoning: bool) -> ChatFrame:
     """Renders the tokenizer's chat template around a message.
 
     A template that wants its content in parts gets a part of text. Dates that it writes are
@@ -137,7 +138,7 @@ def read_chat_frame(tokenizer: PreTrainedTokenizerBase, reasoning: bool) -> Chat
     )
 
 
-def control_marks(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
+def control_marks(tokenizer: "PreTrainedTokenizerBase") -> re.Pattern[str]:
     """A pattern of the control tokens of this tokenizer and of common families of models.
 
     Tokens that were added without being marks, such as runs of blanks, are text.
@@ -154,7 +155,7 @@ def control_marks(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
     return re.compile("|".join([*sorted(others, key=len, reverse=True), CONTROL_MARKS.pattern]))
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, content: Any, reasoning: bool) -> str:
+def _render(tokenizer: "PreTrainedTokenizerBase", content: Any, reasoning: bool) -> str:
     template = tokenizer.get_chat_template()
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": content}],
@@ -169,7 +170,7 @@ def _render(tokenizer: PreTrainedTokenizerBase, content: Any, reasoning: bool) -
     return str(text)
 
 
-def _find_thought(tokenizer: PreTrainedTokenizerBase, after: str) -> tuple[Thought | None, bool]:
+def _find_thought(tokenizer: "PreTrainedTokenizerBase", after: str) -> tuple[Thought | None, bool]:
     """The marks of a thought, and whether one is left open in what stands after the message."""
     known = f"{tokenizer.get_chat_template()} {' '.join(tokenizer.get_added_vocab())}"
     for text in (after, known):

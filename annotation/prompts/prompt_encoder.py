@@ -3,13 +3,16 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from annotation.prompts.chat import ThoughtTokens, control_marks, read_chat_frame
 from annotation.prompts.prompt import Document, Prompt, fence_of
 from corpus.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # More characters a token than any language has on average. Text beyond is cut off before it is
 # tokenized, so that a huge document costs no more than a long one.
@@ -58,7 +61,7 @@ class PromptEncoder:
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, prompt: Prompt, reasoning: bool = False
+        self, tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, reasoning: bool = False
     ) -> None:
         if not tokenizer.is_fast:
             raise InputError(

@@ -10,7 +10,7 @@ import ray.data
 
 from clicks.log.contexts import check_context, read_schema
 from clicks.log.distinct import distinct_sessions
-from cluster import connect
+from cluster.connection import connect
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS
 

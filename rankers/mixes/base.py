@@ -13,11 +13,12 @@ all mixes; training and tuning know nothing else of them. Pictures: docs/mixing.
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from corpus.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Traffic:
         impressions: how often a candidate of the query was shown, on average, float32, same shape.
     """
 
-    frequency: Tensor
-    bucket: Tensor
-    impressions: Tensor
+    frequency: "Tensor"
+    bucket: "Tensor"
+    impressions: "Tensor"
 
 
 class Mix(ABC):
@@ -45,7 +46,7 @@ class Mix(ABC):
         return False
 
     @abstractmethod
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
         """The click weight.
 
         Args:
@@ -56,9 +57,9 @@ class Mix(ABC):
             Weights in [0, 1], float32, shaped as `traffic.frequency`.
         """
 
-    def covers(self, progress: float, traffic: Traffic) -> Tensor:
+    def covers(self, progress: float, traffic: Traffic) -> "Tensor":
         """Which queries are trained on at all, bool, shaped as `traffic.frequency`."""
-        return torch.ones(traffic.frequency.shape, dtype=torch.bool)
+        return traffic.bucket >= 0
 
 
 def check_weight(name: str, value: float) -> None:

@@ -2,14 +2,16 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
-
-import torch
-from torch import Tensor
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Literal
 
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from rankers.mixes.base import Mix, Traffic, check_weight
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass
@@ -25,8 +27,8 @@ class Constant(Mix):
     def __post_init__(self) -> None:
         check_weight("click_weight", self.click_weight)
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
-        return torch.full(traffic.frequency.shape, float(self.click_weight))
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
+        return traffic.impressions.new_full(traffic.frequency.shape, float(self.click_weight))
 
 
 @dataclass
@@ -74,12 +76,14 @@ class Staged(Mix):
         if not math.isclose(total, 1, abs_tol=1e-6):
             raise InputError(f"the shares of the stages must sum to 1; they sum to {total:g}")
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
-        return torch.full(traffic.frequency.shape, float(self._stage(progress).click_weight))
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
+        return traffic.impressions.new_full(
+            traffic.frequency.shape, float(self._stage(progress).click_weight)
+        )
 
-    def covers(self, progress: float, traffic: Traffic) -> Tensor:
+    def covers(self, progress: float, traffic: Traffic) -> "Tensor":
         buckets = self._stage(progress).buckets
-        return torch.isin(traffic.bucket, torch.tensor([BUCKETS.index(name) for name in buckets]))
+        return reduce(or_, [traffic.bucket == BUCKETS.index(name) for name in buckets])
 
     def _stage(self, progress: float) -> Stage:
         end = 0.0
@@ -121,8 +125,8 @@ class Ramp(Mix):
                 f"a ramp needs 0 <= begins < ends <= 1, not {self.begins} and {self.ends}"
             )
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
         x = min(max((progress - self.begins) / (self.ends - self.begins), 0.0), 1.0)
         way = x if self.shape == "linear" else (1 - math.cos(math.pi * x)) / 2
         weight = self.start + (self.end - self.start) * way
-        return torch.full(traffic.frequency.shape, weight)
+        return traffic.impressions.new_full(traffic.frequency.shape, weight)

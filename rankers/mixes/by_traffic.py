@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from corpus.frequency import BUCKETS
 from rankers.mixes.base import Mix, Traffic, check_positive, check_weight
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass
@@ -15,9 +16,9 @@ class ByBucket(Mix):
     """A click weight for each frequency bucket.
 
     Attributes:
-        high: a of the most frequent queries, in [0, 1].
-        medium: likewise.
-        low: likewise.
+        high: the click weight of the most frequent queries, in [0, 1].
+        medium: the click weight of those between, in [0, 1].
+        low: the click weight of the rarest queries, in [0, 1].
     """
 
     high: float = 1.0
@@ -28,8 +29,8 @@ class ByBucket(Mix):
         for name in BUCKETS:
             check_weight(name, getattr(self, name))
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
-        return torch.tensor([self.high, self.medium, self.low], dtype=torch.float32)[traffic.bucket]
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
+        return traffic.impressions.new_tensor([self.high, self.medium, self.low])[traffic.bucket]
 
 
 @dataclass
@@ -51,9 +52,9 @@ class FrequencySigmoid(Mix):
         check_positive("midpoint", self.midpoint)
         check_positive("steepness", self.steepness)
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
-        distance = torch.log(traffic.frequency.to(torch.float32)) - math.log(self.midpoint)
-        return torch.sigmoid(self.steepness * distance)
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
+        distance = traffic.frequency.float().log() - math.log(self.midpoint)
+        return (self.steepness * distance).sigmoid()
 
 
 @dataclass
@@ -74,8 +75,8 @@ class FrequencyPower(Mix):
         check_positive("saturation", self.saturation)
         check_positive("exponent", self.exponent)
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
-        share = traffic.frequency.to(torch.float32) / self.saturation
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
+        share = traffic.frequency.float() / self.saturation
         return share.clamp(max=1) ** self.exponent
 
 
@@ -101,5 +102,5 @@ class Evidence(Mix):
     def needs_impressions(self) -> bool:
         return True
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
         return traffic.impressions / (traffic.impressions + self.prior)

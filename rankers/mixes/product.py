@@ -1,12 +1,15 @@
 """Several mixes at once, as of progress and of frequency."""
 
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from functools import reduce
+from operator import and_, mul
+from typing import TYPE_CHECKING
 
 from corpus.errors import InputError
 from rankers.mixes.base import Mix, Traffic
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass
@@ -30,8 +33,8 @@ class Product(Mix):
     def needs_impressions(self) -> bool:
         return any(mix.needs_impressions for mix in self.mixes)
 
-    def __call__(self, progress: float, traffic: Traffic) -> Tensor:
-        return torch.stack([mix(progress, traffic) for mix in self.mixes]).prod(0)
+    def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
+        return reduce(mul, [mix(progress, traffic) for mix in self.mixes])
 
-    def covers(self, progress: float, traffic: Traffic) -> Tensor:
-        return torch.stack([mix.covers(progress, traffic) for mix in self.mixes]).all(0)
+    def covers(self, progress: float, traffic: Traffic) -> "Tensor":
+        return reduce(and_, [mix.covers(progress, traffic) for mix in self.mixes])

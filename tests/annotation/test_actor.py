@@ -12,11 +12,12 @@ import pytest
 import ray
 from transformers import PreTrainedTokenizerFast
 
-from annotation.actor import Annotator, Judge, until_closed, until_failing
+from annotation.actor import Annotator, until_closed, until_failing
 from annotation.asking.ask import CHOICES, Asking
 from annotation.engines.base import Answer, AnswerForm, Secret
 from annotation.engines.endpoint import Endpoint
 from annotation.engines.vllm import VllmPool
+from annotation.judge import Judge
 from annotation.prompts.prompt import Document, load_prompt
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
 from corpus.errors import InputError

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clicks import CascadeModel, PositionBasedModel, fit_clicks
+from clicks import CascadeModel, PositionBasedModel
+from clicks.fit_clicks import fit_clicks
 from clicks.propensities import estimate_propensities
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS, empty_table

@@ -9,8 +9,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-import cluster
-from cluster import connect, find_cluster
+from cluster import connection
+from cluster.connection import connect, find_cluster
 from corpus.errors import InputError
 
 
@@ -76,7 +76,7 @@ def test_ray_address_goes_before_ray_start(
 def test_an_address_where_no_ray_answers_is_refused_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cluster, "LONGEST_WAIT", 0.3)
+    monkeypatch.setattr(connection, "LONGEST_WAIT", 0.3)
     begun = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for port in (1, silent.getsockname()[1]):

@@ -18,8 +18,8 @@ from transformers import (
 from corpus.tables import Collection
 from corpus.texts import document_column
 from rankers.data.lists import candidate_ids, document_rows
-from rankers.rerank import scoring_blocks
 from rankers.scoring.pair_scorer import PairScorer
+from rankers.scoring.pool import scoring_blocks
 
 WORDS = ["<s>", "<pad>", "</s>", "<unk>", "tide", "moon", "bread", "rye"]
 TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 8}

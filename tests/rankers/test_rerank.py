@@ -31,9 +31,10 @@ from rankers.mixes import FrequencySigmoid
 from rankers.models.cross_encoder import load_cross_encoder
 from rankers.models.list_ranker import save_ranker
 from rankers.models.small_bert import build_small_bert
-from rankers.rerank import refuse_unsound, rerank, score_candidates, scoring_blocks
+from rankers.rerank import rerank
 from rankers.scoring.fast_bert import end_at_first_token, mask_once
 from rankers.scoring.pair_scorer import PairScorer, encode_in_bf16
+from rankers.scoring.pool import refuse_unsound, score_candidates, scoring_blocks
 from tests.conftest import make_table
 from tests.rankers.conftest import score_in_one_process
 

@@ -22,8 +22,8 @@ import torch
 from ray.cluster_utils import Cluster
 from safetensors.torch import load_file
 
-from clicks import fit_clicks
-from cluster import connect
+from clicks.fit_clicks import fit_clicks
+from cluster.connection import connect
 from corpus.errors import InputError
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld

@@ -1,5 +1,7 @@
+import os
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from tuning.tune import tune
 REPOSITORY = Path(__file__).resolve().parents[2]
 JOBS = [path.stem for path in (REPOSITORY / "ray_jobs").glob("*.py") if path.stem[0] != "_"]
 JOBS.remove("command_line")
+# What takes seconds to import.
+HEAVY = ("ray", "torch", "transformers", "vllm")
 
 
 def _parse(
@@ -184,6 +188,26 @@ def test_help_explains_every_setting(
         if not re.search(r"[a-z]{2}", re.sub(r"\(.*?\)", "", setting.split(maxsplit=2)[-1]))
     ]
     assert unexplained == []
+
+
+def test_help_imports_nothing_that_takes_seconds() -> None:
+    shows = f"""
+import runpy, sys
+for job in {JOBS}:
+    sys.argv = [job, "--help"]
+    try:
+        runpy.run_path(f"ray_jobs/{{job}}.py", run_name="__main__")
+    except SystemExit:
+        print(job, *(name for name in {HEAVY} if name in sys.modules), file=sys.stderr)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", shows],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stderr.splitlines() == JOBS
 
 
 def test_constant_mixes_need_no_other_signal(monkeypatch: pytest.MonkeyPatch) -> None:

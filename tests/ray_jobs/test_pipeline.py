@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,13 +25,22 @@ from corpus.tables import read_collection, read_table
 from evaluation.measures import MAIN_MEASURE
 from rankers.data.lists import candidate_lists
 from rankers.mixes import Constant
-from rankers.rerank import rerank, score_candidates
+from rankers.rerank import rerank
+from rankers.scoring.pool import score_candidates
 from rankers.settings import TrainingSettings
 from rankers.train import train
+from ray_jobs.command_line import job_parser, parse
 from tests.conftest import hear_ctrl_c, with_settings
+from tuning.tune import best_mix
+from workflow.pipeline import run_pipeline
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-ARMS = ["click", "annotation", "schedule", "famol", "tuned"]
+# Two, of which one knows one signal alone and one stages; each is trained by two workers.
+MIXES = {
+    "click": {"class_path": "Constant", "init_args": {"click_weight": 1.0}},
+    "schedule": {"class_path": "Staged"},
+}
+ARMS = [*MIXES, "tuned"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -58,6 +68,7 @@ def finished(dashboard: str, random_model: Path, tmp_path_factory: pytest.TempPa
     output = tmp_path_factory.mktemp("pipeline") / "small"
     settings = {
         "output": output,
+        "arms": shlex.quote(json.dumps(MIXES)),
         "prepare.source.init_args.queries": 60,
         "prepare.source.init_args.documents": 150,
         "prepare.source.init_args.sessions": 900,
@@ -100,14 +111,14 @@ def test_the_report_is_whole_and_self_contained(finished: Path) -> None:
 def test_each_training_and_trial_has_a_store_of_its_own(finished: Path) -> None:
     stores = finished.with_name("checkpoints")
     mixes = [
-        json.loads((stores / arm / "job.json").read_text())["settings"]["mix"] for arm in ARMS[:4]
+        json.loads((stores / arm / "job.json").read_text())["settings"]["mix"] for arm in MIXES
     ]
-    assert len({json.dumps(mix) for mix in mixes}) == 4
+    assert len({json.dumps(mix) for mix in mixes}) == 2
     # Of all epochs: the best ranker of a schedule can be that of its first stage alone.
     histories = [
-        json.loads((finished / "rankers" / arm / "history.json").read_text()) for arm in ARMS[:4]
+        json.loads((finished / "rankers" / arm / "history.json").read_text()) for arm in MIXES
     ]
-    assert len({history[-1]["click_loss"] for history in histories}) == 4
+    assert len({history[-1]["click_loss"] for history in histories}) == 2
     assert len(list(stores.glob("tuning/*/checkpoints/*/training_state.pt"))) == 2
 
 
@@ -131,7 +142,7 @@ def test_measures_follow_from_the_trec_runs(finished: Path) -> None:
 def test_the_ranker_is_a_cross_encoder_of_sentence_transformers(finished: Path) -> None:
     collection = read_collection(finished / "collection")
     lists = candidate_lists(collection, "test")
-    ranker = finished / "rankers" / "famol"
+    ranker = finished / "rankers" / "schedule"
     ours = score_candidates(lists.drop_columns(["documents"]), collection.documents, {"r": ranker})
     scores = ours["r"]["score"].to_numpy()
     pairs = [(row["text"], document) for row in lists.to_pylist() for document in row["documents"]]
@@ -139,30 +150,29 @@ def test_the_ranker_is_a_cross_encoder_of_sentence_transformers(finished: Path) 
     np.testing.assert_allclose(1 / (1 + np.exp(-scores)), theirs, atol=1e-5)
 
 
-def test_the_best_trial_is_a_config_that_train_takes_as_it_is(finished: Path) -> None:
-    best = finished / "tuning" / "best.yaml"
-    _job("train", "--config", str(best))
-    ranker = Path(yaml.safe_load(best.read_text())["output"])
-    assert (ranker / "model.safetensors").exists()
-
-
 def test_a_finished_pipeline_is_refused_without_resume(finished: Path) -> None:
-    arguments = ["--config", "configs/demo.yaml", "--output", str(finished)]
-    refused = _job("pipeline", *arguments, status=2)
-    assert str(finished) in refused
-    assert "--resume" in refused
+    with pytest.raises(InputError, match=f"{finished}: .*--resume"):
+        run_pipeline(finished, stages={})
 
 
-def test_ctrl_c_in_training_then_resume(finished: Path, tmp_path: Path) -> None:
-    output = tmp_path / "ranker"
-    arguments = ["--collection", str(finished / "collection"), "--output", str(output)]
-    arguments += ["--click_labels", str(finished / "click_labels")]
-    arguments += [
-        "--annotations",
-        str(finished / "annotations"),
-        "--training.optimization.epochs",
-        "6",
-    ]
+def test_the_best_trial_is_a_config_that_train_takes_as_it_is(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = finished / "tuning" / "best.yaml"
+    monkeypatch.setattr(sys, "argv", ["train.py", "--config", str(best)])
+    parser = job_parser("train", "")
+    parser.add_function_arguments(train, skip={"resume"})
+    arguments = parse(parser, "train")
+    assert arguments["mix"] == best_mix(finished / "tuning")
+    assert arguments["training"].resources.workers == 1
+    assert arguments["collection"] == finished / "collection"
+
+
+def test_ctrl_c_in_training_then_resume(finished: Path) -> None:
+    """Of the ranker that the search proposes to train."""
+    best = finished / "tuning" / "best.yaml"
+    output = Path(yaml.safe_load(best.read_text())["output"])
+    arguments = ["--config", str(best), "--training.optimization.epochs", "6"]
     # Learns the bias of positions along with the ranker, so that there is that to resume too.
     arguments += ["--training.objective.click_objective", "dual_learning"]
     process = _start("train", *arguments)
@@ -179,6 +189,7 @@ def test_ctrl_c_in_training_then_resume(finished: Path, tmp_path: Path) -> None:
     assert "epoch 1/6" not in shown
     history = json.loads((output / "history.json").read_text())
     assert [row["epoch"] for row in history] == list(range(1, len(history) + 1))
+    assert (output / "model.safetensors").exists()
 
 
 def test_a_model_that_does_not_exist_is_refused(finished: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from annotation.engines.endpoint import Endpoint
 from corpus.errors import InputError
-from rankers.mixes import Constant, Evidence
+from rankers.mixes import Constant, Evidence, FrequencySigmoid, Stage, Staged
 from rankers.settings import TrainingSettings
 from rankers.training.storage import claim_store, place_within
 from ray_jobs.command_line import job_parser, parse
@@ -133,3 +133,13 @@ def test_the_settings_of_the_configs_can_be_right(
     stages = {name: value for name, value in parse(parser, "pipeline").items() if name in STAGES}
     jobs = {name: job for name, (job, _) in STAGES.items()}
     check_stages(jobs, stages, default_arms(), {"train": [], "tune": []}, False, resume=False)
+
+
+def test_the_arms_by_default() -> None:
+    """Each signal alone, one after the other, and by frequency."""
+    assert default_arms() == {
+        "click": Constant(1.0),
+        "annotation": Constant(0.0),
+        "schedule": Staged([Stage(0.5, 0.0), Stage(0.5, 1.0)]),
+        "famol": FrequencySigmoid(midpoint=50.0, steepness=1.0),
+    }

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from annotation.actor import Judge
 from annotation.engines.vllm import VllmPool
+from annotation.judge import Judge
 from annotation.plan.cost import count_tokens
 from annotation.plan.selection import pairs_to_annotate
 from annotation.prompts.prompt import StrategyName, load_prompt

@@ -10,11 +10,14 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from clicks import DynamicBayesianNetwork, PositionBasedModel, distinct_sessions, fit_clicks
+from clicks import DynamicBayesianNetwork, PositionBasedModel, distinct_sessions
+from clicks.fit_clicks import fit_clicks
 from clicks.log.distributed import count_sessions
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS
 from corpus.tables import read_table, write_table
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,7 @@ def test_two_nodes_count_and_fit_as_one_process_does(
     two_nodes: None, sessions: pa.Table, tmp_path: Path
 ) -> None:
     assert len([node for node in ray.nodes() if node["Alive"]]) == 2
-    folder = write_parts(sessions, tmp_path / "sessions.parquet", 7)
+    folder = write_parts(sessions, tmp_path / "sessions.parquet", 4)
     together = count_sessions(folder)
     assert counted(together) == counted(distinct_sessions(sessions))
     for kind in (PositionBasedModel, DynamicBayesianNetwork):

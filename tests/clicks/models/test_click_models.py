@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import clicks
 from clicks import (
     CascadeModel,
     ClickChainModel,
@@ -141,3 +142,9 @@ def test_a_saved_model_is_the_model(kind: type[ClickModel], tmp_path: Path) -> N
         other.load(tmp_path / "model")
     with pytest.raises(InputError, match="no click model"):
         kind.load(tmp_path)
+
+
+def test_the_face_of_the_room_shows_each_of_its_names() -> None:
+    assert all(getattr(clicks, name).__name__ == name for name in clicks.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'PositionBiasedModel'"):
+        _ = clicks.PositionBiasedModel

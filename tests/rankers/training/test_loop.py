@@ -5,7 +5,7 @@ import pytest
 from ray.exceptions import RayActorError
 from ray.train import ControllerError
 
-from rankers.train import _fit_again
+from rankers.fit import _fit_again
 from rankers.training.loop import has_stopped_improving
 from rankers.training.validation import VALIDATION_MEASURE
 

@@ -1,0 +1,219 @@
+"""Runs training by Ray Train: from lists in memory to tokenized files, workers, checkpoints."""
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import ray.data
+import ray.train
+from ray.exceptions import RayError
+from ray.train import (
+    CheckpointConfig,
+    ControllerError,
+    FailureConfig,
+    LoggingConfig,
+    RunConfig,
+    ScalingConfig,
+    UserCallback,
+)
+from ray.train.torch import TorchTrainer
+
+from rankers.data.impressions import longest_page
+from rankers.data.lists import tokenize_lists
+from rankers.data.store import write_lists
+from rankers.losses.hybrid import POWER, Objective
+from rankers.losses.sessions import SessionLoss
+from rankers.mixes import Mix
+from rankers.models.cross_encoder import load_cross_encoder
+from rankers.models.small_bert import build_small_bert
+from rankers.settings import SMALL_BERT, ObjectiveSettings, TrainingSettings
+from rankers.supervision import SupervisedLists
+from rankers.training.learner import TrainingInput, WorkerTask
+from rankers.training.loop import train_worker
+from rankers.training.stops import Stop, TrainingStoppedError, read_refused, record_refused
+from rankers.training.storage import checkpoint_storage
+from rankers.training.validation import VALIDATION_MEASURE
+
+HIGHEST_GRADE = 3
+# Lists that are tokenized at once.
+BLOCK = 256
+
+
+def tokenize_input(
+    lists: SupervisedLists, folder: Path, training: TrainingSettings
+) -> TrainingInput:
+    """Makes what workers read: the small BERT, where it is asked for, and the tokenized lists.
+
+    What an earlier run left in the folder is taken as it is.
+
+    Args:
+        lists: from `read_supervised_lists`.
+        folder: that all nodes reach.
+        training: the settings.
+    """
+    folder = folder.absolute()
+    model = training.model
+    backbone = model.backbone
+    if backbone == SMALL_BERT:
+        backbone = str(folder / SMALL_BERT)
+        if not Path(backbone).exists():
+            # Elsewhere first: what a kill leaves must not be taken for a whole one.
+            begun = folder / f"{SMALL_BERT}.begun"
+            build_small_bert(lists.collection, begun, training.optimization.seed)
+            begun.rename(backbone)
+    _, tokenizer = load_cross_encoder(backbone, model.max_length, new_head=True)
+    tokenize = partial(tokenize_lists, tokenizer=tokenizer, max_length=model.max_length)
+    files = {name: folder / "lists" / f"{name}.arrow" for name in ("training", "validation")}
+    for name, path in files.items():
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists():
+            table = getattr(lists, name)
+            blocks = [table.slice(at, BLOCK) for at in range(0, table.num_rows, BLOCK)]
+            tokenized = ray.data.from_arrow(blocks).map_batches(
+                tokenize,
+                batch_format="pyarrow",
+                batch_size=None,
+                num_cpus=training.resources.cpus_per_worker,
+            )
+            tokenized.context.enable_progress_bars = False
+            tokenized.context.execution_options.preserve_order = True
+            write_lists(tokenized.iter_batches(batch_size=None, batch_format="pyarrow"), path)
+    return TrainingInput(
+        backbone=backbone,
+        training=files["training"],
+        validation=files["validation"],
+        yardstick=lists.yardstick,
+        objective=objective_maker(lists, training.objective),
+    )
+
+
+def objective_maker(
+    lists: SupervisedLists, settings: ObjectiveSettings
+) -> Callable[[Mix], Objective]:
+    """What makes the loss of a mix, with all that it takes from the lists.
+
+    Args:
+        lists: from `read_supervised_lists`.
+        settings: what is learned from each signal.
+    """
+    sessions = None
+    # Of annotations alone there are no pages.
+    if settings.click_objective != "labels" and (positions := longest_page(lists.training)):
+        sessions = SessionLoss(
+            settings.click_objective, positions, lists.propensities, settings.max_weight
+        )
+    searches = lists.training["frequency"].to_numpy().astype(float)
+    return partial(
+        Objective,
+        loss=settings.loss,
+        highest_grade=HIGHEST_GRADE,
+        sessions=sessions,
+        query_weight=settings.query_weight,
+        mean_power=float(max(np.mean(searches ** POWER[settings.query_weight]), 1e-9)),
+        balance=settings.balance_losses,
+    )
+
+
+def fit_ranker(
+    read: TrainingInput,
+    output: Path,
+    mix: Mix,
+    training: TrainingSettings,
+    checkpoints: str | None = None,
+    callbacks: Sequence[UserCallback] = (),
+) -> tuple[ray.train.Checkpoint, ray.train.Checkpoint]:
+    """Runs Ray Train on tokenized lists; goes on where an earlier run in `output` stopped.
+
+    Args:
+        read: from `tokenize_input`.
+        output: folder that all nodes reach.
+        mix: the click weight.
+        training: the settings.
+        checkpoints: folder or URI for the checkpoints; `output` by default.
+        callbacks: called by Ray Train at each report.
+
+    Returns:
+        The best checkpoint and the last one, whose history has every epoch.
+
+    Raises:
+        TrainingStoppedError: the loss, its gradient or the scores became infinite or NaN.
+    """
+    output, resources = output.absolute(), training.resources
+    files, place = checkpoint_storage(checkpoints or str(output))
+    refused = read_refused(output)
+    for one in refused:
+        print(f"{output}: goes on without step {one.step}; {one.reason}", file=sys.stderr)
+    steps = frozenset(one.step for one in refused)
+    task = WorkerTask(output, training, read.objective(mix), read, sys.stdout.isatty(), steps)
+    make_trainer = partial(
+        TorchTrainer,
+        # Bound rather than given as the loop's config, which Ray Train reads in its controller too:
+        # that would import all of torch and transformers there before any worker starts.
+        partial(train_worker, task),
+        scaling_config=ScalingConfig(
+            num_workers=resources.workers,
+            use_gpu=resources.use_gpu,
+            resources_per_worker={"CPU": resources.cpus_per_worker}
+            | ({"GPU": 1} if resources.use_gpu else {}),
+        ),
+        run_config=RunConfig(
+            name="checkpoints",
+            storage_path=place,
+            storage_filesystem=files,
+            callbacks=list(callbacks),
+            logging_config=LoggingConfig(log_level="WARNING"),
+            failure_config=FailureConfig(max_failures=resources.restarts),
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=training.checkpoints.keep,
+                checkpoint_score_attribute=VALIDATION_MEASURE,
+            ),
+        ),
+    )
+    result = _fit_again(make_trainer, resources.restarts)
+    stop: Stop | None = result.return_value
+    if stop is not None:
+        record_refused(output, [*refused, stop])
+        raise TrainingStoppedError(f"training stopped: {stop.reason}")
+    best: ray.train.Checkpoint = result.get_best_checkpoint(VALIDATION_MEASURE, "max")
+    last: ray.train.Checkpoint = result.checkpoint
+    return best, last
+
+
+def _fit_again(make_trainer: Callable[[], TorchTrainer], restarts: int) -> ray.train.Result:
+    """Runs a trainer, and others that go on after it where workers did not start.
+
+    Ray Train takes some losses, of a worker that others wait for or that is told to begin, for a
+    fault of its own, and ends whatever its `max_failures`.
+    """
+    for _ in range(restarts):
+        try:
+            return _fit(make_trainer())
+        except ControllerError as error:
+            if not isinstance(error.controller_failure, RayError):
+                raise
+            reason = str(error.controller_failure).strip().splitlines()[-1]
+            print(f"workers did not start ({reason}); starting them again", file=sys.stderr)
+    return _fit(make_trainer())
+
+
+def _fit(trainer: TorchTrainer) -> ray.train.Result:
+    """Runs the trainer so that Ctrl-C raises KeyboardInterrupt at once, during and after the run.
+
+    On the main thread Ray Train takes SIGINT over, waits for the controller's abort, ends the
+    process with status 0, and keeps the handler after the run. Elsewhere it leaves SIGINT alone;
+    workers end with the driver.
+    """
+    outcome: Future[ray.train.Result] = Future()
+
+    def fit() -> None:
+        try:
+            outcome.set_result(trainer.fit())
+        except BaseException as error:  # handed on to the main thread, whatever it is
+            outcome.set_exception(error)
+
+    threading.Thread(target=fit, daemon=True).start()
+    return outcome.result()

@@ -1,0 +1,97 @@
+"""Who may import whom: downward only, in no circle, and into other rooms by their open doors."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+# From the ground up, a floor after each |; what is on one floor knows nothing of each other.
+ROOMS = "corpus|cluster|evaluation|annotation clicks|rankers|tuning|workflow|ray_jobs"
+# Within each room, likewise, its modules and the rooms in it; each module has a floor.
+FLOORS = {
+    "corpus": "errors frequency schemas shown_text texts"
+    "|names output_folder table_checks text_lines"
+    "|splits tables|candidates mapped_tables|readers simulation|sources|prepare",
+    "cluster": "blocks connection|gpus",
+    "evaluation": "trec_run|measures|yardstick",
+    "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary"
+    "|pool settings_checks|annotate",
+    "clicks": "log|inference|models|labels propensities|fit_clicks",
+    "rankers": "mixes settings|batch|models|data|losses|scoring training"
+    "|settings_checks supervision|fit|evaluate rerank train",
+    "tuning": "analysis search_space|search|tune",
+    "workflow": "report settings_checks|pipeline",
+    "ray_jobs": "command_line|agreement annotate evaluate fit_clicks merge pipeline prepare rerank"
+    " train tune",
+}
+
+
+def _floors(plan: str) -> dict[str, int]:
+    return {name: floor for floor, names in enumerate(plan.split("|")) for name in names.split()}
+
+
+def _sources() -> dict[str, Path]:
+    paths = [path for room in FLOORS for path in (REPOSITORY / room).rglob("*.py")]
+    return {
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in paths
+    }
+
+
+SOURCES = _sources()
+
+
+def _imported(path: Path) -> set[str]:
+    """Modules of ours that a file imports, wherever in it, also for type checkers alone."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            full = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in SOURCES else str(node.module) for name in full.values()}
+    return found & SOURCES.keys()
+
+
+IMPORTS = {module: _imported(path) - {module} for module, path in SOURCES.items()}
+PAIRS = [(module, other) for module, imported in IMPORTS.items() for other in imported]
+
+
+def test_rooms_and_what_is_in_them_import_downward_only() -> None:
+    rooms = _floors(ROOMS)
+    upward = set()
+    for module, other in PAIRS:
+        (room, *within), (other_room, *other_within) = module.split("."), other.split(".")
+        if room != other_room:
+            if rooms[room] <= rooms[other_room]:
+                upward.add((module, other))
+        elif within and other_within and within[0] != other_within[0]:
+            floors = _floors(FLOORS[room])
+            if floors[within[0]] <= floors[other_within[0]]:
+                upward.add((module, other))
+    assert upward == set()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    TopologicalSorter(IMPORTS).prepare()  # which raises a CycleError that names them
+
+
+def test_other_rooms_import_what_a_room_has_opened_and_nothing_else() -> None:
+    doors = {room: ast.parse((REPOSITORY / room / "__init__.py").read_text()) for room in FLOORS}
+    opened = {
+        f"{room}.{name}"
+        for room, tree in doors.items()
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OPEN"
+        for name in ast.literal_eval(node.value)
+    }
+    used = {other for module, other in PAIRS if module.split(".")[0] != other.split(".")[0]}
+    assert used - opened == set()
+    assert opened - used == set()  # a door that nobody takes is closed
+
+
+def test_each_room_says_what_is_in_it_and_who_may_use_it() -> None:
+    rooms = [path for path in SOURCES.values() if path.name == "__init__.py"]
+    said = {str(path): ast.get_docstring(ast.parse(path.read_text())) or "" for path in rooms}
+    lines = {name: len([line for line in text.splitlines() if line]) for name, text in said.items()}
+    assert {name: count for name, count in lines.items() if not 2 <= count <= 5} == {}
