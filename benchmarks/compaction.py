@@ -27,8 +27,12 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 from corpus.simulation.user import examination_probability
 from corpus.simulation.world import simulate_world
 from rankers.data.impressions import PAGES, add_pages, longest_page
-from rankers.data.lists import candidate_lists, tokenize_lists
-from rankers.data.padding import pad_lists
+from rankers.data.lists import candidate_ids
+from rankers.data.padding import BatchReader
+from rankers.data.pair_texts import number_texts
+from rankers.data.store import ListFile, write_lists
+from rankers.data.token_files import open_tokens
+from rankers.data.tokenization import tokenize_once
 from rankers.losses.click_objectives import CLICK_OBJECTIVES
 from rankers.losses.sessions import SessionLoss
 from rankers.models.cross_encoder import load_cross_encoder
@@ -63,29 +67,28 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         build_small_bert(collection, Path(folder), seed)
         _, tokenizer = load_cross_encoder(folder, MAX_LENGTH, new_head=True)
-    by_query = candidate_lists(collection, None)
-    compacted = tokenize_lists(
-        add_pages(by_query, collection.sessions, CLICK_OBJECTIVES[objective].linear),
-        tokenizer,
-        MAX_LENGTH,
-    )
-    by_session = raw_lists(by_query, collection.sessions)
-    raw = tokenize_lists(by_session, tokenizer, MAX_LENGTH)
+    by_query = candidate_ids(collection, None)
+    compacted = add_pages(by_query, collection.sessions, CLICK_OBJECTIVES[objective].linear)
+    raw = raw_lists(by_query, collection.sessions)
     order = np.random.default_rng(seed).permutation(by_query.num_rows)
     steps = [order[at : at + queries_per_step] for at in range(0, len(order), queries_per_step)]
     table = Table("epoch on", "pairs scored", "seconds", "loss after it")
     seconds = {}
-    for name, lists in (("raw sessions", raw), ("compacted sessions", compacted)):
-        torch.manual_seed(seed)
-        model = tiny_model(len(tokenizer))
-        loss = session_loss(objective, compacted)
-        query = pd.Index(by_query["query_id"]).get_indexer(lists["query_id"].to_pandas())
-        start = time.perf_counter()
-        train_epoch(model, tokenizer, loss, lists, query, steps, name)
-        seconds[name] = time.perf_counter() - start
-        after = mean_loss(model, tokenizer, loss, compacted)
-        pairs = len(lists["doc_ids"].combine_chunks().flatten())
-        table.add_row(name, f"{pairs:,}", f"{seconds[name]:.1f}", f"{after:.6f}")
+    with tempfile.TemporaryDirectory() as folder:
+        readers = read_from(Path(folder), tokenizer, [raw, compacted], collection.documents)
+        contestants = zip(("raw sessions", "compacted sessions"), readers, strict=True)
+        for name, lists in contestants:
+            torch.manual_seed(seed)
+            model = tiny_model(len(tokenizer))
+            loss = session_loss(objective, compacted)
+            known = lists.lists.columns(["query_id", "doc_ids"])
+            query = pd.Index(by_query["query_id"]).get_indexer(known["query_id"].to_pandas())
+            start = time.perf_counter()
+            train_epoch(model, loss, lists, query, steps, name)
+            seconds[name] = time.perf_counter() - start
+            after = mean_loss(model, loss, readers[1])
+            pairs = len(known["doc_ids"].combine_chunks().flatten())
+            table.add_row(name, f"{pairs:,}", f"{seconds[name]:.1f}", f"{after:.6f}")
     Console().print(table)
     first, second = seconds.values()
     print(f"{objective}: an epoch takes {first / second:.1f} times as long on raw sessions")
@@ -93,24 +96,27 @@ def main(
 
 def raw_lists(by_query: pa.Table, sessions: pa.Table) -> pa.Table:
     """A list for each session, of the documents that it showed, with that session alone."""
-    texts: dict[tuple[str, str], str] = {}
-    for query_id, doc_ids, documents in zip(
-        *(by_query[name].to_pylist() for name in ("query_id", "doc_ids", "documents")), strict=True
-    ):
-        texts |= {(query_id, d): text for d, text in zip(doc_ids, documents, strict=True)}
     row = pd.Index(by_query["query_id"]).get_indexer(sessions["query_id"].to_pandas())
-    shown = sessions["doc_ids"].to_pylist()
-    documents = [
-        [texts[query_id, d] for d in page]
-        for query_id, page in zip(sessions["query_id"].to_pylist(), shown, strict=True)
-    ]
     pages = [
         [{"document": list(range(len(clicks))), "clicks": list(map(int, clicks)), "sessions": 1}]
         for clicks in sessions["clicks"].to_pylist()
     ]
-    lists = by_query.select(["query_id", "text", "frequency"]).take(row)
-    lists = lists.append_column("doc_ids", sessions["doc_ids"])
-    return lists.append_column("documents", [documents]).append_column(PAGES, [pages])
+    lists = by_query.select(["query_id", "text", "frequency", "bucket"]).take(row)
+    return lists.append_column("doc_ids", sessions["doc_ids"]).append_column(PAGES, [pages])
+
+
+def read_from(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, tables: list[pa.Table], documents: pa.Table
+) -> list[BatchReader]:
+    """The lists of tables, from files as training reads them."""
+    numbered, texts = number_texts(tables, documents)
+    tokens = open_tokens(tokenize_once(texts, tokenizer, MAX_LENGTH, folder, "benchmark"))
+    readers = []
+    for number, table in enumerate(numbered):
+        write_lists([table], folder / f"{number}.arrow")
+        file = ListFile(folder / f"{number}.arrow")
+        readers.append(BatchReader(file, tokens, tokenizer.pad_token_id, TOKENS_AT_ONCE))
+    return readers
 
 
 def tiny_model(vocabulary: int) -> nn.Module:
@@ -139,9 +145,8 @@ def session_loss(objective: ClickObjectiveName, compacted: pa.Table) -> SessionL
 
 def train_epoch(
     model: nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
     loss: SessionLoss,
-    lists: pa.Table,
+    lists: BatchReader,
     query: NDArray[np.int64],
     steps: list[NDArray[np.int64]],
     name: str,
@@ -150,7 +155,6 @@ def train_epoch(
 
     Args:
         model: the ranker.
-        tokenizer: pads.
         loss: of the lists' pages.
         lists: one or several for each query.
         query: the number of each list's query.
@@ -165,9 +169,8 @@ def train_epoch(
         rows = np.concatenate([by_query[number] for number in step])
         share = np.concatenate([np.full(len(by_query[n]), 1 / len(by_query[n])) for n in step])
         for at in range(0, len(rows), LISTS_AT_ONCE):
-            batch = lists.take(rows[at : at + LISTS_AT_ONCE])
-            padded = pad_lists(batch, tokenizer.pad_token_id, TOKENS_AT_ONCE)
-            scores, pages = model(padded)[..., 0], padded.pages
+            batch = lists.read(rows[at : at + LISTS_AT_ONCE])
+            scores, pages = model(batch)[..., 0], batch.pages
             weight = torch.tensor(share[at : at + LISTS_AT_ONCE] / len(step)).float()
             (weight @ loss(scores, pages)).backward()
             if (said := loss.evidence(scores, pages)) is not None:
@@ -177,17 +180,14 @@ def train_epoch(
             loss.learn(evidence)
 
 
-def mean_loss(
-    model: nn.Module, tokenizer: PreTrainedTokenizerBase, loss: SessionLoss, lists: pa.Table
-) -> float:
+def mean_loss(model: nn.Module, loss: SessionLoss, lists: BatchReader) -> float:
     """Of all queries, with the model as it is."""
     total = 0.0
     with torch.no_grad():
-        for at in range(0, lists.num_rows, LISTS_AT_ONCE):
-            batch = lists.slice(at, LISTS_AT_ONCE)
-            padded = pad_lists(batch, tokenizer.pad_token_id, TOKENS_AT_ONCE)
-            total += float(loss(model(padded)[..., 0], padded.pages).sum())
-    return total / lists.num_rows
+        for at in range(0, len(lists.lists), LISTS_AT_ONCE):
+            batch = lists.read(np.arange(at, min(at + LISTS_AT_ONCE, len(lists.lists))))
+            total += float(loss(model(batch)[..., 0], batch.pages).sum())
+    return total / len(lists.lists)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,13 @@ from rich.table import Table
 
 from corpus.schemas import empty_table
 from corpus.tables import Collection
-from rankers.data.lists import add_labels, candidate_lists, tokenize_lists
+from rankers.data.lists import add_labels, candidate_ids
+from rankers.data.padding import BatchReader
+from rankers.data.pair_texts import number_texts
 from rankers.data.sampler import Share, epoch_order, read_steps
 from rankers.data.store import ListFile, write_lists
+from rankers.data.token_files import open_tokens
+from rankers.data.tokenization import tokenize_once
 from rankers.losses.hybrid import Objective
 from rankers.mixes import Constant
 from rankers.models.cross_encoder import load_cross_encoder
@@ -40,18 +44,22 @@ def main(backbone: str, queries: int = 20_000, words: int = 120, steps: int = 8)
     pairs = queries * DOCUMENTS_PER_QUERY
     before = psutil.Process().memory_info().rss
     collection = random_collection(queries, words)
-    lists = add_labels(candidate_lists(collection, None), None, grades(collection), "grade")
+    lists = add_labels(candidate_ids(collection, None), None, grades(collection), "grade")
     driver = (psutil.Process().memory_info().rss - before) / pairs
     model, tokenizer = load_cross_encoder(backbone, max_length=256, new_head=True)
     some = lists.slice(0, 4 * (steps + 1))
     start = time.perf_counter()
-    tokenized = tokenize_lists(some, tokenizer, max_length=256)
-    tokenizing = (time.perf_counter() - start) / (some.num_rows * DOCUMENTS_PER_QUERY)
+    pairs_timed = some.num_rows * DOCUMENTS_PER_QUERY
     with tempfile.TemporaryDirectory() as folder:
+        [numbered], texts = number_texts([some], collection.documents)
+        ids = tokenize_once(texts, tokenizer, 256, Path(folder) / "tokens", "benchmark")
+        tokenizing = (time.perf_counter() - start) / pairs_timed
         path = Path(folder) / "lists.arrow"
-        write_lists([tokenized], path)
-        stored = path.stat().st_size / (some.num_rows * DOCUMENTS_PER_QUERY)
-        tokens, training = train(ListRanker(model), ListFile(path), tokenizer.pad_token_id, steps)
+        write_lists([numbered], path)
+        files = [file for file in Path(folder).rglob("*") if file.is_file()]
+        stored = sum(file.stat().st_size for file in files) / pairs_timed
+        read = BatchReader(ListFile(path), open_tokens(ids), tokenizer.pad_token_id, 8192)
+        tokens, training = train(ListRanker(model), read, steps)
     parameters = sum(p.numel() for p in model.parameters())
     embedded = model.get_input_embeddings().weight.numel()  # type: ignore[operator]
     table = Table("a pair costs", "")
@@ -100,16 +108,14 @@ def grades(collection: Collection) -> pa.Table:
     return pairs.append_column("grade", pa.array(np.arange(pairs.num_rows) % 4))
 
 
-def train(
-    ranker: ListRanker, lists: ListFile, pad_token_id: int, steps: int
-) -> tuple[float, float]:
+def train(ranker: ListRanker, lists: BatchReader, steps: int) -> tuple[float, float]:
     """Tokens and seconds of a pair; the first step warms up."""
     objective = Objective(Constant(0.5), "softmax", highest_grade=3)
     optimizer = torch.optim.AdamW(ranker.parameters(), lr=1e-5)
-    order = epoch_order(len(lists), 4, seed=0, epoch=0)
+    order = epoch_order(len(lists.lists), 4, seed=0, epoch=0)
     tokens = pairs = 0
     start = 0.0
-    for number, [batch] in enumerate(read_steps(lists, order, Share(), pad_token_id, 8192)):
+    for number, [batch] in enumerate(read_steps(lists, order, Share())):
         if number == 1:
             start = time.perf_counter()
         objective(ranker(batch), batch, 0.0).loss.backward()

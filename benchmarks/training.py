@@ -27,9 +27,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.training_contestants import Contestant, Speed, Work, now, train_peer
-from benchmarks.training_lists import DOCUMENTS, cranfield_lists, spread_texts
-from rankers.data.lists import tokenize_lists
+from benchmarks.training_lists import DOCUMENTS, cranfield_lists, documents_of, spread_texts
+from rankers.data.pair_texts import number_texts
 from rankers.data.store import write_lists
+from rankers.data.tokenization import tokenize_once
 from rankers.losses.hybrid import Objective
 from rankers.mixes import Constant
 from rankers.models.cross_encoder import load_cross_encoder
@@ -152,7 +153,9 @@ def main(
             given = lists if name == "cranfield" else spread_texts(lists, tokenizer)
             path = folder / f"{name}.arrow"
             started, _ = now()
-            write_lists([tokenize_lists(given, tokenizer, max_length)], path)
+            [numbered], pairs_of = number_texts([given], documents_of(given))
+            tokens = tokenize_once(pairs_of, tokenizer, max_length, folder / "tokens", name)
+            write_lists([numbered], path)
             tokenizing = (now()[0] - started) / (WARM_UP + steps)
             for precision in precisions:
                 settings = TrainingSettings(
@@ -164,7 +167,7 @@ def main(
                     ),
                     resources=ResourceSettings(workers=1),
                 )
-                work = Work(given, path, folder / "start", settings, tokenizing)
+                work = Work(given, path, tokens, folder / "start", settings, tokenizing)
                 speeds = compare(
                     work, tokens_per_micro_batch, mini_batch_size, streams, folder / "peer"
                 )

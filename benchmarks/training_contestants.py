@@ -21,7 +21,7 @@ from sentence_transformers.cross_encoder import (
 from sentence_transformers.cross_encoder.losses import ListNetLoss
 from torch import Tensor, nn
 from torch.utils.data import SequentialSampler
-from transformers import TrainerCallback
+from transformers import AutoTokenizer, TrainerCallback
 
 from rankers.batch import ListBatch
 from rankers.data.sampler import Share, read_steps
@@ -42,7 +42,8 @@ class Work:
 
     Attributes:
         lists: of texts, in the order of training.
-        path: file of the same, tokenized.
+        path: file of the same, by the rows of their texts.
+        tokens: folder of the token ids of these texts.
         start: folder of the cross-encoder that training starts from.
         settings: of training.
         tokenizing: seconds that it took, a step.
@@ -50,6 +51,7 @@ class Work:
 
     lists: pa.Table
     path: Path
+    tokens: Path
     start: Path
     settings: TrainingSettings
     tokenizing: float
@@ -110,17 +112,18 @@ class Contestant:
         self.settings, self.tokenizing, self.objectives = work.settings, work.tokenizing, objectives
         file = ListFile(work.path)
         steps = np.split(np.arange(len(file)), len(file) // self.settings.batching.lists_per_step)
-        nothing = TrainingInput(str(work.start), work.path, work.path, pa.table({}), Objective)
-        task = WorkerTask(work.path.parent, self.settings, objectives[0], nothing, live=False)
+        pad = AutoTokenizer.from_pretrained(work.start).pad_token_id
+        paths = (work.path, work.path, work.tokens)
+        given = TrainingInput(str(work.start), *paths, pad, pa.table({}), Objective)
+        reader = given.reader(work.path, self.settings.batching)
+        task = WorkerTask(work.path.parent, self.settings, objectives[0], given, live=False)
         self.worker = OneProcess(device=DEVICE.type)
-        self.learner = build_learner(task, self.worker, len(steps), file)
+        self.learner = build_learner(task, self.worker, len(steps), reader)
         if len(objectives) > 1:
             self.learner.objective = InTurn(*objectives)  # type: ignore[assignment] # called alike
 
         def stream(steps: list[NDArray[np.int64]]) -> Iterator[list[ListBatch]]:
-            pad = self.learner.tokenizer.pad_token_id
-            size = self.settings.batching.tokens_per_micro_batch
-            return read_steps(file, steps, Share(), pad, size)
+            return read_steps(reader, steps, Share())
 
         ranker = self.learner.ranker.eval()
         first = [next(stream(steps[:1]))[0].to(DEVICE) for _ in objectives]

@@ -38,7 +38,8 @@ def cranfield_lists(folder: Path, number: int) -> pa.Table:
             "annotation_label": grades,
             "annotation_weight": np.ones(DOCUMENTS),
         }
-        documents = {"doc_ids": [str(n) for n in listed], "documents": texts[listed].tolist()}
+        own_ids = [f"{len(lists)}-{n}" for n in listed]  # the texts can become others in each list
+        documents = {"doc_ids": own_ids, "documents": texts[listed].tolist()}
         lists.append(query | {"bucket": 0} | documents | labels)
     return pa.Table.from_pylist(lists)
 
@@ -66,3 +67,10 @@ def spread_texts(lists: pa.Table, tokenizer: PreTrainedTokenizerBase) -> pa.Tabl
     for name, column in texts.items():
         lists = lists.set_column(lists.column_names.index(name), name, column)
     return lists
+
+
+def documents_of(lists: pa.Table) -> pa.Table:
+    """The documents of lists, as a collection has them."""
+    doc_ids, texts = (lists[name].combine_chunks().flatten() for name in ("doc_ids", "documents"))
+    titles = pa.array([""] * len(doc_ids))
+    return pa.table({"doc_id": doc_ids, "title": titles, "body": texts})

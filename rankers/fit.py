@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import ray.data
 import ray.train
 from ray.exceptions import RayError
 from ray.train import (
@@ -23,12 +22,13 @@ from ray.train import (
 from ray.train.torch import TorchTrainer
 
 from rankers.data.impressions import longest_page
-from rankers.data.lists import tokenize_lists
+from rankers.data.pair_texts import number_texts
 from rankers.data.store import write_lists
+from rankers.data.tokenization import map_with_ray, tokenize_once
 from rankers.losses.hybrid import POWER, Objective
 from rankers.losses.sessions import SessionLoss
 from rankers.mixes import Mix
-from rankers.models.cross_encoder import load_cross_encoder
+from rankers.models.cross_encoder import load_tokenizer
 from rankers.models.small_bert import build_small_bert
 from rankers.settings import SMALL_BERT, ObjectiveSettings, TrainingSettings
 from rankers.supervision import SupervisedLists
@@ -39,21 +39,21 @@ from rankers.training.storage import checkpoint_storage
 from rankers.training.validation import VALIDATION_MEASURE
 
 HIGHEST_GRADE = 3
-# Lists that are tokenized at once.
-BLOCK = 256
 
 
 def tokenize_input(
-    lists: SupervisedLists, folder: Path, training: TrainingSettings
+    lists: SupervisedLists, folder: Path, training: TrainingSettings, tokens: Path | None = None
 ) -> TrainingInput:
-    """Makes what workers read: the small BERT, where it is asked for, and the tokenized lists.
-
-    What an earlier run left in the folder is taken as it is.
+    """Makes what workers read: the small BERT, where it is asked for, lists and token ids.
 
     Args:
         lists: from `read_supervised_lists`.
-        folder: that all nodes reach.
+        folder: the output, that all nodes reach.
         training: the settings.
+        tokens: where trainings share token ids; `tokens` in `folder` by default.
+
+    Raises:
+        InputError: the place for token ids cannot be written.
     """
     folder = folder.absolute()
     model = training.model
@@ -65,27 +65,27 @@ def tokenize_input(
             begun = folder / f"{SMALL_BERT}.begun"
             build_small_bert(lists.collection, begun, training.optimization.seed)
             begun.rename(backbone)
-    _, tokenizer = load_cross_encoder(backbone, model.max_length, new_head=True)
-    tokenize = partial(tokenize_lists, tokenizer=tokenizer, max_length=model.max_length)
-    files = {name: folder / "lists" / f"{name}.arrow" for name in ("training", "validation")}
-    for name, path in files.items():
-        path.parent.mkdir(exist_ok=True)
-        if not path.exists():
-            table = getattr(lists, name)
-            blocks = [table.slice(at, BLOCK) for at in range(0, table.num_rows, BLOCK)]
-            tokenized = ray.data.from_arrow(blocks).map_batches(
-                tokenize,
-                batch_format="pyarrow",
-                batch_size=None,
-                num_cpus=training.resources.cpus_per_worker,
-            )
-            tokenized.context.enable_progress_bars = False
-            tokenized.context.execution_options.preserve_order = True
-            write_lists(tokenized.iter_batches(batch_size=None, batch_format="pyarrow"), path)
+    tokenizer = load_tokenizer(backbone, model.max_length)
+    tables, texts = number_texts([lists.training, lists.validation], lists.collection.documents)
+    place = tokenize_once(
+        texts,
+        tokenizer,
+        model.max_length,
+        (folder / "tokens" if tokens is None else tokens).absolute(),
+        str(folder),
+        map_with_ray(training.resources.cpus_per_worker),
+    )
+    files = [folder / "lists" / f"{name}.arrow" for name in ("training", "validation")]
+    for table, file in zip(tables, files, strict=True):
+        file.parent.mkdir(exist_ok=True)
+        # Anew each time, since rows of texts are those of these token ids.
+        write_lists([table], file)
     return TrainingInput(
         backbone=backbone,
-        training=files["training"],
-        validation=files["validation"],
+        training=files[0],
+        validation=files[1],
+        tokens=place,
+        pad_token_id=tokenizer.pad_token_id,
         yardstick=lists.yardstick,
         objective=objective_maker(lists, training.objective),
     )

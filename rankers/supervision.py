@@ -14,7 +14,7 @@ from corpus.output_folder import warn_unfinished
 from corpus.tables import Collection, read_collection, read_table
 from evaluation.yardstick import choose_yardstick
 from rankers.data.impressions import add_pages
-from rankers.data.lists import add_labels, candidate_lists
+from rankers.data.lists import add_labels, candidate_ids
 from rankers.losses.click_objectives import CLICK_OBJECTIVES
 from rankers.mixes import Constant, Mix
 from rankers.settings import TrainingSettings
@@ -75,7 +75,7 @@ def read_supervised_lists(
     warn_unfinished(*filter(None, (click_labels, annotations)))
     label = training.objective.annotation_label
     train_lists, validation_lists = (
-        add_labels(candidate_lists(tables, split), clicks, grades, label)
+        add_labels(candidate_ids(tables, split), clicks, grades, label)
         for split in ("train", "validation")
     )
     if train_lists.num_rows < (workers := training.resources.workers):

@@ -18,6 +18,7 @@ def train(
     mix: Mix = FrequencySigmoid(),  # noqa: B008 - read only; the command line shows it
     training: TrainingSettings = TrainingSettings(),  # noqa: B008 - likewise
     checkpoints: str | None = None,
+    tokens: Path | None = None,
     resume: bool = False,
 ) -> None:
     """Trains a reranker on clicks and annotations at once, with Ray Train and DDP.
@@ -37,6 +38,8 @@ def train(
         training: backbone, loss, optimizer and workers.
         checkpoints: folder or URI (s3://..., gs://..., any that Arrow or fsspec knows) for the
             checkpoints of this training and no other; by default `output`.
+        tokens: folder where trainings on one collection share the token ids of its texts; by
+            default `tokens` in `output`.
         resume: go on exactly from the last checkpoint.
 
     Raises:
@@ -67,7 +70,7 @@ def train(
     if checkpoints is not None:
         claim_store(checkpoints, "train", settings)
     connect()
-    read = tokenize_input(lists, output, training)
+    read = tokenize_input(lists, output, training, tokens)
     best, last = fit_ranker(read, output, mix, training, checkpoints)
     with best.as_directory() as folder:
         for path in Path(folder).iterdir():

@@ -36,8 +36,22 @@ def search(
     grace_epochs: int,
     seed: int,
     checkpoints: str | None,
+    tokens: Path | None,
 ) -> ray_tune.ResultGrid:
-    read = tokenize_input(lists, output, training)
+    """Runs the trials, or those that are left of a search that was cut short.
+
+    Args:
+        lists: from `rankers.supervision.read_supervised_lists`.
+        output: the absolute path of the search's folder.
+        training: how each trial is trained.
+        trials: the number of mixes to try.
+        concurrent_trials: the number of trials that run at the same time.
+        grace_epochs: epochs before ASHA may stop a trial.
+        seed: seed of the search.
+        checkpoints: folder or URI below which each trial keeps its checkpoints.
+        tokens: where trainings share token ids.
+    """
+    read = tokenize_input(lists, output, training, tokens)
     trial = ray_tune.with_parameters(
         _run_trial, read=read, training=training, checkpoints=checkpoints
     )

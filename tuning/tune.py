@@ -26,6 +26,7 @@ def tune(
     grace_epochs: int = 2,
     seed: int = 0,
     checkpoints: str | None = None,
+    tokens: Path | None = None,
     resume: bool = False,
 ) -> None:
     """Searches the mix: its kind and that kind's parameters, by nDCG@10 on validation queries.
@@ -46,6 +47,8 @@ def tune(
         seed: seed of the search.
         checkpoints: folder or URI for the checkpoints of this search and no other, each trial in a
             folder of its own below it; by default where Ray Tune has the trial's files.
+        tokens: folder where trainings on one collection share the token ids of its texts; by
+            default `tokens` in `output`.
         resume: go on with the trials that were cut short in `output`.
 
     Raises:
@@ -87,6 +90,7 @@ def tune(
         grace_epochs,
         seed,
         checkpoints,
+        tokens,
     )
     table = write_analysis(results, output)
     if not table[VALIDATION_MEASURE].notna().any():
@@ -101,6 +105,7 @@ def tune(
         "output": str(output / "ranker"),
         "mix": encode_mix(best_mix(output)),
         "training": asdict(training),
+        "tokens": str(tokens or output / "tokens"),
     }
     if checkpoints is not None:
         config["checkpoints"] = place_within(checkpoints, "ranker")

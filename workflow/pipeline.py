@@ -25,9 +25,9 @@ STAGES: dict[str, tuple[Callable[..., None], set[str]]] = {
     "fit_clicks": (fit_clicks, {"collection", "output", "resume"}),
     "train": (
         train,
-        {"collection", "click_labels", "annotations", "output", "mix", "resume"},
+        {"collection", "click_labels", "annotations", "output", "mix", "tokens", "resume"},
     ),
-    "tune": (tune, {"collection", "click_labels", "annotations", "output", "resume"}),
+    "tune": (tune, {"collection", "click_labels", "annotations", "output", "tokens", "resume"}),
     "evaluate": (evaluate, {"collection", "rankers", "output", "resume"}),
 }
 TUNED = "tuned"
@@ -59,7 +59,7 @@ def run_pipeline(
 
     Args:
         output: folder for everything: collection/, annotations/, click_labels/, rankers/,
-            tuning/, evaluation/ and report.html.
+            tuning/, evaluation/, tokens/ (of the texts, for all trainings) and report.html.
         arms: the mix of each ranker to train, by name; by default click, annotation, schedule and
             famol. The arm `tuned` is added.
         stages: further arguments of each job, by the job's name. Below `checkpoints` of train and
@@ -99,13 +99,13 @@ def run_pipeline(
     stage("fit_clicks", "fit the clicks", collection=collection, output=labels["click_labels"])
     stage("annotate", "annotate", collection=collection, output=labels["annotations"])
     rankers = {name: output / "rankers" / name for name in (*arms, TUNED)}
+    # All arms and trials learn from the same texts.
+    shared = {"collection": collection, **labels, "tokens": output / "tokens"}
     for name, mix in arms.items():
-        wired = {"collection": collection, **labels, "mix": mix, "output": rankers[name]}
-        stage("train", f"train the arm {name}: {mix}", **wired)
-    stage("tune", "tune the mix", collection=collection, **labels, output=tuning)
+        stage("train", f"train the arm {name}: {mix}", **shared, mix=mix, output=rankers[name])
+    stage("tune", "tune the mix", **shared, output=tuning)
     mix = best_mix(tuning)
-    wired = {"collection": collection, **labels, "mix": mix, "output": rankers[TUNED]}
-    stage("train", f"train the arm {TUNED}: {mix}", **wired)
+    stage("train", f"train the arm {TUNED}: {mix}", **shared, mix=mix, output=rankers[TUNED])
     evaluation = output / "evaluation"
     stage("evaluate", "evaluate", collection=collection, rankers=rankers, output=evaluation)
     report = write_report(output, list(rankers))

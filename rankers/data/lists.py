@@ -4,13 +4,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from transformers import PreTrainedTokenizerBase
 
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS, frequency_buckets
 from corpus.tables import Collection
 from corpus.texts import document_column
-from rankers.data.micro_batches import MODEL_INPUTS
 from rankers.settings import AnnotationLabel
 
 SIGNALS = ("click_label", "annotation_label", "annotation_weight")
@@ -129,39 +127,6 @@ def add_labels(
     of_list = np.repeat(np.arange(len(length)), length)
     mean = np.bincount(of_list, shown, len(length)) / np.maximum(length, 1)
     return lists.append_column("impressions", pa.array(mean))
-
-
-def tokenize_lists(
-    batch: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> pa.Table:
-    """Adds the token ids of every query-document pair to a batch of lists.
-
-    Pairs longer than `max_length` tokens lose tokens from the longer of the two texts, as
-    sentence-transformers' CrossEncoder has it.
-
-    Returns:
-        `batch` without documents, with a column of lists of token ids for each model input.
-    """
-    documents = batch["documents"].to_pylist()
-    queries = [
-        text
-        for text, listed in zip(batch["text"].to_pylist(), documents, strict=True)
-        for _ in listed
-    ]
-    encoded = tokenizer(
-        queries,
-        [document for listed in documents for document in listed],
-        truncation=True,
-        max_length=max_length,
-    )
-    offsets = np.concatenate([[0], np.cumsum([len(listed) for listed in documents])])
-    result = batch.drop_columns(["documents"])
-    for name in MODEL_INPUTS:
-        if name in encoded:
-            ids = pa.array(encoded[name], type=pa.list_(MODEL_INPUTS[name]))
-            column = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), ids)
-            result = result.append_column(name, column)
-    return result
 
 
 def _label_by_pair(table: pa.Table, column: str, name: str) -> "pd.Series[float]":

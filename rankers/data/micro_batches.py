@@ -1,14 +1,12 @@
 """Micro-batches: query-document pairs of about one length, which the model reads together."""
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
 from rankers.batch import MicroBatches
+from rankers.data.pair_template import TokenizedPairs
 
-# Tokenizer outputs that a model needs, as they are kept; the attention mask is padding's business.
-MODEL_INPUTS = {"input_ids": pa.int32(), "token_type_ids": pa.int8()}
 # What a micro-batch costs beside its tokens (kernels to start, weights to read, gradients to add),
 # as a share of a full one: with 2048 tokens, as they suit a small BERT on a CPU, 64 tokens.
 FIXED_COST = 1 / 32
@@ -46,32 +44,26 @@ def cut_micro_batches(
 
 
 def pad_micro_batches(
-    tokenized: pa.Table, pad_token_id: int, tokens_per_micro_batch: int
+    pairs: TokenizedPairs, pad_token_id: int, tokens_per_micro_batch: int
 ) -> MicroBatches:
-    """Cuts the pairs of tokenized lists into micro-batches and pads these.
+    """Cuts pairs into micro-batches and pads these.
 
     Args:
-        tokenized: from `rankers.data.lists.tokenize_lists`.
+        pairs: there may be none.
         pad_token_id: the token that the tokenizer pads with.
         tokens_per_micro_batch: the most tokens of a micro-batch, with padding.
     """
-    columns = {
-        name: tokenized[name].combine_chunks().flatten()
-        for name in MODEL_INPUTS
-        if name in tokenized.column_names
-    }
-    lengths = columns["input_ids"].value_lengths().to_numpy().astype(np.int64)
+    lengths = pairs.lengths
     if len(lengths) == 0:
         return MicroBatches([], lengths, 0, 0)
-    values = {name: column.flatten().to_numpy() for name, column in columns.items()}
     starts = np.cumsum(lengths) - lengths
     inputs, rows = [], cut_micro_batches(lengths, tokens_per_micro_batch)
-    for pairs in rows:
-        token = np.arange(lengths[pairs].max())
-        real = token < lengths[pairs][:, None]
-        at = np.where(real, starts[pairs][:, None] + token, 0)
+    for some in rows:
+        token = np.arange(lengths[some].max())
+        real = token < lengths[some][:, None]
+        at = np.where(real, starts[some][:, None] + token, 0)
         padded = {"attention_mask": torch.from_numpy(real.astype(np.int64))}
-        for name, ids in values.items():
+        for name, ids in pairs.inputs.items():
             fill = pad_token_id if name == "input_ids" else 0
             padded[name] = torch.from_numpy(np.where(real, ids[at], fill).astype(np.int64))
         inputs.append(padded)

@@ -1,4 +1,6 @@
-"""Lists become a batch: tokenized rows of a file as the tensors of a step."""
+"""Lists become a batch: rows of a file as the tensors of a step."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -9,29 +11,59 @@ from rankers.batch import Labels, ListBatch, Pages
 from rankers.data.impressions import PAGES
 from rankers.data.lists import SIGNALS
 from rankers.data.micro_batches import pad_micro_batches
+from rankers.data.pair_template import TokenizedPairs
+from rankers.data.store import ListFile
+from rankers.data.token_files import PairTokens
 from rankers.mixes import Traffic
 
 SHORT = 16
 
 
+@dataclass(frozen=True)
+class BatchReader:
+    """Reads lists of a file as batches.
+
+    Attributes:
+        lists: what is known of each list but its tokens.
+        tokens: the token ids of their pairs.
+        pad_token_id: the token that the tokenizer pads with.
+        tokens_per_micro_batch: the most tokens, with padding, that the model reads at once.
+    """
+
+    lists: ListFile
+    tokens: PairTokens
+    pad_token_id: int
+    tokens_per_micro_batch: int
+
+    def read(self, rows: NDArray[np.int64]) -> ListBatch:
+        """The lists of some rows, in their order; there may be none."""
+        lists = self.lists.take(rows)
+        documents = lists["document_rows"].combine_chunks()
+        queries = np.repeat(lists["query_row"].to_numpy(), documents.value_lengths().to_numpy())
+        pairs = self.tokens.take(queries, documents.flatten().to_numpy())
+        return pad_lists(lists, pairs, self.pad_token_id, self.tokens_per_micro_batch, rows)
+
+
 def pad_lists(
     lists: pa.Table,
+    pairs: TokenizedPairs,
     pad_token_id: int,
     tokens_per_micro_batch: int,
     rows: NDArray[np.int64] | None = None,
 ) -> ListBatch:
-    """Turns tokenized lists into tensors, on the CPU.
+    """Turns lists into tensors, on the CPU.
 
     Args:
-        lists: from `rankers.data.lists.tokenize_lists`; there may be none.
+        lists: from `rankers.data.lists.candidate_ids`, with labels where there are any.
+        pairs: of their queries and documents, list after list.
         pad_token_id: the token that the tokenizer pads with.
         tokens_per_micro_batch: the most tokens, with padding, that the model reads at once.
         rows: where in their file the lists are; by default they are the whole of it.
     """
-    lengths = torch.tensor(lists["input_ids"].combine_chunks().value_lengths().to_numpy())
+    lengths = torch.tensor(lists["doc_ids"].combine_chunks().value_lengths().to_numpy())
     longest = int(lengths.max()) if len(lengths) else 0
     where = torch.arange(longest) < lengths[:, None]
-    micro_batches = pad_micro_batches(lists, pad_token_id, tokens_per_micro_batch)
+    micro_batches = pad_micro_batches(pairs, pad_token_id, tokens_per_micro_batch)
     labels = None
     if all(name in lists.column_names for name in SIGNALS):
         labels = Labels(*(_pad_label(lists[name], where) for name in SIGNALS))

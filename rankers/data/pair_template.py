@@ -183,6 +183,40 @@ def compose(
     return TokenizedPairs(inputs, counts.sum(axis=1))
 
 
+def pair_ids(
+    tokenizer: "PreTrainedTokenizerBase",
+    queries: Sequence[str],
+    documents: Sequence[str],
+    max_length: int,
+) -> pa.Table:
+    """Tokenizes pairs one by one, as sentence-transformers' CrossEncoder has it.
+
+    Pairs that are longer than `max_length` lose tokens from the longer of the two texts.
+
+    Args:
+        tokenizer: of any kind.
+        queries: of the pairs.
+        documents: of the same pairs.
+        max_length: tokens of a pair.
+
+    Returns:
+        input_ids and, where the model takes them, token_type_ids (lists); and length, int64.
+    """
+    encoded = tokenizer(list(queries), list(documents), truncation=True, max_length=max_length)
+    ids = pa.array(encoded["input_ids"], pa.list_(pa.int32()))
+    columns = {"input_ids": ids, "length": ids.value_lengths().cast(pa.int64())}
+    if "token_type_ids" in encoded:
+        columns["token_type_ids"] = pa.array(encoded["token_type_ids"], pa.list_(pa.int8()))
+    return pa.table(columns)
+
+
+def as_pairs(ids: pa.Table) -> TokenizedPairs:
+    """The pairs of `pair_ids`, as a model reads them."""
+    names = {"input_ids", "token_type_ids"} & set(ids.column_names)
+    inputs = {name: ids[name].combine_chunks().flatten().to_numpy() for name in names}
+    return TokenizedPairs(inputs, ids["length"].to_numpy())
+
+
 def kept_lengths(
     query: NDArray[np.int64], document: NDArray[np.int64], room: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rankers.batch import ListBatch
 from rankers.data.micro_batches import without_pairs
-from rankers.data.padding import list_traffic, pad_lists
+from rankers.data.padding import BatchReader, list_traffic
 from rankers.data.store import ListFile
 from rankers.mixes import Mix
 
@@ -71,11 +71,7 @@ class Share:
 
 
 def read_steps(
-    lists: ListFile,
-    steps: list[NDArray[np.int64]],
-    share: Share,
-    pad_token_id: int,
-    tokens_per_micro_batch: int,
+    lists: BatchReader, steps: list[NDArray[np.int64]], share: Share
 ) -> Iterator[list[ListBatch]]:
     """One worker's batches of each step; the next step is read while one is learned from.
 
@@ -83,22 +79,17 @@ def read_steps(
         lists: all lists to train on.
         steps: the rows of each step, over all workers; a step without rows has no batch.
         share: what is this worker's.
-        pad_token_id: the token that the tokenizer pads with.
-        tokens_per_micro_batch: the most tokens of a micro-batch, with padding.
     """
-
-    def pad(rows: NDArray[np.int64]) -> ListBatch:
-        return pad_lists(lists.take(rows), pad_token_id, tokens_per_micro_batch, rows)
 
     def read(step: NDArray[np.int64]) -> list[ListBatch]:
         if len(step) == 0:
             return []
         # The empty ones first, since workers sum their gradients with the last.
         mine = step[share.rank :: share.workers]
-        parts = [pad(rows) for rows in np.array_split(mine, share.accumulation)[::-1]]
+        parts = [lists.read(rows) for rows in np.array_split(mine, share.accumulation)[::-1]]
         if share.rank >= len(step):
             # Without a list it runs the model on what another learns from, and no score counts.
-            others = without_pairs(pad(step[:1]).micro_batches)
+            others = without_pairs(lists.read(step[:1]).micro_batches)
             parts[-1] = replace(parts[-1], micro_batches=others)
         return parts
 

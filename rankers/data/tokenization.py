@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from corpus.errors import InputError
 from rankers.data.fingerprint import fingerprint
-from rankers.data.pair_template import find_template, text_ids
+from rankers.data.pair_template import find_template, pair_ids, text_ids
 from rankers.data.pair_texts import PairTexts, sample_pairs
 from rankers.data.token_files import KEYS, pair_keys, write_ids, write_template
 
@@ -111,17 +111,8 @@ def _tokenize_texts(
 def _tokenize_pairs(
     block: pa.Table, tokenizer: "PreTrainedTokenizerBase", max_length: int
 ) -> pa.Table:
-    encoded = tokenizer(
-        block["query"].to_pylist(),
-        block["document"].to_pylist(),
-        truncation=True,
-        max_length=max_length,
-    )
-    ids = pa.array(encoded["input_ids"], pa.list_(pa.int32()))
-    columns = {"input_ids": ids, "length": ids.value_lengths().cast(pa.int64())}
-    if "token_type_ids" in encoded:
-        columns["token_type_ids"] = pa.array(encoded["token_type_ids"], pa.list_(pa.int8()))
-    return pa.table(columns)
+    texts = (block[name].to_pylist() for name in ("query", "document"))
+    return pair_ids(tokenizer, *texts, max_length)
 
 
 def _write_pairs(

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import ray
 import torch
@@ -11,8 +10,8 @@ from transformers import PreTrainedModel
 
 from cluster.blocks import table_of_row
 from corpus.errors import InputError
-from rankers.data.lists import tokenize_lists
 from rankers.data.padding import pad_lists
+from rankers.data.pair_template import as_pairs, pair_ids
 from rankers.mixes import Constant
 from rankers.mixes.encoding import read_heads_mix
 from rankers.models.cross_encoder import (
@@ -79,17 +78,24 @@ class PairScorer:
             InputError: a ranker cannot be loaded here, or there is no GPU.
         """
         self._load(block["ranker"][0].as_py())
-        document = self.texts.take(block["document"].combine_chunks())
+        documents = self.texts.take(block["document"].combine_chunks()).to_pylist()
         # As lists of one document each, whose queries are repeated.
-        documents = pa.ListArray.from_arrays(np.arange(len(document) + 1, dtype=np.int32), document)
-        lists = self.lists.take(block["list"]).append_column("documents", documents)
-        longest = self.tokenizer.model_max_length
-        parts = range(0, lists.num_rows, TOKENIZED_AT_ONCE)
-        tokenized = pa.concat_tables(
-            tokenize_lists(lists.slice(first, TOKENIZED_AT_ONCE), self.tokenizer, longest)
-            for first in parts
+        lists = self.lists.take(block["list"])
+        queries = lists["text"].to_pylist()
+        pairs = as_pairs(
+            pa.concat_tables(
+                pair_ids(
+                    self.tokenizer,
+                    queries[first : first + TOKENIZED_AT_ONCE],
+                    documents[first : first + TOKENIZED_AT_ONCE],
+                    self.tokenizer.model_max_length,
+                )
+                for first in range(0, len(documents), TOKENIZED_AT_ONCE)
+            )
         )
-        batch = pad_lists(tokenized, self.tokenizer.pad_token_id, self.tokens_at_once)
+        alone = pa.array([[row] for row in range(len(documents))])
+        lists = lists.select(["frequency", "bucket"]).append_column("doc_ids", alone)
+        batch = pad_lists(lists, pairs, self.tokenizer.pad_token_id, self.tokens_at_once)
         with torch.inference_mode():
             scores = ranking_scores(self.model(batch), self.mix(1.0, batch.traffic))
         scored = block.select(["ranker", "pair"])

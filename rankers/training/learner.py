@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase
 
-from rankers.data.micro_batches import pad_micro_batches
+from rankers.data.padding import BatchReader
 from rankers.data.store import ListFile
+from rankers.data.token_files import open_tokens
 from rankers.losses.hybrid import Objective
 from rankers.mixes import Mix
 from rankers.models.cross_encoder import add_adapters, load_cross_encoder
 from rankers.models.list_ranker import ListRanker
-from rankers.settings import TrainingSettings
+from rankers.settings import BatchingSettings, TrainingSettings
 from rankers.training.checkpoints import Stateful, Trained
 from rankers.training.log import TrainingLog
 from rankers.training.optimizer import adamw, warm_up_and_decay
@@ -32,8 +33,10 @@ class TrainingInput:
 
     Attributes:
         backbone: a Hugging Face id or a folder that every worker reads.
-        training: file of the tokenized training lists, which every worker reads.
-        validation: file of the tokenized validation lists.
+        training: file of the training lists, which every worker reads.
+        validation: file of the validation lists.
+        tokens: folder of the token ids of their pairs.
+        pad_token_id: the token that the tokenizer pads with.
         yardstick: what validation measures by, from `evaluation.yardstick.choose_yardstick`.
         objective: makes the loss of these lists for a mix.
     """
@@ -41,8 +44,19 @@ class TrainingInput:
     backbone: str
     training: Path
     validation: Path
+    tokens: Path
+    pad_token_id: int
     yardstick: pa.Table
     objective: Callable[[Mix], Objective]
+
+    def reader(self, file: Path, batching: BatchingSettings) -> BatchReader:
+        """Opens one of the files of lists."""
+        return BatchReader(
+            ListFile(file),
+            open_tokens(self.tokens),
+            self.pad_token_id,
+            batching.tokens_per_micro_batch,
+        )
 
 
 @dataclass(frozen=True)
@@ -112,14 +126,14 @@ class Learner:
         }
 
 
-def build_learner(task: WorkerTask, workers: Workers, steps: int, lists: ListFile) -> Learner:
+def build_learner(task: WorkerTask, workers: Workers, steps: int, lists: BatchReader) -> Learner:
     """Loads the backbone and puts everything on the worker's device.
 
     Args:
         task: what the worker is to do.
         workers: that train together.
         steps: how many steps the whole training has.
-        lists: the tokenized lists to train on.
+        lists: to train on.
     """
     model_settings, optimization = task.settings.model, task.settings.optimization
     torch.manual_seed(optimization.seed)
@@ -133,7 +147,7 @@ def build_learner(task: WorkerTask, workers: Workers, steps: int, lists: ListFil
     ddp = {}
     if workers.size > 1:
         # DDP would wait for gradients that never come; to look for them at each step costs time.
-        some = pad_micro_batches(lists.take(np.array([0])), tokenizer.pad_token_id, 1).inputs[-1]
+        some = lists.read(np.array([0])).micro_batches.inputs[-1]
         inputs = {name: tensor.to(workers.device) for name, tensor in some.items()}
         ddp = {"find_unused_parameters": leaves_parameters_out(model, inputs)}
     if model_settings.compile:

@@ -13,8 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from corpus.tables import write_parquet
 from rankers.batch import ListBatch
+from rankers.data.padding import BatchReader
 from rankers.data.sampler import Share, covered_steps, epoch_order, read_steps, steps_per_epoch
-from rankers.data.store import ListFile
 from rankers.losses.hybrid import signal_shares
 from rankers.models.list_ranker import computing_in, save_ranker
 from rankers.settings import TrainingSettings
@@ -59,8 +59,10 @@ def train_ranker(task: WorkerTask, workers: Workers) -> Stop | None:
     """
     settings, optimization = task.settings, task.settings.optimization
     lists_per_step = settings.batching.lists_per_step
-    training, validation = ListFile(task.input.training), ListFile(task.input.validation)
-    of_epoch = steps_per_epoch(len(training), lists_per_step)
+    files = task.input.training, task.input.validation
+    training, validation = (task.input.reader(file, settings.batching) for file in files)
+    lists = len(training.lists)
+    of_epoch = steps_per_epoch(lists, lists_per_step)
     learner = build_learner(task, workers, of_epoch * optimization.epochs, training)
     history, stopped = restore(workers, learner.state), None
     if workers.rank == 0:
@@ -70,7 +72,7 @@ def train_ranker(task: WorkerTask, workers: Workers) -> Stop | None:
         if has_stopped_improving(history, optimization.patience):
             break
         done = learner.steps - epoch * of_epoch
-        order = epoch_order(len(training), lists_per_step, optimization.seed, epoch)[done:]
+        order = epoch_order(lists, lists_per_step, optimization.seed, epoch)[done:]
         if done == 0:
             learner.log.begin_epoch()
         if stopped := train_epoch(learner, task, workers, training, order, history):
@@ -82,8 +84,6 @@ def train_ranker(task: WorkerTask, workers: Workers) -> Stop | None:
                 validation,
                 task.input.yardstick,
                 task.objective.mix,
-                learner.tokenizer.pad_token_id,
-                settings.batching.tokens_per_micro_batch,
                 workers,
             )
         if VALIDATION_MEASURE not in metrics:
@@ -108,7 +108,7 @@ def train_epoch(
     learner: Learner,
     task: WorkerTask,
     workers: Workers,
-    lists: ListFile,
+    lists: BatchReader,
     order: list[NDArray[np.int64]],
     history: History,
 ) -> Stop | None:
@@ -128,18 +128,12 @@ def train_epoch(
     settings, mix = task.settings, task.objective.mix
     every_steps = settings.checkpoints.every_steps
     learner.ranker.train()
-    order = covered_steps(lists, order, mix, learner.steps, learner.log.steps)
+    order = covered_steps(lists.lists, order, mix, learner.steps, learner.log.steps)
     for number in range(len(order)):
         if learner.steps + number + 1 in task.refused:
             order[number] = order[number][:0]
     share = Share(workers.rank, workers.size, settings.batching.accumulation)
-    steps = read_steps(
-        lists,
-        order,
-        share,
-        learner.tokenizer.pad_token_id,
-        settings.batching.tokens_per_micro_batch,
-    )
+    steps = read_steps(lists, order, share)
     left = len(order)
     for batches in learner.log.waiting_for(steps):
         left -= 1
@@ -149,7 +143,7 @@ def train_epoch(
             pass_by_step(learner)
         elif not train_step(learner, workers, batches, settings):
             path = task.folder / f"nonfinite_batch_{step + 1}_{workers.rank}.parquet"
-            write_parquet(lists.take(np.concatenate([batch.rows for batch in batches])), path)
+            write_parquet(lists.lists.take(np.concatenate([batch.rows for batch in batches])), path)
             return Stop(
                 step + 1,
                 f"loss or gradient of step {step + 1} is not finite; its lists are in {path}. "

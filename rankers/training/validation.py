@@ -8,8 +8,7 @@ import torch
 from corpus.frequency import BUCKETS
 from evaluation.measures import mean_by_bucket
 from evaluation.yardstick import measure_by
-from rankers.data.padding import pad_lists
-from rankers.data.store import ListFile
+from rankers.data.padding import BatchReader
 from rankers.mixes import Mix
 from rankers.models.list_ranker import ListRanker, ranking_scores
 from rankers.training.workers import Workers
@@ -20,37 +19,33 @@ LISTS_AT_ONCE = 64
 
 def validate(
     ranker: ListRanker,
-    lists: ListFile,
+    lists: BatchReader,
     yardstick: pa.Table,
     mix: Mix,
-    pad_token_id: int,
-    tokens_per_micro_batch: int,
     workers: Workers,
 ) -> dict[str, float]:
     """Mean nDCG@10, each query scored by one of the workers; the same on all of them.
 
     Args:
         ranker: on its device.
-        lists: the tokenized lists of the validation queries.
+        lists: those of the validation queries.
         yardstick: gains of their candidates, from `evaluation.yardstick.choose_yardstick`.
         mix: its click weight at the end of training mixes the heads.
-        pad_token_id: the token that the tokenizer pads with.
-        tokens_per_micro_batch: the most tokens of a micro-batch, with padding.
         workers: that share the queries.
 
     Returns:
         validation_ndcg, and validation_ndcg_high and so on of the buckets that have measured
         queries; nothing where a score is not finite.
     """
-    mine = np.arange(workers.rank, len(lists), workers.size)
+    mine = np.arange(workers.rank, len(lists.lists), workers.size)
     ranker.train(False)
     scored = []
     for start in range(0, len(mine), LISTS_AT_ONCE):
-        table = lists.take(mine[start : start + LISTS_AT_ONCE])
-        batch = pad_lists(table, pad_token_id, tokens_per_micro_batch)
+        batch = lists.read(mine[start : start + LISTS_AT_ONCE])
         with torch.inference_mode():
             scores = ranking_scores(ranker(batch), mix(1.0, batch.traffic))
-        pairs = table.select(["query_id", "doc_ids", "bucket"]).to_pandas().explode("doc_ids")
+        table = lists.lists.take(batch.rows).select(["query_id", "doc_ids", "bucket"])
+        pairs = table.to_pandas().explode("doc_ids")
         pairs = pairs.rename(columns={"doc_ids": "doc_id"})
         scored.append(pairs.assign(score=scores.cpu()[batch.where].numpy()))
     run = pd.concat([frame for frames in workers.gather(scored) for frame in frames])

@@ -26,7 +26,8 @@ from transformers import (
 from corpus.errors import InputError
 from corpus.schemas import empty_table
 from corpus.tables import Collection, read_collection, write_collection
-from rankers.data.lists import candidate_ids, candidate_lists, list_traffic
+from rankers.data.lists import candidate_ids, candidate_lists
+from rankers.data.padding import list_traffic
 from rankers.mixes import FrequencySigmoid
 from rankers.models.cross_encoder import load_cross_encoder
 from rankers.models.list_ranker import save_ranker

@@ -2,6 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
@@ -10,9 +11,9 @@ from corpus.tables import Collection
 from rankers.data.lists import (
     add_labels,
     candidate_lists,
-    tokenize_lists,
 )
 from rankers.data.padding import list_traffic, pad_lists
+from rankers.data.pair_template import TokenizedPairs, as_pairs, pair_ids
 from rankers.mixes import ByBucket
 from rankers.mixes.encoding import HEADS_MIX
 from rankers.models.cross_encoder import add_adapters, load_cross_encoder
@@ -114,6 +115,14 @@ def test_two_labels_of_one_pair_are_refused(collection: Collection) -> None:
         add_labels(candidate_lists(collection, None), None, grades, "grade")
 
 
+def tokenized(
+    lists: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> TokenizedPairs:
+    pairs = [(row["text"], text) for row in lists.to_pylist() for text in row["documents"]]
+    queries, documents = zip(*pairs, strict=True)
+    return as_pairs(pair_ids(tokenizer, queries, documents, max_length))
+
+
 def test_pairs_are_tokenized_cut_and_padded(
     collection: Collection, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -123,8 +132,8 @@ def test_pairs_are_tokenized_cut_and_padded(
     build_small_bert(collection, folder, seed=0)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     lists = add_labels(candidate_lists(collection, None), None, None, "grade")
-    tokenized = tokenize_lists(lists, tokenizer, max_length=16)
-    padded = pad_lists(tokenized, tokenizer.pad_token_id, 24)
+    pairs = tokenized(lists, tokenizer, 16)
+    padded = pad_lists(lists, pairs, tokenizer.pad_token_id, 24)
     # The longest pair is read first; it fills a micro-batch.
     assert padded.micro_batches.pairs[0] == 1
     longest, *short = padded.micro_batches.inputs
@@ -135,9 +144,7 @@ def test_pairs_are_tokenized_cut_and_padded(
     assert "rye bread rye bread of rye" in tokenizer.batch_decode(ids, skip_special_tokens=True)
     assert padded.where.tolist() == [[True, True], [True, False]]
     assert padded.labels.click.isnan().all()
-    assert padded.micro_batches.tokens == sum(
-        len(ids) for listed in tokenized["input_ids"].to_pylist() for ids in listed
-    )
+    assert padded.micro_batches.tokens == pairs.lengths.sum()
 
 
 def test_small_bert_is_the_same_for_the_same_seed(
@@ -157,8 +164,9 @@ def test_a_small_bert_tells_documents_apart_before_it_has_learned(
     folder = tmp_path_factory.mktemp("bert")
     build_small_bert(collection, folder, seed=0)
     model, tokenizer = load_cross_encoder(str(folder), 32)
-    lists = tokenize_lists(candidate_lists(collection, "train"), tokenizer, 32)
-    scores = ListRanker(model)(pad_lists(lists, tokenizer.pad_token_id, 64))
+    lists = candidate_lists(collection, "train")
+    pairs = tokenized(lists, tokenizer, 32)
+    scores = ListRanker(model)(pad_lists(lists, pairs, tokenizer.pad_token_id, 64))
     assert scores.std() > 1e-3
 
 
@@ -179,7 +187,8 @@ def test_two_heads_adapters_and_one_head_are_saved_as_they_score(
                     if "lora_B" in name:
                         parameter.fill_(0.1)
         ranker = ListRanker(model).train(False)
-        batch = pad_lists(tokenize_lists(lists, tokenizer, 32), tokenizer.pad_token_id, 64)
+        pairs = tokenized(lists, tokenizer, 32)
+        batch = pad_lists(lists, pairs, tokenizer.pad_token_id, 64)
         mix = ByBucket(high=1.0, medium=0.5, low=0.0)
         with torch.no_grad():
             expected = ranking_scores(ranker(batch), mix(1.0, batch.traffic))[batch.where]

@@ -13,6 +13,7 @@ from rankers.data.micro_batches import (
     pad_micro_batches,
     without_pairs,
 )
+from rankers.data.pair_template import as_pairs
 
 PAD = 7
 
@@ -52,19 +53,19 @@ def test_no_cut_costs_less(lengths: list[int], tokens: int) -> None:
     assert cost(cut) == pytest.approx(min(map(cost, allowed)))
 
 
-def tokenized(*lists: list[list[int]]) -> pa.Table:
-    of_type = pa.list_(pa.list_(pa.int32()))
-    segments = [[[1] * len(ids) for ids in listed] for listed in lists]
+def tokenized(*pairs: list[int]) -> pa.Table:
+    of_type = pa.list_(pa.int32())
     return pa.table(
         {
-            "input_ids": pa.array(lists, of_type),
-            "token_type_ids": pa.array(segments, of_type),
+            "input_ids": pa.array(pairs, of_type),
+            "token_type_ids": pa.array([[1] * len(ids) for ids in pairs], of_type),
+            "length": pa.array([len(ids) for ids in pairs], pa.int64()),
         }
     )
 
 
 def test_pairs_are_padded_to_the_longest_of_their_micro_batch() -> None:
-    cut = pad_micro_batches(tokenized([[5, 6, 8], [9]], [[4, 3]]), PAD, tokens_per_micro_batch=48)
+    cut = pad_micro_batches(as_pairs(tokenized([5, 6, 8], [9], [4, 3])), PAD, 48)
     assert cut.pairs.tolist() == [0, 2, 1]
     first, second = cut.inputs
     assert first["input_ids"].tolist() == [[5, 6, 8]]
@@ -74,22 +75,22 @@ def test_pairs_are_padded_to_the_longest_of_their_micro_batch() -> None:
     assert (cut.tokens, cut.padded_tokens) == (6, 7)
 
 
-def test_a_slice_of_lists_is_padded_as_if_it_were_whole() -> None:
+def test_a_slice_of_pairs_is_padded_as_if_it_were_whole() -> None:
     """Arrow's slices keep the values before them."""
-    whole = pad_micro_batches(tokenized([[4, 3]], [[2]]), PAD, 100)
-    part = pad_micro_batches(tokenized([[5, 6, 8], [9]], [[4, 3]], [[2]], []).slice(1, 3), PAD, 100)
+    whole = pad_micro_batches(as_pairs(tokenized([4, 3], [2])), PAD, 100)
+    part = pad_micro_batches(as_pairs(tokenized([5, 6, 8], [4, 3], [2]).slice(1)), PAD, 100)
     assert torch.equal(part.inputs[0]["input_ids"], whole.inputs[0]["input_ids"])
     assert torch.equal(part.inputs[0]["attention_mask"], whole.inputs[0]["attention_mask"])
 
 
-def test_without_a_pair_there_is_no_pass() -> None:
-    """A pass over padding alone is none that every model takes."""
-    cut = pad_micro_batches(tokenized().slice(0, 0), PAD, 100)
+def test_without_a_pair_there_is_no_micro_batch() -> None:
+    """Not every model takes padding alone."""
+    cut = pad_micro_batches(as_pairs(tokenized()), PAD, 100)
     assert cut.inputs == []
     assert len(cut.pairs) == cut.tokens == cut.padded_tokens == 0
 
 
-def test_a_pass_can_stand_for_no_pair() -> None:
-    cut = without_pairs(pad_micro_batches(tokenized([[5, 6, 8], [9]]), PAD, 1))
+def test_a_micro_batch_can_stand_for_no_pair() -> None:
+    cut = without_pairs(pad_micro_batches(as_pairs(tokenized([5, 6, 8], [9])), PAD, 1))
     assert [one["input_ids"].tolist() for one in cut.inputs] == [[[9]]]
     assert (len(cut.pairs), cut.tokens, cut.padded_tokens) == (0, 0, 1)

@@ -23,10 +23,12 @@ from transformers import (
     XLNetForSequenceClassification,
 )
 
-from rankers.data.lists import add_labels, tokenize_lists
-from rankers.data.padding import pad_lists
+from rankers.data.lists import add_labels
+from rankers.data.padding import BatchReader
+from rankers.data.pair_texts import number_texts
 from rankers.data.sampler import Share, covered_steps, epoch_order, read_steps
 from rankers.data.store import ListFile, write_lists
+from rankers.data.tokenization import tokenize_once
 from rankers.losses.hybrid import Objective, signal_shares
 from rankers.mixes import Constant, Mix, Stage, Staged
 from rankers.models.cross_encoder import score_in_float32
@@ -115,7 +117,6 @@ def task(
             "frequency": [1] * lists,
             "bucket": [bucket[number % len(bucket)] for number in range(lists)],
             "doc_ids": ids,
-            "documents": [[f"{letters[number % 10]} a", "b c"] for number in range(lists)],
         }
     )
     clicks = pa.table(
@@ -128,23 +129,37 @@ def task(
             "impressions": [1] * (2 * lists),
         }
     )
-    labelled = tokenize_lists(add_labels(table, clicks, None, "grade"), tokenizer, 16)
+    documents = pa.table(
+        {
+            "doc_id": [doc_id for listed in ids for doc_id in listed],
+            "title": [""] * (2 * lists),
+            "body": [
+                text for number in range(lists) for text in (f"{letters[number % 10]} a", "b c")
+            ],
+        }
+    )
+    [numbered], texts = number_texts([add_labels(table, clicks, None, "grade")], documents)
+    tokens = tokenize_once(texts, tokenizer, 16, folder / "tokens", "tests")
     path = folder / "lists.arrow"
-    write_lists([labelled], path)
+    write_lists([numbered], path)
     given = {"backbone": str(backbone), "max_length": 16, "workers": 1, "warm_up": 0.0}
     settings = with_settings(TrainingSettings(), **(given | changes))
     gains = clicks.select(["query_id", "doc_id"]).append_column("gain", clicks["relevance"])
     objective = partial(Objective, loss=settings.objective.loss, highest_grade=3)
-    read = TrainingInput(str(backbone), path, path, gains, objective)
+    read = TrainingInput(str(backbone), path, path, tokens, 0, gains, objective)
     return WorkerTask(folder, settings, objective(mix), read, live=False)
 
 
 def trained(task: WorkerTask) -> tuple[Learner, Stop | None]:
     """The learner after an epoch."""
-    lists, worker = ListFile(task.input.training), OneProcess()
-    order = epoch_order(len(lists), task.settings.batching.lists_per_step, 0, 0)
+    lists, worker = reader_of(task), OneProcess()
+    order = epoch_order(len(lists.lists), task.settings.batching.lists_per_step, 0, 0)
     learner = build_learner(task, worker, len(order), lists)
     return learner, train_epoch(learner, task, worker, lists, order, [])
+
+
+def reader_of(task: WorkerTask) -> BatchReader:
+    return task.input.reader(task.input.training, task.settings.batching)
 
 
 def test_a_part_without_lists_is_no_pass_of_the_model(tmp_path: Path) -> None:
@@ -156,10 +171,9 @@ def test_a_part_without_lists_is_no_pass_of_the_model(tmp_path: Path) -> None:
 
 def test_a_worker_without_lists_runs_the_model_on_those_of_another(tmp_path: Path) -> None:
     """The last part of each worker is read, since that is where they sum their gradients."""
-    lists = ListFile(task(tmp_path, t5(), 3).input.training)
+    lists = reader_of(task(tmp_path, t5(), 3, tokens_per_micro_batch=16))
     shares = [
-        next(read_steps(lists, [np.array([2, 0, 1])], Share(rank, 4, 2), 0, 16))
-        for rank in range(4)
+        next(read_steps(lists, [np.array([2, 0, 1])], Share(rank, 4, 2))) for rank in range(4)
     ]
     assert [[len(batch) for batch in batches] for batches in shares] == [[0, 1]] * 3 + [[0, 0]]
     micro_batches = [[len(batch.micro_batches.inputs) for batch in part] for part in shares]
@@ -276,7 +290,7 @@ def test_lists_that_a_stage_is_not_for_are_not_scored(tmp_path: Path) -> None:
     assert (sums["lists"], sums["pairs"]) == (2, 4)
     assert sums["loss"] > 0
     whole = task(tmp_path / "whole", bert(), 6, mix=HIGH_ALONE, bucket=[0, 2, 2])
-    batch = pad_lists(ListFile(whole.input.training).take(np.arange(6)), 0, 64)
+    batch = reader_of(whole).read(np.arange(6))
     scores = torch.randn(6, 2, 1, generator=torch.Generator().manual_seed(0), requires_grad=True)
     shares = signal_shares(whole.objective.weights(batch, 0.0))
     whole.objective(scores, batch, 0.0, shares).loss.backward()
