@@ -73,7 +73,7 @@ def compare(
         same, within = first_loss, 1e-4
         if name in (ONE_PASS, STREAMS):
             same, within = contestants[STREAMS].first_loss, 1e-5
-        if work.settings.precision == "fp32":
+        if work.settings.model.precision == "fp32":
             assert abs(contestant.first_loss - same) < within
         tokens = peer.tokens * len(contestant.objectives)
         assert contestant.speed.tokens == tokens, f"{name}: {contestant.speed.tokens}, not {tokens}"

@@ -1,6 +1,7 @@
 """The lists that `benchmarks/training.py` trains on."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ def cranfield_lists(folder: Path, number: int) -> pa.Table:
     texts = np.array(document_text(collection.documents), dtype=object)
     row = {doc_id: row for row, doc_id in enumerate(collection.documents["doc_id"].to_pylist())}
     relevant = collection.judgments.to_pandas().query("grade > 0").groupby("query_id")
-    lists = []
+    lists: list[dict[str, Any]] = []
     for query in rng.permutation(collection.queries.to_pylist())[:number]:
         judged = relevant.get_group(query["query_id"]).head(DOCUMENTS // 2)
         listed = [row[doc_id] for doc_id in judged["doc_id"]]

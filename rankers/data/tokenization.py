@@ -111,8 +111,8 @@ def _tokenize_texts(
 def _tokenize_pairs(
     block: pa.Table, tokenizer: "PreTrainedTokenizerBase", max_length: int
 ) -> pa.Table:
-    texts = (block[name].to_pylist() for name in ("query", "document"))
-    return pair_ids(tokenizer, *texts, max_length)
+    queries, documents = block["query"].to_pylist(), block["document"].to_pylist()
+    return pair_ids(tokenizer, queries, documents, max_length)
 
 
 def _write_pairs(

@@ -62,7 +62,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings(backbone: Path, **changes: Any) -> TrainingSettings:
     """Of 26 lists, steps of four and of three: they differ between two workers."""
-    given = {"epochs": 3, "lists_per_step": 4, "every_steps": 2, "max_length": 32}
+    given: dict[str, Any] = {"epochs": 3, "lists_per_step": 4, "every_steps": 2, "max_length": 32}
     given |= {"backbone": str(backbone), "tokens_per_micro_batch": 256}
     return with_settings(TrainingSettings(), **(given | changes))
 

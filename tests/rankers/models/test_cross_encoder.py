@@ -255,7 +255,7 @@ def test_scores_under_autocast_are_finer_than_bf16(tmp_path: Path) -> None:
         micro_batches=MicroBatches([inputs], np.arange(50), 1000, 1000),
         slots=torch.arange(50),
         where=torch.ones(1, 50, dtype=torch.bool),
-        traffic=Traffic(*(torch.ones(1, dtype=torch.int64) for _ in range(2)), torch.ones(1)),
+        traffic=Traffic(torch.tensor([1]), torch.tensor([0]), torch.tensor([0.0])),
     )
     for whole in (model, add_adapters(model, rank=2)):
         ranker = ListRanker(whole).train(False)
