@@ -31,7 +31,7 @@ def run_engines(
         output: the folder of the file that counts spent tokens; None counts in memory only.
     """
     connect()
-    # What reading and hashing took would otherwise stay with this process for the whole run.
+    # Memory that reading and hashing has freed would otherwise stay with this process.
     pa.default_memory_pool().release_unused()
     starts = np.flatnonzero(np.diff(pairs["part"], prepend=-1))
     stops = [*starts[1:], pairs.num_rows]

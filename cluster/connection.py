@@ -13,7 +13,7 @@ from ray._private.services import find_bootstrap_address
 
 from corpus.errors import InputError
 
-# Ray Data, Train and Tune each hold some of them; on a small machine whole CPUs run out at once.
+# Ray Data, Train and Tune each reserve some; the CPUs of a small machine would not suffice.
 LEAST_LOGICAL_CPUS = 8
 WORKER_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # otherwise every progress line comes twice
@@ -23,8 +23,7 @@ WORKER_ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore::DeprecationWarning",
     "RAY_DATA_LOG_LEVEL": "ERROR",
 }
-# Seconds.
-LONGEST_WAIT = 10.0
+LONGEST_WAIT = 10.0  # seconds
 
 
 def connect() -> None:

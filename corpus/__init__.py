@@ -1,6 +1,6 @@
 """What is given: the tables of a collection, their checks, candidates, splits and frequencies.
 
-The job is `prepare`, which writes a collection from what `readers` read or `simulation` makes up.
+The job is `prepare`; `sources` are what it takes: formats (`readers`), or a world (`simulation`).
 Other rooms read and write by `tables` and `output_folder`, and refuse by `errors`.
 """
 
