@@ -33,7 +33,7 @@ from rankers.models.small_bert import build_small_bert
 from rankers.settings import SMALL_BERT, ObjectiveSettings, TrainingSettings
 from rankers.supervision import SupervisedLists
 from rankers.training.learner import TrainingInput, WorkerTask
-from rankers.training.loop import train_worker
+from rankers.training.ray_workers import train_worker
 from rankers.training.stops import Stop, TrainingStoppedError, read_refused, record_refused
 from rankers.training.storage import checkpoint_storage
 from rankers.training.validation import VALIDATION_MEASURE

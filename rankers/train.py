@@ -50,7 +50,7 @@ def train(
     from rankers.settings_checks import check_training_settings
     from rankers.supervision import read_supervised_lists
     from rankers.training.checkpoints import HISTORY, TRAINING_STATE
-    from rankers.training.workers import read_content
+    from rankers.training.ray_workers import read_content
 
     settings = {
         "collection": str(collection),

@@ -95,3 +95,16 @@ def test_each_room_says_what_is_in_it_and_who_may_use_it() -> None:
     said = {str(path): ast.get_docstring(ast.parse(path.read_text())) or "" for path in rooms}
     lines = {name: len([line for line in text.splitlines() if line]) for name, text in said.items()}
     assert {name: count for name, count in lines.items() if not 2 <= count <= 5} == {}
+
+
+def test_the_train_loop_and_all_that_it_needs_import_no_ray() -> None:
+    needed, rest = set(), {"rankers.training.loop"}
+    while rest:
+        module = rest.pop()
+        needed.add(module)
+        rest |= IMPORTS[module] - needed
+    for module in needed:
+        for node in ast.parse(SOURCES[module].read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in getattr(node, "names", [])]
+            names.append(getattr(node, "module", None) or "")
+            assert not any(name.split(".")[0] == "ray" for name in names), module

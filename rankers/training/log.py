@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
-from ray.experimental import tqdm_ray
 from torch import Tensor
 
 from rankers.batch import ListBatch
@@ -44,6 +43,8 @@ class TrainingLog:
         """From now on tells trackers and, live, shows a line; called on the first worker alone."""
         self._trackers = trackers
         if live:
+            from ray.experimental import tqdm_ray  # no other part of training needs Ray
+
             self._bar = tqdm_ray.tqdm(total=self.steps, desc=self.name, unit="step")
 
     def begin_epoch(self) -> None:

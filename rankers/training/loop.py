@@ -1,6 +1,5 @@
 """The train loop: what each worker of a training does."""
 
-import logging
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -24,7 +23,7 @@ from rankers.training.log import SUMS
 from rankers.training.stops import Stop
 from rankers.training.trackers import open_trackers
 from rankers.training.validation import VALIDATION_MEASURE, validate
-from rankers.training.workers import RayWorkers, Workers
+from rankers.training.workers import Workers
 
 # Of an epoch's metrics, those on its line in the terminal; all are in history.json.
 SHOWN = (
@@ -35,12 +34,6 @@ WHAT_TO_DO = (
     "train with a lower learning_rate, in another output; --resume goes on without this step"
 )
 SPOILED = SUMS.index("spoiled")
-
-
-def train_worker(task: WorkerTask) -> Stop | None:
-    """The train loop as Ray Train runs it on every worker, see `train_ranker`."""
-    logging.getLogger().setLevel(logging.WARNING)
-    return train_ranker(task, RayWorkers())
 
 
 def train_ranker(task: WorkerTask, workers: Workers) -> Stop | None:
