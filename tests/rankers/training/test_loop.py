@@ -1,13 +1,27 @@
-from collections.abc import Iterator
+"""The train loop: its stages, what a killed one goes on from, when it ends."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
+import torch
 from ray.exceptions import RayActorError
 from ray.train import ControllerError
 
+from rankers.data.sampler import covered_steps
+from rankers.data.store import ListFile
 from rankers.fit import _fit_again
-from rankers.training.loop import has_stopped_improving
+from rankers.losses.hybrid import signal_shares
+from rankers.mixes import Stage, Staged
+from rankers.training.checkpoints import TRAINING_STATE, read_states
+from rankers.training.log import SUMS, means
+from rankers.training.loop import has_stopped_improving, train_ranker
 from rankers.training.validation import VALIDATION_MEASURE
+from rankers.training.workers import OneProcess
+from tests.rankers.training.conftest import bert, reader_of, task, trained
 
 
 @pytest.mark.parametrize(
@@ -62,3 +76,87 @@ def test_workers_that_do_not_start_are_started_again_so_many_times(
     except ControllerError as error:
         result = error if error is LOST else str(error.controller_failure)
     assert result == ended
+
+
+HIGH_ALONE = Staged([Stage(1.0, 1.0, ["high"])])
+
+
+def test_lists_that_a_stage_is_not_for_are_not_scored(tmp_path: Path) -> None:
+    """Two of three; the others' gradient is that of a mean over what is left."""
+    given = task(tmp_path, bert(), 6, mix=HIGH_ALONE, bucket=[0, 2, 2], lists_per_step=6)
+    learner, _ = trained(given)
+    sums = dict(zip(SUMS, learner.log.state_dict()["sums"].tolist(), strict=True))
+    assert (sums["lists"], sums["pairs"]) == (2, 4)
+    assert sums["loss"] > 0
+    whole = task(tmp_path / "whole", bert(), 6, mix=HIGH_ALONE, bucket=[0, 2, 2])
+    batch = reader_of(whole).read(np.arange(6))
+    scores = torch.randn(6, 2, 1, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    shares = signal_shares(whole.objective.weights(batch, 0.0))
+    whole.objective(scores, batch, 0.0, shares).loss.backward()
+    assert scores.grad is not None
+    assert scores.grad.flatten(1).any(1).tolist() == [True, False, False] * 2
+
+
+def test_a_step_that_a_stage_leaves_no_list_is_no_step(tmp_path: Path) -> None:
+    """Not by decay, nor by moments of the steps before; but time passes."""
+    given = task(
+        tmp_path, bert(), 6, mix=HIGH_ALONE, bucket=[2], lists_per_step=2, weight_decay=0.5
+    )
+    learner, stop = trained(given)
+    assert (learner.steps, stop) == (3, None)
+    for name, parameter in bert().named_parameters():
+        assert torch.equal(learner.ranker.model.get_parameter(name), parameter), name
+    assert "loss" not in means(learner.log.state_dict()["sums"])
+
+
+def test_stages_begin_and_end_by_the_step() -> None:
+    """Of four steps, two for all and two for frequent queries."""
+    mix = Staged([Stage(0.5, 0.0), Stage(0.5, 1.0, ["high"])])
+    lists = Lists(pa.table({"frequency": [9, 1, 9, 1], "bucket": [0, 2, 0, 2]}))
+    order = [np.array([0, 1]), np.array([2, 3])]
+    steps = [*covered_steps(lists, order, mix, 0, 4), *covered_steps(lists, order, mix, 2, 4)]
+    assert [rows.tolist() for rows in steps] == [[0, 1], [2, 3], [0], [2]]
+
+
+class Lists(ListFile):
+    """Columns without a file."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def columns(self, names: list[str]) -> pa.Table:
+        return self.table
+
+
+class Interrupted(OneProcess):
+    """Is killed when it has reported so often."""
+
+    def __init__(self, folder: Path, reports: int) -> None:
+        super().__init__(folder)
+        self.left = reports
+
+    def report(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        super().report(metrics, checkpoint)
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("reports", [1, 2, 3, 4])
+def test_one_process_goes_on_from_its_checkpoint_as_if_undisturbed(
+    tmp_path: Path, reports: int
+) -> None:
+    """Within an epoch and after it; with dropout, a schedule and moments to take up."""
+    given = task(tmp_path, bert(), 8, lists_per_step=2, epochs=2, every_steps=2)
+    undisturbed = tmp_path / "undisturbed"
+    assert train_ranker(given, OneProcess(undisturbed)) is None
+    place = tmp_path / "place"
+    with pytest.raises(KeyboardInterrupt):
+        train_ranker(given, Interrupted(place, reports))
+    assert train_ranker(given, OneProcess(place)) is None
+    states = [
+        read_states((folder / TRAINING_STATE).read_bytes()) for folder in (undisturbed, place)
+    ]
+    for name, value in states[0]["ranker"].items():
+        assert torch.equal(states[1]["ranker"][name], value), name
+    assert states[0]["schedule"] == states[1]["schedule"]
