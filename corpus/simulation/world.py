@@ -25,22 +25,19 @@ Users click on human grades; see `corpus.simulation.user` for them and for the q
 """
 
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import yaml
 from numpy.typing import NDArray
 
 from corpus.candidates import bm25_scores
 from corpus.errors import InputError
 from corpus.schemas import empty_table
 from corpus.simulation.user import simulate_sessions
+from corpus.simulation.vocabulary import Vocabulary, read_vocabulary
 from corpus.table_checks import check_table
 from corpus.tables import Collection
 
-VOCABULARY_PATH = Path(__file__).with_name("world_vocabulary.yaml")
 HIGHEST_GRADE = 3
 SENTENCES = 3
 QUALITY_SENTENCES = 2
@@ -67,25 +64,6 @@ class World:
     collection: Collection
     topical_grades: pa.Table
     quality: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """The language of all worlds, from `world_vocabulary.yaml`.
-
-    Attributes:
-        words: the words of each facet.
-        topic_of_facet: number of each facet's topic, int64, shape (facets,).
-        sentences: templates of sentences with the fields {a} and {b} for words.
-        trusted_sentences: sentences of documents of high quality.
-        junk_sentences: sentences of documents of low quality.
-    """
-
-    words: list[list[str]]
-    topic_of_facet: NDArray[np.int64]
-    sentences: list[str]
-    trusted_sentences: list[str]
-    junk_sentences: list[str]
 
 
 def simulate_world(
@@ -173,31 +151,6 @@ def human_grade(topical: NDArray[np.int64], quality: NDArray[np.float64]) -> NDA
     """
     moved = np.clip(np.rint(topical + 2 * quality - 1), 0, HIGHEST_GRADE).astype(np.int64)
     return np.where(topical > 0, moved, 0)
-
-
-@cache
-def read_vocabulary(topics: int) -> Vocabulary:
-    """Reads the language of all worlds, restricted to the first `topics` topics.
-
-    Raises:
-        InputError: the language has fewer topics, or fewer than one is asked for.
-    """
-    content = yaml.safe_load(VOCABULARY_PATH.read_text(encoding="utf-8"))
-    spoken = list(content["topics"].values())[:topics]
-    if not 1 <= topics == len(spoken):
-        raise InputError(f"a world is about 1 to {len(content['topics'])} topics, not {topics}")
-    facets = [
-        (topic, words)
-        for topic, facets_of_topic in enumerate(spoken)
-        for words in facets_of_topic.values()
-    ]
-    return Vocabulary(
-        words=[words for _, words in facets],
-        topic_of_facet=np.array([topic for topic, _ in facets]),
-        sentences=content["sentences"],
-        trusted_sentences=content["trusted_sentences"],
-        junk_sentences=content["junk_sentences"],
-    )
 
 
 def _draw_documents(

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from corpus.candidates import bm25_scores
 from corpus.errors import InputError
 from corpus.simulation.user import zipf_frequencies
+from corpus.simulation.vocabulary import read_vocabulary
 from corpus.simulation.world import (
     World,
     human_grade,
-    read_vocabulary,
     simulate_world,
     topical_grade,
 )
