@@ -20,15 +20,15 @@ MEMORY = 0.99
 
 @dataclass
 class ObjectiveValue:
-    """What one batch of lists gives.
+    """What the objective makes of one batch of lists; each a scalar.
 
     Attributes:
         loss: the mixed loss, summed over the lists that are covered; carries the gradient.
         click_loss: the unmixed click loss, summed over lists.
         annotation_loss: the unmixed annotation loss, summed over lists.
-        click_weight: summed over lists.
-        clicked: how many lists clicks teach something of.
-        annotated: likewise, annotations.
+        click_weight: the mix's click weight, summed over lists.
+        clicked: how many lists the clicks teach something of.
+        annotated: how many lists the annotations teach something of.
     """
 
     loss: Tensor
