@@ -114,8 +114,14 @@ def test_a_spent_budget_stops_cleanly_and_resuming_goes_on(
     spent = read_spend(output / "token_spend.json")
     assert 39_000 < spent <= 40_000
     assert sum(Misbehaving.seen.values()) == answered
-    assert run(budget=40_000, resume=True).equals(first), "the budget is of all runs together"
-    assert f"{spent:,} of 40,000 tokens of the budget are spent" in capsys.readouterr().out
+    again = run(budget=40_000, resume=True)
+    # What was reserved and not spent when the first run ended may suffice for a few more.
+    assert again.filter(pc.is_valid(first["grade"])).equals(
+        first.filter(pc.is_valid(first["grade"]))
+    )
+    in_all = read_spend(output / "token_spend.json")
+    assert spent <= in_all <= 40_000, "the budget is of all runs together"
+    assert f"{in_all:,} of 40,000 tokens of the budget are spent" in capsys.readouterr().out
     whole = run(budget=None, resume=True)
     askable = len(DOCUMENTS) * (len(QUERIES) - 1)  # one query is blank
     assert whole.num_rows == len(DOCUMENTS) * len(QUERIES)
