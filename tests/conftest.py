@@ -20,8 +20,9 @@ SHARED_DATA = Path(os.environ.get("TANDEM_SHARED_DATA", REPOSITORY.parent / "sha
 os.environ.setdefault("RAY_ADDRESS", "local")
 # Beside each other, PyTorch's threads would wait for each other's processors, spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Begun first, so that none of them runs on alone at the end.
-LONGEST = ("test_train.py", "test_pipeline.py", "test_annotate_engine.py")
+LONGEST = ("test_train.py", "test_pipeline.py", "test_annotate_engine.py", "test_demo_judge.py")
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("tandem", deadline=None)

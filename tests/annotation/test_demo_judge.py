@@ -70,6 +70,7 @@ def test_another_training_is_another_judge(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # where no judge is in the cache, it is trained
 def test_the_demo_judge_sees_more_than_the_most_frequent_grade() -> None:
     report = JudgeReport(**json.loads((demo_judge() / REPORT).read_text()))
     assert report.accuracy > report.majority + 0.05
@@ -80,6 +81,7 @@ def test_the_demo_judge_sees_more_than_the_most_frequent_grade() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # where no judge is in the cache, it is trained
 def test_what_a_body_says_of_its_grade_moves_it_no_more_than_other_words() -> None:
     folder = demo_judge()
     encoder = PromptEncoder(AutoTokenizer.from_pretrained(folder), load_prompt())
