@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune as ray_tune
+from ray.tune.experiment import Trial
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -77,6 +78,9 @@ def search(
             num_samples=trials,
             max_concurrent_trials=concurrent_trials,
             search_alg=sampler,
+            # By itself Ray names a trial after all its parameters, the encoded mix among them.
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
             scheduler=ASHAScheduler(
                 time_attr="epoch",
                 max_t=training.optimization.epochs,
@@ -86,6 +90,10 @@ def search(
         run_config=ray_tune.RunConfig(name=EXPERIMENT, storage_path=str(output), verbose=1),
     )
     return tuner.fit()
+
+
+def _trial_name(trial: Trial) -> str:
+    return f"{trial.config['kind']}_{trial.trial_id}"
 
 
 def _run_trial(
