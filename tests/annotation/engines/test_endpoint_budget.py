@@ -83,6 +83,11 @@ def test_a_restarted_engine_goes_on_with_the_count(server: str) -> None:
     assert kinds(answer(start(server, spend=spend), *["good"] * 3)) == [None, "budget", "budget"]
 
 
+def graded(annotations: pa.Table) -> set[tuple[str, str, int]]:
+    rows = annotations.filter(pc.is_valid(annotations["grade"])).to_pylist()
+    return {(row["query_id"], row["doc_id"], row["grade"]) for row in rows}
+
+
 @pytest.mark.slow
 def test_a_spent_budget_stops_cleanly_and_resuming_goes_on(
     server: str,
@@ -116,9 +121,7 @@ def test_a_spent_budget_stops_cleanly_and_resuming_goes_on(
     assert sum(Misbehaving.seen.values()) == answered
     again = run(budget=40_000, resume=True)
     # What was reserved and not spent when the first run ended may suffice for a few more.
-    assert again.filter(pc.is_valid(first["grade"])).equals(
-        first.filter(pc.is_valid(first["grade"]))
-    )
+    assert graded(first) <= graded(again)
     in_all = read_spend(output / "token_spend.json")
     assert spent <= in_all <= 40_000, "the budget is of all runs together"
     assert f"{in_all:,} of 40,000 tokens of the budget are spent" in capsys.readouterr().out
