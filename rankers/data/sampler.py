@@ -12,7 +12,7 @@ from rankers.batch import ListBatch
 from rankers.data.micro_batches import without_pairs
 from rankers.data.padding import BatchReader, list_traffic
 from rankers.data.store import ListFile
-from rankers.mixes import Mix
+from rankers.mixes import Mix, Traffic
 
 
 def steps_per_epoch(lists: int, lists_per_step: int) -> int:
@@ -47,10 +47,12 @@ def covered_steps(
         steps: of the whole training.
     """
     traffic = list_traffic(lists.columns(["frequency", "bucket", "impressions"]))
-    return [
-        rows[mix.covers((first + number) / steps, traffic).numpy()[rows]]
-        for number, rows in enumerate(order)
-    ]
+    covered = []
+    for number, rows in enumerate(order):
+        # Of the step's own lists alone: all lists at each step would be slow by the square.
+        of_step = Traffic(**{name: values[rows] for name, values in vars(traffic).items()})
+        covered.append(rows[mix.covers((first + number) / steps, of_step).numpy()])
+    return covered
 
 
 @dataclass(frozen=True)
