@@ -66,7 +66,7 @@ def annotate(
         collection: folder of the collection to annotate.
         output: folder to write the annotations into.
         model: the judge: a Hugging Face id, the folder of a checkpoint, the name that an endpoint
-            knows, or demo-judge, which is trained on the spot (once) on a simulated world.
+            knows, or demo-judge, a small one that comes with Tandem for simulated worlds.
         strategy: how the judge is asked: pointwise (a grade for one document), listwise (a grade
             for each of several), selection (which of several are good) or ranking (their order).
         criterion: what grades mean: relevance, utility, or the path of a text file.
@@ -117,7 +117,7 @@ def annotate(
     checkpoint = model
     if model == DEMO_JUDGE:
         # Brings scikit-learn, which no other judge needs.
-        from annotation.demo_judge.cache import demo_judge
+        from annotation.demo_judge.shipped import demo_judge
 
         checkpoint = str(demo_judge())
     judge = Judge(

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from annotation.annotate import annotate
-from annotation.demo_judge.cache import demo_judge
+from annotation.demo_judge.shipped import demo_judge
 from annotation.engines.base import Answer, AnswerForm, EngineChoice, Secret
 from annotation.engines.token_spend import Spend
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder

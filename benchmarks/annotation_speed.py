@@ -32,7 +32,7 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 from annotation.annotate import annotate
 from annotation.asking.ask import CHOICES
 from annotation.asking.strategies import STRATEGIES
-from annotation.demo_judge.cache import demo_judge
+from annotation.demo_judge.shipped import demo_judge
 from annotation.engines.vllm import VllmPool
 from annotation.engines.vllm_start import engine_environment
 from annotation.plan.selection import pairs_to_annotate

@@ -50,6 +50,8 @@ def connect() -> None:
     if address == "local":
         # Left to Ray, a local cluster has as few logical CPUs as there are real ones.
         options["num_cpus"] = max(os.cpu_count() or 1, LEAST_LOGICAL_CPUS)
+        # Else Ray starts as many workers at once, before anything asks for one.
+        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     elif address is None:
         os.environ.pop("RAY_ADDRESS", None)  # "auto" would take the first Ray that runs here
     try:

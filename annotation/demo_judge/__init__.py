@@ -2,5 +2,5 @@
 
 It learns to answer the pointwise prompt with the topical grade of a pair, from simulated worlds of
 other seeds than the demo's. It is a real model in a normal checkpoint, and makes real mistakes.
-Others use `cache`, which trains it where it is not there yet.
+It is shipped trained, in `checkpoint/`; others use `shipped`, which finds it and can train it anew.
 """

@@ -1,10 +1,9 @@
 """How the demo's judge is trained: on pairs of simulated worlds with their topical grades."""
 
-import json
 import os
 import re
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,6 @@ from annotation.prompts.prompt import FENCE_LENGTH, FENCE_LETTERS, Document, loa
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
 from corpus.simulation.world import simulate_world
 
-REPORT = "judge_report.json"
 FENCE = re.compile(rf"\[[{FENCE_LETTERS}]{{{FENCE_LENGTH}}}\]")
 IGNORED = -100  # the target that cross_entropy leaves out
 
@@ -99,7 +97,7 @@ def train_judge(folder: Path, training: JudgeTraining) -> JudgeReport:
     """Trains a judge and saves it.
 
     Args:
-        folder: where to write the checkpoint, the tokenizer and `judge_report.json`.
+        folder: where to write the checkpoint and the tokenizer.
         training: the recipe.
 
     Returns:
@@ -124,7 +122,6 @@ def train_judge(folder: Path, training: JudgeTraining) -> JudgeReport:
     report = _report(model, encoder, unseen, seconds=time.time() - started)
     model.bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n")
     return report
 
 

@@ -6,7 +6,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clicks.log.distinct import compact_sessions, distinct_sessions
 from corpus.errors import InputError
 
 PAGES = "pages"
@@ -29,6 +28,9 @@ def add_pages(lists: pa.Table, sessions: pa.Table, linear: bool) -> pa.Table:
     Raises:
         InputError: no session shows a document of a list.
     """
+    # Brings Numba, which workers of training, who read pages here, have no use for.
+    from clicks.log.distinct import compact_sessions, distinct_sessions
+
     if linear:
         rows = compact_sessions(sessions)
         rows = rows.rename_columns({"impressions": "sessions"})

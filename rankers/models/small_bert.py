@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
-from sklearn.utils.extmath import randomized_svd
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
@@ -117,6 +115,9 @@ def _cooccurrence_embeddings(
     tokenizer: PreTrainedTokenizerFast, texts: list[str]
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     """Embeddings of shape (tokens, at most HIDDEN_SIZE), scaled as BERT's initial ones are."""
+    from scipy.sparse import csr_matrix  # with the next, two seconds of each process that trains
+    from sklearn.utils.extmath import randomized_svd
+
     encoded = tokenizer(texts, add_special_tokens=False, truncation=True)["input_ids"]
     present = [np.unique(ids) for ids in encoded]
     rows = np.repeat(np.arange(len(present)), [len(ids) for ids in present])

@@ -1,5 +1,5 @@
-import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +9,16 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from annotation.asking.ask import CHOICES
-from annotation.demo_judge import cache
-from annotation.demo_judge.cache import demo_judge
+from annotation.demo_judge import shipped
 from annotation.demo_judge.model import pad
-from annotation.demo_judge.training import REPORT, JudgeReport, JudgeTraining, graded_pairs
+from annotation.demo_judge.shipped import (
+    RECIPE,
+    demo_judge,
+    fingerprint,
+    read_report,
+    ship_judge,
+)
+from annotation.demo_judge.training import JudgeTraining, graded_pairs
 from annotation.prompts.prompt import Document, load_prompt
 from annotation.prompts.prompt_encoder import PromptEncoder
 
@@ -32,47 +38,41 @@ SHORT = JudgeTraining(worlds=1, queries=40, documents=100, steps=5)
 
 
 @pytest.mark.slow
-def test_a_judge_is_made_once_and_is_a_normal_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    folder = demo_judge(SHORT)
-    made = (folder / "model.safetensors").stat().st_mtime_ns
-    assert demo_judge(SHORT) == folder
-    assert (folder / "model.safetensors").stat().st_mtime_ns == made
-    assert [path.name for path in (tmp_path / "tandem").iterdir()] == [folder.name]
-
-    model = AutoModelForCausalLM.from_pretrained(folder)
+def test_a_judge_that_is_made_is_a_normal_checkpoint(tmp_path: Path) -> None:
+    ship_judge(tmp_path, SHORT)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert 0 < model.num_parameters() <= 3_000_000
-    encoder = PromptEncoder(AutoTokenizer.from_pretrained(folder), load_prompt())
+    encoder = PromptEncoder(AutoTokenizer.from_pretrained(tmp_path), load_prompt())
     [prompt] = encoder.encode([("night trains", [Document("title", "body")])], longest=511)
     assert torch.isfinite(model(torch.tensor([prompt.token_ids])).logits).all()
+    _, made_from = read_report(tmp_path)
+    assert made_from == fingerprint(SHORT) != fingerprint(replace(SHORT, steps=6))
+
+
+def test_the_judge_that_is_shipped_is_made_from_the_sources_as_they_are() -> None:
+    _, made_from = read_report(demo_judge())
+    assert made_from == fingerprint(RECIPE), (
+        "prompt, world or recipe have changed; python -m annotation.demo_judge.shipped trains anew"
+    )
 
 
 def test_a_change_of_any_source_is_another_judge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = {path.name for folder in cache.SOURCES for path in folder.iterdir()}
+    names = {path.name for folder in shipped.SOURCES for path in folder.iterdir()}
     decisive = {"model.py", "training.py", "prompt_encoder.py", "templates.py", "chat.py"}
     assert decisive | {"world.py", "world_vocabulary.yaml"} <= names
-    copy = shutil.copytree(cache.SOURCES[0], tmp_path / "demo_judge")
-    monkeypatch.setattr(cache, "SOURCES", (copy,))
-    before = cache._fingerprint(SHORT)
-    assert cache._fingerprint(SHORT) == before
+    copy = shutil.copytree(shipped.SOURCES[0], tmp_path / "demo_judge")
+    monkeypatch.setattr(shipped, "SOURCES", (copy,))
+    before = fingerprint(SHORT)
+    assert fingerprint(SHORT) == before
     (copy / "model.py").write_text("# another model\n")
-    assert cache._fingerprint(SHORT) != before
+    assert fingerprint(SHORT) != before
 
 
 @pytest.mark.slow
-def test_another_training_is_another_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert demo_judge(SHORT) != demo_judge(JudgeTraining(**(vars(SHORT) | {"steps": 6})))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)  # where no judge is in the cache, it is trained
 def test_the_demo_judge_sees_more_than_the_most_frequent_grade() -> None:
-    report = JudgeReport(**json.loads((demo_judge() / REPORT).read_text()))
+    report, _ = read_report(demo_judge())
     assert report.accuracy > report.majority + 0.05
     assert report.quadratic_kappa > 0.5
     unseen = graded_pairs(JudgeTraining().unseen_seed, 200, JudgeTraining().documents)
@@ -81,7 +81,6 @@ def test_the_demo_judge_sees_more_than_the_most_frequent_grade() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)  # where no judge is in the cache, it is trained
 def test_what_a_body_says_of_its_grade_moves_it_no_more_than_other_words() -> None:
     folder = demo_judge()
     encoder = PromptEncoder(AutoTokenizer.from_pretrained(folder), load_prompt())
