@@ -5,7 +5,9 @@ import pandas as pd
 import pyarrow as pa
 from ir_measures import AP, RR, nDCG
 
-from corpus.frequency import BUCKETS, frequency_buckets
+from corpus.frequency import BUCKETS
+from corpus.groups import query_groups
+from corpus.tables import Collection
 from evaluation.trec_run import in_trec_order
 
 MEASURES = [nDCG @ 1, nDCG @ 3, nDCG @ 5, nDCG @ 10, RR, AP]
@@ -67,15 +69,16 @@ def telling_queries(gains: pd.DataFrame) -> "pd.Index[str]":
     return different.index[different]
 
 
-def query_buckets(queries: pa.Table, cuts: tuple[int, int]) -> "pd.Series[str]":
-    """The frequency bucket of each query, indexed by query_id.
+def query_buckets(collection: Collection) -> "pd.Series[str]":
+    """The frequency bucket of each query, indexed by query_id; see `corpus.groups.query_groups`.
 
     Args:
-        queries: the table queries of the collection.
-        cuts: the first decile of medium and the first decile of low, see `frequency_buckets`.
+        collection: with queries and, where it was prepared, their buckets in the splits.
     """
-    buckets = frequency_buckets(queries["frequency"].to_numpy(), cuts)
-    return pd.Series(buckets, index=queries["query_id"].to_numpy(), name="bucket")
+    groups = query_groups(collection)
+    return pd.Series(
+        groups["bucket"].to_numpy(), index=groups["query_id"].to_numpy(), name="bucket"
+    )
 
 
 def mean_by_bucket(values: pd.DataFrame, buckets: "pd.Series[str]") -> pd.DataFrame:

@@ -32,7 +32,6 @@ def evaluate(
     rankers: dict[str, Path],
     output: Path,
     split: Literal["train", "validation", "test"] = "test",
-    bucket_cuts: tuple[int, int] = (3, 7),
     scorers: int = 1,
     cpus_per_scorer: float = 0.5,
     use_gpu: bool = False,
@@ -51,7 +50,6 @@ def evaluate(
             letters, digits, '.', '_', '-' and blanks; its run is the file of that name.
         output: folder for the runs and measures.
         split: whose queries to measure on.
-        bucket_cuts: of ten descending frequency deciles, the first of medium and the first of low.
         scorers: processes that score, each with a copy of the ranker.
         cpus_per_scorer: CPUs that Ray sets aside for each of them.
         use_gpu: whether each of them takes a GPU.
@@ -65,7 +63,7 @@ def evaluate(
     from rankers.scoring.pair_scorer import ranker_place
     from rankers.scoring.pool import score_candidates
 
-    check_evaluation_settings(bucket_cuts, scorers, cpus_per_scorer, use_gpu)
+    check_evaluation_settings(scorers, cpus_per_scorer, use_gpu)
     if not rankers:
         raise InputError("give at least one ranker: --rankers.NAME FOLDER")
     check_names(rankers, "ranker", taken=[FIRST_STAGE])
@@ -79,7 +77,6 @@ def evaluate(
         "collection": str(collection),
         "rankers": {name: str(path) for name, path in rankers.items()},
         "split": split,
-        "bucket_cuts": list(bucket_cuts),
     }
     if not begin_output(output, "evaluate", settings, resume):
         print_measures(pd.read_parquet(output / "measures.parquet"))
@@ -92,7 +89,7 @@ def evaluate(
     )
     runs |= score_candidates(lists, tables.documents, places, scorers, cpus_per_scorer, use_gpu)
     values, means = [], []
-    buckets = query_buckets(tables.queries, bucket_cuts)
+    buckets = query_buckets(tables)
     for name, run in runs.items():
         write_trec_run(run, output / "runs" / f"{file_name(name)}.trec", name)
         of_queries = measure_run(run, tables.judgments)
@@ -108,9 +105,7 @@ def evaluate(
     print_measures(pd.concat(means))
 
 
-def check_evaluation_settings(
-    bucket_cuts: tuple[int, int], scorers: int, cpus_per_scorer: float, use_gpu: bool
-) -> None:
+def check_evaluation_settings(scorers: int, cpus_per_scorer: float, use_gpu: bool) -> None:
     """Refuses settings of `evaluate` that no data could make right.
 
     Raises:
@@ -118,8 +113,6 @@ def check_evaluation_settings(
     """
     from rankers.scoring.pool import check_pool
 
-    if not 0 <= bucket_cuts[0] <= bucket_cuts[1] <= 10:
-        raise InputError(f"bucket_cuts must be 0 <= medium <= low <= 10, not {list(bucket_cuts)}")
     check_pool(scorers, cpus_per_scorer, use_gpu)
 
 

@@ -11,7 +11,7 @@ ROOMS = "corpus|cluster|evaluation|annotation clicks|rankers|tuning|workflow|ray
 FLOORS = {
     "corpus": "errors frequency schemas shown_text texts"
     "|names output_folder table_checks text_lines"
-    "|splits tables|candidates mapped_tables|readers simulation|sources|prepare",
+    "|splits tables|candidates groups mapped_tables|readers simulation|sources|prepare",
     "cluster": "blocks connection|gpus",
     "evaluation": "trec_run|measures|yardstick",
     "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary"

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
+from corpus.tables import Collection
 from evaluation.measures import (
     MEASURES,
     candidate_gains,
@@ -73,12 +74,8 @@ def test_means_are_over_the_queries_of_each_bucket() -> None:
     assert shown["queries"].to_dict() == {"high": 1, "low": 1, "all": 2}
 
 
-def test_buckets_follow_the_frequency_of_all_queries() -> None:
-    queries = pa.table(
-        {"query_id": list("abcdefghij"), "frequency": [1, 9, 8, 7, 6, 5, 4, 3, 2, 10]}
-    )
-    buckets = query_buckets(queries, (3, 7))
-    assert buckets[["j", "b", "c", "d", "a"]].tolist() == ["high", "high", "high", "medium", "low"]
+def test_buckets_are_those_of_the_splits(tiny_collection: Collection) -> None:
+    assert query_buckets(tiny_collection).to_dict() == {"q1": "medium", "q2": "low", "q3": "low"}
 
 
 TREC_EVAL = Path(__file__).parent / "trec_eval"
