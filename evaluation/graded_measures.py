@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 def dcg(grades: NDArray[np.float64], depth: int) -> NDArray[np.float64]:
     """Discounted cumulative gain, not divided by the ideal one.
 
-    DCG@k = sum over ranks r = 1..k of (2^g_r - 1) / log2(r + 1), as in Burges et al. (ICML 2005) and
-    in the code of Baidu-ULTR (Zou et al., NeurIPS 2022; `metrics.py`, `get_dcg`). A query with more
-    relevant documents has a larger one. trec_eval's nDCG takes the grade itself as gain.
+    DCG@k = sum over ranks r = 1..k of (2^g_r - 1) / log2(r + 1), as in Burges et al. (ICML
+    2005) and in the code of Baidu-ULTR (Zou et al., NeurIPS 2022; `metrics.py`, `get_dcg`). A query
+    with more relevant documents has a larger one. trec_eval's nDCG takes the grade itself as gain.
 
     Args:
         grades: of the documents from the first rank on, at least 0, shape (..., ranks); 0 where

@@ -69,9 +69,7 @@ def measure_run(
     return pd.DataFrame(rows, columns=["query_id", "measure", "value"])
 
 
-def unranked_queries(
-    run: pd.DataFrame, judgments: pa.Table, queries: Iterable[str]
-) -> list[str]:
+def unranked_queries(run: pd.DataFrame, judgments: pa.Table, queries: Iterable[str]) -> list[str]:
     """The queries that count 0 in `measure_run` because the run has no document of theirs.
 
     Args:

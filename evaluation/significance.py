@@ -18,6 +18,11 @@ POWER = 0.8
 RESAMPLES = 2000
 TIE = 1e-9  # values that differ by less are equal but for rounding
 CELLS_AT_ONCE = 2_000_000  # of resampled values in memory
+COLUMNS = [
+    *("ranker", "measure", "group", "queries", "baseline_value", "value", "difference"),
+    *("low", "high", "effect_size", "p", "p_holm", "wins", "ties", "losses"),
+    *("detectable", "verdict"),
+]
 
 
 def compare(values: pd.DataFrame, groups: pd.DataFrame, baseline: str) -> pd.DataFrame:
@@ -53,41 +58,41 @@ def compare(values: pd.DataFrame, groups: pd.DataFrame, baseline: str) -> pd.Dat
             measure and seed, a value that is infinite or that a ranker or seed lacks, or a query
             without a group.
     """
-    blocks = query_values(values)
-    members = _members(blocks, groups)
     names = [str(name) for name in values["ranker"].unique()]
     if baseline not in names:
-        raise InputError(f"the baseline {baseline!r} is not among {', '.join(names) or 'no ranker'}")
-    rows = []
-    for measure, block in blocks.items():
-        if baseline not in block:
-            raise InputError(f"the baseline {baseline!r} has no value of {measure}; leave it out")
-        for group, query_ids in members.items():
-            of_group = block.loc[block.index.intersection(query_ids)]
-            rows.append(_differences(of_group, baseline).assign(measure=measure, group=group))
-    compared = pd.concat(rows, ignore_index=True)
-    tested = compared["p"].notna()
-    compared["p_holm"] = np.nan
-    if tested.any():
-        compared.loc[tested, "p_holm"] = multipletests(compared["p"][tested], method="holm")[1]
-        level = LEVEL / tested.sum()
-        effects = [_detectable_effect(n, level) if n > 1 else np.nan for n in compared["queries"]]
-        compared["detectable"] = np.array(effects) * compared["spread"].replace(0, np.nan)
-    else:
-        compared["detectable"] = np.nan
-    shown = compared["p_holm"] < LEVEL
-    compared["verdict"] = np.select(
-        [shown & (compared["difference"] > 0), shown & (compared["difference"] < 0)],
-        [WINS, LOSES],
-        NOT_SHOWN,
-    )
-    return compared[
-        [
-            *("ranker", "measure", "group", "queries", "baseline_value", "value", "difference"),
-            *("low", "high", "effect_size", "p", "p_holm", "wins", "ties", "losses"),
-            *("detectable", "verdict"),
-        ]
-    ]
+        raise InputError(
+            f"the baseline {baseline!r} is not among {', '.join(names) or 'no ranker'}"
+        )
+    others = [name for name in names if name != baseline]
+    return _correct(_tests(values, groups, {baseline: others}))[COLUMNS]
+
+
+def compare_all(values: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+    """Compares each ranker with each other one, for a matrix of wins and losses.
+
+    As `compare`, with all pairs of rankers in one family; each pair is tested once.
+
+    Args:
+        values: as `compare` takes them.
+        groups: query_id and group; a query may be in several groups.
+
+    Returns:
+        The columns of `compare` and `baseline`, a row for each measure, group and ordered pair.
+
+    Raises:
+        InputError: as `compare`.
+    """
+    names = [str(name) for name in values["ranker"].unique()]
+    later = {name: names[place + 1 :] for place, name in enumerate(names[:-1])}
+    found = _correct(_tests(values, groups, later))[[*COLUMNS, "baseline"]]
+    swapped = {"ranker": "baseline", "value": "baseline_value", "wins": "losses"}
+    swapped |= {new: old for old, new in swapped.items()}
+    mirrored = found.rename(columns=swapped)
+    for column in ("difference", "effect_size"):
+        mirrored[column] = -found[column]
+    mirrored["low"], mirrored["high"] = -found["high"], -found["low"]
+    mirrored["verdict"] = found["verdict"].replace({WINS: LOSES, LOSES: WINS})
+    return pd.concat([found, mirrored[found.columns]], ignore_index=True)
 
 
 def group_means(values: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
@@ -127,7 +132,7 @@ def query_values(values: pd.DataFrame) -> dict[str, pd.DataFrame]:
     Raises:
         InputError: as `compare` says of values.
     """
-    once = ["measure", "ranker", "query_id", *(["seed"] if "seed" in values else [])]
+    once = ["measure", "ranker", *(["seed"] if "seed" in values else []), "query_id"]
     if len(values) == 0:
         raise InputError("there are no values to compare; measure a ranker on some query")
     twice = values.duplicated(once)
@@ -144,7 +149,8 @@ def query_values(values: pd.DataFrame) -> dict[str, pd.DataFrame]:
             f"{first['measure']} of the ranker {first['ranker']!r} for the query "
             f"{first['query_id']!r} is infinite; mend or leave out this measure"
         )
-    wide = given.astype({"ranker": str}).set_index(once)["value"].unstack("query_id")
+    by_ranker = given.astype({"ranker": str})
+    wide = by_ranker.pivot_table("value", once[:-1], "query_id", aggfunc="first")
     tables = {}
     for measure in values["measure"].unique():
         if measure not in wide.index:
@@ -190,9 +196,7 @@ def bootstrap_interval(sample: NDArray[np.float64]) -> tuple[NDArray[np.float64]
     return interval.low, interval.high
 
 
-def _members(
-    blocks: dict[str, pd.DataFrame], groups: pd.DataFrame
-) -> "dict[str, pd.Index[str]]":
+def _members(blocks: dict[str, pd.DataFrame], groups: pd.DataFrame) -> "dict[str, pd.Index[str]]":
     """The queries of each group."""
     grouped = set(groups["query_id"])
     for measure, block in blocks.items():
@@ -200,12 +204,56 @@ def _members(
         if without:
             raise InputError(
                 f"{len(without):,} queries with values of {measure} are in no group, such as "
-                f"{without[0]!r}; they are not queries of this collection, or their group is missing"
+                f"{without[0]!r}; they are of another collection, or lack a group"
             )
     return {
         str(group): pd.Index(groups["query_id"][groups["group"] == group].unique())
         for group in groups["group"].unique()
     }
+
+
+def _tests(
+    values: pd.DataFrame, groups: pd.DataFrame, against: dict[str, list[str]]
+) -> pd.DataFrame:
+    """The tests of each measure and group: of the rankers in `against` with the baseline before.
+
+    Returns:
+        The rows of `_differences`, with measure, group and baseline.
+    """
+    blocks = query_values(values)
+    members = _members(blocks, groups)
+    rows = []
+    for measure, block in blocks.items():
+        for group, query_ids in members.items():
+            of_group = block.loc[block.index.intersection(query_ids)]
+            for baseline, names in against.items():
+                if baseline not in block:
+                    raise InputError(
+                        f"the baseline {baseline!r} has no value of {measure}; take another one, "
+                        "or leave out this measure"
+                    )
+                columns = [baseline, *(name for name in names if name in block)]
+                found = _differences(of_group[columns], baseline)
+                rows.append(found.assign(measure=measure, group=group, baseline=baseline))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _correct(tests: pd.DataFrame) -> pd.DataFrame:
+    """Adds p_holm, detectable and verdict to the rows of one family of tests."""
+    tested = tests["p"].notna()
+    p_holm = np.full(len(tests), np.nan)
+    effects = np.full(len(tests), np.nan)
+    if tested.any():
+        p_holm[tested] = multipletests(tests["p"][tested], method="holm")[1]
+        level = LEVEL / tested.sum()
+        effects[tested] = [_detectable_effect(int(n), level) for n in tests["queries"][tested]]
+    shown = p_holm < LEVEL
+    difference = tests["difference"].to_numpy()
+    verdict = np.select(
+        [shown & (difference > 0), shown & (difference < 0)], [WINS, LOSES], NOT_SHOWN
+    )
+    detectable = effects * tests["spread"].replace(0.0, np.nan)
+    return tests.assign(p_holm=p_holm, detectable=detectable, verdict=verdict)
 
 
 def _differences(block: pd.DataFrame, baseline: str) -> pd.DataFrame:
