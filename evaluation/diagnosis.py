@@ -84,7 +84,8 @@ def pair_accuracy(
     pairs = run.merge(truth, on=PAIR)[["query_id", given, of, "score"]]
     both = pairs.merge(pairs, on=["query_id", given], suffixes=("_better", "_worse"))
     both = both[both[f"{of}_better"] > both[f"{of}_worse"]]
-    right = 0.5 + np.sign(both["score_better"] - both["score_worse"]) / 2
+    above = (both["score_better"] > both["score_worse"]).astype(float)
+    right = above.mask(both["score_better"] == both["score_worse"], 0.5)
     return right.groupby(both["query_id"]).mean()
 
 

@@ -36,7 +36,7 @@ def head_tail_frontier(
     if of_measure.empty:
         raise InputError(f"there are no values of {measure}")
     means = group_means(of_measure, groups)
-    ends = {}
+    ends: dict[str, pd.Series[float]] = {}
     for name, group in (("head", head), ("tail", tail)):
         end = means[(means["group"] == group) & (means["queries"] > 0)].set_index("ranker")
         if end.empty:

@@ -91,7 +91,7 @@ def _grades_by_rank(
     """The grades of the first documents of each query, at least 0, shape (queries, depth)."""
     depth = max(*DCG_DEPTHS, ERR_DEPTH)
     top = ranked[ranked["score"] > -depth].merge(qrels, on=["query_id", "doc_id"])
-    rows = pd.Index(query_ids).get_indexer(top["query_id"])
+    rows = pd.Index(query_ids).get_indexer(pd.Index(top["query_id"]))
     grades = np.zeros((len(query_ids), depth))
     grades[rows, -top["score"].to_numpy().astype(int)] = top["relevance"].clip(lower=0)
     return grades

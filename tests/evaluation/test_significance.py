@@ -1,6 +1,7 @@
 """Paired tests, worked out by hand and held against scipy's own."""
 
 import math
+from random import Random
 
 import numpy as np
 import pandas as pd
@@ -234,8 +235,8 @@ def test_each_pair_of_rankers_is_tested_once_and_told_from_both_sides() -> None:
     }
     duels = compare_all(_values(rankers), _groups(all=50)).set_index(["ranker", "baseline"])
     assert len(duels) == 6
-    for one, other in ("ab", "ac", "bc"):
-        there, back = duels.loc[(one, other)], duels.loc[(other, one)]
+    for first, second in ("ab", "ac", "bc"):
+        there, back = duels.loc[(first, second)], duels.loc[(second, first)]
         assert there["p_holm"] == back["p_holm"]
         assert (there["wins"], there["losses"]) == (back["losses"], back["wins"])
         assert (there["low"], there["high"]) == (-back["high"], -back["low"])
@@ -253,7 +254,7 @@ def test_each_pair_of_rankers_is_tested_once_and_told_from_both_sides() -> None:
     st.lists(st.tuples(*[st.sampled_from([0.0, 0.25, 0.5, 1.0])] * 3), min_size=1, max_size=12),
     st.randoms(use_true_random=False),
 )
-def test_properties_of_any_comparison(rows: list[tuple[float, ...]], random: object) -> None:
+def test_properties_of_any_comparison(rows: list[tuple[float, ...]], random: Random) -> None:
     values = _values(dict(zip("abc", map(list, zip(*rows, strict=True)), strict=True)))
     groups = _groups(all=12, half=6)
     compared = compare(values, groups, "a")
