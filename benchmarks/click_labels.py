@@ -76,9 +76,7 @@ def measure(labels: pa.Table, collection: Collection) -> pd.DataFrame:
     label = labels.select([*pair, "relevance"]).to_pandas()
     run = collection.candidates.select(pair).to_pandas().merge(label, on=pair, how="left")
     run = run.rename(columns={"relevance": "score"}).fillna({"score": -1.0})
-    means = mean_by_bucket(
-        measure_run(run, collection.judgments), query_buckets(collection.queries, (3, 7))
-    )
+    means = mean_by_bucket(measure_run(run, collection.judgments), query_buckets(collection))
     return means[means["measure"] == MAIN_MEASURE]
 
 

@@ -141,7 +141,7 @@ def run_arm(seed: int, arm: Arm, world: tuple[int, int, int], epochs: int) -> pd
         scores = model(features.of(test))
     pairs = test.select(["query_id", "doc_ids"]).to_pandas().explode("doc_ids")
     run = pairs.rename(columns={"doc_ids": "doc_id"}).assign(score=scores.flatten().numpy())
-    buckets = query_buckets(collection.queries, (3, 7))
+    buckets = query_buckets(collection)
     means = mean_by_bucket(measure_run(run, collection.judgments), buckets)
     return means[means["measure"] == MAIN_MEASURE]
 

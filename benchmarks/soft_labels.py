@@ -64,7 +64,7 @@ def main(output: Path, seeds: int = 5, epochs: int = 6) -> None:
                 training=settings,
                 resume=True,
             )
-        evaluate(folder / "collection", rankers, folder / "evaluation", resume=True)
+        evaluate(folder / "collection", folder / "evaluation", rankers, resume=True)
         measured = pd.read_parquet(folder / "evaluation" / "values.parquet")
         measured = measured[
             (measured["measure"] == MAIN_MEASURE) & measured["ranker"].isin(rankers)

@@ -7,6 +7,7 @@ Other rooms read and write by `tables` and `output_folder`, and refuse by `error
 OPEN = (
     "errors",
     "frequency",
+    "groups",
     "mapped_tables",
     "names",
     "output_folder",

@@ -32,14 +32,16 @@ def count_frequency(query_ids: pa.ChunkedArray, sessions: pa.Table) -> pa.Array:
 def frequency_buckets(
     frequency: NDArray[np.int64], cuts: tuple[int, int] = (3, 7)
 ) -> NDArray[np.str_]:
-    """Sorts queries into high, medium and low frequency by decile.
+    """Sorts queries into high, medium and low frequency.
 
-    Queries are ordered by descending frequency and cut into ten deciles, 0 (head) to 9 (tail).
-    The default cuts are those of Baidu-ULTR (Zou et al., NeurIPS 2022): deciles 0-2 are high,
-    3-6 medium, 7-9 low. Queries of equal frequency share their mean rank and so their bucket.
+    Queries that were searched at least twice are ordered by descending frequency and cut into ten
+    deciles, 0 (head) to 9 (tail). The default cuts are those of Baidu-ULTR (Zou et al., NeurIPS
+    2022): deciles 0-2 are high, 3-6 medium, 7-9 low. Queries of equal frequency share their mean
+    rank and so their bucket. Queries that were searched once, or never, are low: in a log most are
+    (Silverstein et al., SIGIR Forum 1999), and as ties they would fill deciles of any name.
 
     Args:
-        frequency: number of searches of each query, int64, shape (queries,).
+        frequency: number of searches of each query in the log window, int64, shape (queries,).
         cuts: the first decile of medium and the first decile of low, from 0 to 10.
 
     Returns:
@@ -54,8 +56,10 @@ def frequency_buckets(
     medium, low = cuts
     if not 0 <= medium <= low <= 10:
         raise ValueError(f"bucket cuts must be 0 <= medium <= low <= 10, not {medium}, {low}")
-    if len(frequency) == 0:
-        return np.array([], dtype=np.str_)
-    rank = pd.Series(-np.asarray(frequency)).rank(method="average").to_numpy()
-    decile = np.floor(10 * (rank - 0.5) / len(frequency))
-    return np.select([decile < medium, decile < low], ["high", "medium"], "low")
+    frequency = np.asarray(frequency)
+    buckets = np.full(len(frequency), "low", dtype=np.dtype("<U6"))
+    repeated = frequency > 1
+    rank = pd.Series(-frequency[repeated]).rank(method="average").to_numpy()
+    decile = np.floor(10 * (rank - 0.5) / max(len(rank), 1))
+    buckets[repeated] = np.select([decile < medium, decile < low], ["high", "medium"], "low")
+    return buckets

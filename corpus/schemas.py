@@ -28,7 +28,14 @@ SCHEMAS: dict[str, pa.Schema] = {
     "judgments": pa.schema(
         [("query_id", pa.string()), ("doc_id", pa.string()), ("grade", pa.int64())]
     ),
-    "splits": pa.schema([("query_id", pa.string()), ("split", pa.string())]),
+    "splits": pa.schema(
+        [
+            ("query_id", pa.string()),
+            ("split", pa.string()),
+            ("bucket", pa.string()),
+            ("supervised", pa.bool_()),
+        ]
+    ),
     "annotations": pa.schema(
         [
             ("query_id", pa.string()),
@@ -69,14 +76,20 @@ KEYS: dict[str, list[str]] = {
 
 # Columns that a table may lack; where it does, they are read as nulls.
 OPTIONAL: dict[str, set[str]] = {
+    "splits": {"bucket", "supervised"},
     "annotations": {"answered_mass", "reasoning"},
 }
 
 NULLABLE: dict[str, set[str]] = {
+    "splits": OPTIONAL["splits"],
     "annotations": {"grade", "expected_grade", "confidence", "error"} | OPTIONAL["annotations"],
 }
 
 SPLITS = ("train", "validation", "test")
+
+# Tables of sessions: those of the log window, and those after it.
+SESSION_TABLES = ("sessions", "held_out_sessions")
+SCHEMAS["held_out_sessions"], KEYS["held_out_sessions"] = SCHEMAS["sessions"], KEYS["sessions"]
 
 
 def empty_table(name: str) -> pa.Table:

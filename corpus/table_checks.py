@@ -12,7 +12,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from corpus.errors import InputError
-from corpus.schemas import KEYS, NULLABLE, OPTIONAL, SCHEMAS, SPLITS, columns_of
+from corpus.frequency import BUCKETS
+from corpus.schemas import (
+    KEYS,
+    NULLABLE,
+    OPTIONAL,
+    SCHEMAS,
+    SESSION_TABLES,
+    SPLITS,
+    columns_of,
+)
 
 FIRST_ROWS = 3  # rows that an error shows
 MOST_CODES = 2**62  # of keys, so that products fit into int64
@@ -46,7 +55,7 @@ def check_table(
 
     Integers may be narrower or wider than the schema's, strings large or dictionary-coded, and
     clicks the numbers 0 and 1; anything that a safe cast cannot bring to the schema's type is
-    refused. In the table `sessions`, a further column `sessions` says how many sessions each row
+    refused. In tables of sessions, a further column `sessions` says how many sessions each row
     stands for.
 
     Args:
@@ -82,7 +91,7 @@ def check_table(
         _check_text(table, field.name, source)
         if field.name not in NULLABLE.get(name, set()):
             refuse_where(table, pc.is_null(checked[field.name]), source, field.name, "is null")
-    if name == "sessions":
+    if name in SESSION_TABLES:
         _check_clicks(table, source)
     result = pa.table(checked)
     if check_keys:
@@ -90,7 +99,7 @@ def check_table(
     _check_values(result, name, source)
     for column in table.column_names:
         if column not in schema.names:
-            counts = name == "sessions" and column == "sessions"
+            counts = name in SESSION_TABLES and column == "sessions"
             values = _check_counts(table, source) if counts else table[column]
             result = result.append_column(column, values)
     return result
@@ -194,7 +203,7 @@ def _key_codes(table: pa.Table, key: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _check_values(table: pa.Table, name: str, source: str | Path) -> None:
-    if name == "sessions":
+    if name in SESSION_TABLES:
         unequal = pc.not_equal(
             pc.list_value_length(table["doc_ids"]), pc.list_value_length(table["clicks"])
         )
@@ -207,6 +216,9 @@ def _check_values(table: pa.Table, name: str, source: str | Path) -> None:
     if name == "splits":
         unknown = pc.invert(pc.is_in(table["split"], value_set=pa.array(SPLITS)))
         refuse_where(table, unknown, source, "split", f"is none of {', '.join(SPLITS)}")
+        known = pa.array([*BUCKETS, None])
+        unknown = pc.invert(pc.is_in(table["bucket"], value_set=known))
+        refuse_where(table, unknown, source, "bucket", f"is none of {', '.join(BUCKETS)}")
     for column, (least, most) in RANGES.get(name, {}).items():
         values, slack = table[column], 0.0
         if pa.types.is_floating(values.type):

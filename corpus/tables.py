@@ -8,7 +8,7 @@ schema are kept, so a team's own columns travel along.
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus.schemas import columns_of, empty_table
+from corpus.schemas import SESSION_TABLES, columns_of, empty_table
 from corpus.table_checks import (
     TableError,
     check_table,
@@ -34,14 +34,18 @@ class Collection:
     """The tables that every job reads; a table that a user does not have is empty.
 
     Attributes:
-        queries: query_id, text, frequency (number of searches in the log, at least 0).
+        queries: query_id, text, frequency (number of searches in the log window, at least 0).
         documents: doc_id, title, body.
         candidates: query_id, doc_id, rank (from 1) and score of the first-stage ranker: the pairs
             to annotate, train on and rerank.
-        sessions: session_id, query_id, doc_ids (in the order of positions) and clicks (of each).
+        sessions: session_id, query_id, doc_ids (in the order of positions) and clicks (of each), of
+            the log window: what is learned from.
         judgments: query_id, doc_id, human grade (-10 to 10, relevant from 1 on); only for
             evaluation and validation, never for training.
-        splits: query_id and its split (train, validation or test).
+        splits: query_id and its split (train, validation or test), bucket (high, medium or low) and
+            supervised (whether training may read its sessions and annotations); the last two are
+            null where a table lacks them, so read them by `corpus.groups.query_groups`.
+        held_out_sessions: sessions after the log window, as `sessions`; only for evaluation.
     """
 
     queries: pa.Table
@@ -50,6 +54,7 @@ class Collection:
     sessions: pa.Table
     judgments: pa.Table
     splits: pa.Table
+    held_out_sessions: pa.Table = field(default_factory=lambda: empty_table("held_out_sessions"))
 
 
 def table_path(folder: str | Path, name: str) -> Path:
@@ -151,7 +156,7 @@ def read_collection(
     """
     check_folder(folder)
     tables = {}
-    for name in (field.name for field in fields(Collection)):
+    for name in (table.name for table in fields(Collection)):
         exists = table_path(folder, name).exists()
         tables[name] = read(folder, name) if exists else empty_table(name)
     collection = Collection(**tables)
@@ -165,13 +170,14 @@ def write_collection(collection: Collection, folder: str | Path) -> None:
     Raises:
         TableError: see `check_table` and `check_collection`.
     """
-    names = [field.name for field in fields(Collection)]
+    names = [table.name for table in fields(Collection)]
     checked = Collection(
         **{n: check_table(getattr(collection, n), n, table_path(folder, n)) for n in names}
     )
     check_collection(checked, folder)
     for name in names:
-        write_parquet(getattr(checked, name), table_path(folder, name))
+        if name != "held_out_sessions" or checked.held_out_sessions.num_rows:
+            write_parquet(getattr(checked, name), table_path(folder, name))
 
 
 def check_collection(collection: Collection, folder: str | Path) -> None:
@@ -186,7 +192,7 @@ def check_collection(collection: Collection, folder: str | Path) -> None:
     for name in REQUIRED:
         if getattr(collection, name).num_rows == 0:
             raise TableError(f"{table_path(folder, name)}: has no rows; the collection is empty")
-    for name in ("candidates", "sessions", "judgments", "splits"):
+    for name in ("candidates", *SESSION_TABLES, "judgments", "splits"):
         table, path = getattr(collection, name), table_path(folder, name)
         unknown = _not_in(table["query_id"], collection.queries["query_id"])
         refuse_where(table, unknown, path, "query_id", "names a query that queries.parquet lacks")
@@ -195,13 +201,15 @@ def check_collection(collection: Collection, folder: str | Path) -> None:
         table, path = getattr(collection, name), table_path(folder, name)
         unknown = _not_in(table["doc_id"], collection.documents["doc_id"])
         refuse_where(table, unknown, path, "doc_id", lacking)
-    shown, path = collection.sessions["doc_ids"], table_path(folder, "sessions")
-    unknown = _not_in(pc.list_flatten(shown), collection.documents["doc_id"])
-    if pc.any(unknown).as_py():
-        rows = pc.unique(pc.list_parent_indices(shown).filter(unknown)).to_pylist()
-        refuse_rows(collection.sessions, rows, path, "doc_ids", lacking)
-    twice = _pages_with_repeats(shown)
-    refuse_rows(collection.sessions, twice, path, "doc_ids", "shows a document twice")
+    for name in SESSION_TABLES:
+        sessions, path = getattr(collection, name), table_path(folder, name)
+        shown = sessions["doc_ids"]
+        unknown = _not_in(pc.list_flatten(shown), collection.documents["doc_id"])
+        if pc.any(unknown).as_py():
+            rows = pc.unique(pc.list_parent_indices(shown).filter(unknown)).to_pylist()
+            refuse_rows(sessions, rows, path, "doc_ids", lacking)
+        twice = _pages_with_repeats(shown)
+        refuse_rows(sessions, twice, path, "doc_ids", "shows a document twice")
 
 
 def _pages_with_repeats(shown: pa.ChunkedArray) -> list[int]:

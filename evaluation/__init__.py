@@ -1,6 +1,7 @@
-"""What needs only tables and runs: measures of rankings, TREC files, what validation measures by.
+"""What needs only tables and runs: measures of rankings, tests between them, TREC files.
 
-Rankers measure themselves by `measures` and `yardstick`, and read and write runs by `trec_run`.
+Rankers measure themselves by `measures` and `yardstick`, and read and write runs by `trec_run` and
+`given_runs`; `significance` tells which differences are shown, and `tables` prints them.
 """
 
-OPEN = ("measures", "trec_run", "yardstick")
+OPEN = ("given_runs", "measures", "significance", "tables", "trec_run", "yardstick")

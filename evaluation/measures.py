@@ -1,34 +1,57 @@
 """Measures of rankings against human grades, by frequency bucket, with ir-measures."""
 
+from collections.abc import Iterable
+
 import ir_measures
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-from ir_measures import AP, RR, nDCG
+import pyarrow.compute as pc
+from ir_measures import AP, RR, Judged, nDCG
+from numpy.typing import NDArray
 
-from corpus.frequency import BUCKETS, frequency_buckets
+from corpus.frequency import BUCKETS
+from corpus.groups import query_groups
+from corpus.tables import Collection
+from evaluation.graded_measures import dcg, err
 from evaluation.trec_run import in_trec_order
 
-MEASURES = [nDCG @ 1, nDCG @ 3, nDCG @ 5, nDCG @ 10, RR, AP]
+# Of ir-measures, by trec_eval's definitions but for Judged, which is its own.
+MEASURES = [nDCG @ 1, nDCG @ 3, nDCG @ 5, nDCG @ 10, RR, AP, Judged @ 10]
+DCG_DEPTHS = (1, 3, 5, 10)
+ERR_DEPTH = 10
+HIGHEST_GRADE = 4  # of the scale of Baidu-ULTR and TREC; ERR takes a higher one where it is given
 MAIN_MEASURE = "nDCG@10"
+JUDGED = "Judged@10"
 
 
-def measure_run(run: pd.DataFrame, judgments: pa.Table) -> pd.DataFrame:
+def measure_run(
+    run: pd.DataFrame, judgments: pa.Table, queries: Iterable[str] | None = None
+) -> pd.DataFrame:
     """Measures a ranking of each query against human grades.
 
     nDCG takes the grade as gain (trec_eval's definition: Jarvelin & Kekalainen, TOIS 2002); RR
-    and AP count grades of 1 and more as relevant. Unjudged documents count as irrelevant, and
-    queries without a relevant judged document are left out, since all their rankings measure the
-    same. Equal scores are ordered as in the file of the run, see `in_trec_order`.
+    and AP count grades of 1 and more as relevant; DCG and ERR are those of Baidu-ULTR, see
+    `evaluation.graded_measures`, and unlike the others tell nothing of queries of other judgments.
+    Judged is the share of the first ten documents that have a grade. Unjudged documents count as
+    irrelevant, and queries without a relevant judged document are left out, since all their
+    rankings measure the same. Equal scores are ordered as in the file of the run, see
+    `in_trec_order`. Queries of the run that have no judgments are passed over, as by trec_eval.
 
     Args:
         run: query_id, doc_id and score (finite float) of each ranked document.
         judgments: the table judgments of the collection.
+        queries: ids of the queries that count, where the run misses them too: these have 0 in all
+            measures, as with trec_eval's option -c. By default those of the run.
 
     Returns:
-        query_id, measure ("nDCG@10", "RR", "AP", ...), value in [0, 1].
+        query_id, measure ("nDCG@10", "RR", "AP", "DCG@10", "ERR@10", "Judged@10", ...), value (in
+        [0, 1] but for DCG, which is at least 0).
     """
     qrels = judgments.select(["query_id", "doc_id", "grade"]).to_pandas()
-    qrels = qrels[qrels["query_id"].isin(run["query_id"])]
+    highest = max(HIGHEST_GRADE, int(qrels["grade"].max())) if len(qrels) else HIGHEST_GRADE
+    counted = run["query_id"] if queries is None else list(queries)
+    qrels = qrels[qrels["query_id"].isin(counted)]
     answerable = qrels["query_id"][qrels["grade"] > 0].unique()
     qrels = qrels[qrels["query_id"].isin(answerable)].rename(columns={"grade": "relevance"})
     if qrels.empty:
@@ -38,7 +61,40 @@ def measure_run(run: pd.DataFrame, judgments: pa.Table) -> pd.DataFrame:
     ranked["score"] = -ranked.groupby("query_id").cumcount().astype(float)
     values = ir_measures.iter_calc(MEASURES, qrels, ranked)
     rows = [(value.query_id, str(value.measure), value.value) for value in values]
+    grades = _grades_by_rank(ranked, qrels, answerable)
+    of_depth = {f"DCG@{depth}": dcg(grades, depth) for depth in DCG_DEPTHS}
+    of_depth[f"ERR@{ERR_DEPTH}"] = err(grades, ERR_DEPTH, highest)
+    for name, of_queries in of_depth.items():
+        rows += [(q, name, float(v)) for q, v in zip(answerable, of_queries, strict=True)]
     return pd.DataFrame(rows, columns=["query_id", "measure", "value"])
+
+
+def unranked_queries(run: pd.DataFrame, judgments: pa.Table, queries: Iterable[str]) -> list[str]:
+    """The queries that count 0 in `measure_run` because the run has no document of theirs.
+
+    Args:
+        run: query_id of each ranked document.
+        judgments: the table judgments of the collection.
+        queries: ids of the queries that count.
+
+    Returns:
+        Ids of queries with a relevant judged document, in the order of `queries`.
+    """
+    answerable = judgments.filter(pc.greater(judgments["grade"], 0))["query_id"].to_pylist()
+    missed = set(answerable).difference(run["query_id"])
+    return [query_id for query_id in queries if query_id in missed]
+
+
+def _grades_by_rank(
+    ranked: pd.DataFrame, qrels: pd.DataFrame, query_ids: "NDArray[np.str_]"
+) -> NDArray[np.float64]:
+    """The grades of the first documents of each query, at least 0, shape (queries, depth)."""
+    depth = max(*DCG_DEPTHS, ERR_DEPTH)
+    top = ranked[ranked["score"] > -depth].merge(qrels, on=["query_id", "doc_id"])
+    rows = pd.Index(query_ids).get_indexer(pd.Index(top["query_id"]))
+    grades = np.zeros((len(query_ids), depth))
+    grades[rows, -top["score"].to_numpy().astype(int)] = top["relevance"].clip(lower=0)
+    return grades
 
 
 def candidate_gains(run: pd.DataFrame, judgments: pa.Table) -> pd.DataFrame:
@@ -67,15 +123,16 @@ def telling_queries(gains: pd.DataFrame) -> "pd.Index[str]":
     return different.index[different]
 
 
-def query_buckets(queries: pa.Table, cuts: tuple[int, int]) -> "pd.Series[str]":
-    """The frequency bucket of each query, indexed by query_id.
+def query_buckets(collection: Collection) -> "pd.Series[str]":
+    """The frequency bucket of each query, indexed by query_id; see `corpus.groups.query_groups`.
 
     Args:
-        queries: the table queries of the collection.
-        cuts: the first decile of medium and the first decile of low, see `frequency_buckets`.
+        collection: with queries and, where it was prepared, their buckets in the splits.
     """
-    buckets = frequency_buckets(queries["frequency"].to_numpy(), cuts)
-    return pd.Series(buckets, index=queries["query_id"].to_numpy(), name="bucket")
+    groups = query_groups(collection)
+    return pd.Series(
+        groups["bucket"].to_numpy(), index=groups["query_id"].to_numpy(), name="bucket"
+    )
 
 
 def mean_by_bucket(values: pd.DataFrame, buckets: "pd.Series[str]") -> pd.DataFrame:

@@ -6,33 +6,30 @@ from typing import Literal
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.console import Console
-from rich.table import Table
 
 from corpus.errors import InputError
-from corpus.frequency import BUCKETS
-from corpus.names import check_names, file_name
+from corpus.groups import GROUPS, query_groups, reported_groups
+from corpus.names import file_name
 from corpus.output_folder import begin_output, finish_output
 from corpus.tables import Collection, read_collection, write_parquet
+from evaluation.given_runs import FIRST_STAGE, check_compared, read_runs
 from evaluation.measures import (
     MAIN_MEASURE,
     candidate_gains,
-    mean_by_bucket,
     measure_run,
-    query_buckets,
     telling_queries,
+    unranked_queries,
 )
 from evaluation.trec_run import write_trec_qrels, write_trec_run
-
-FIRST_STAGE = "first stage"
 
 
 def evaluate(
     collection: Path,
-    rankers: dict[str, Path],
     output: Path,
+    rankers: dict[str, Path] | None = None,
+    runs: dict[str, Path] | None = None,
+    baseline: str | None = None,
     split: Literal["train", "validation", "test"] = "test",
-    bucket_cuts: tuple[int, int] = (3, 7),
     scorers: int = 1,
     cpus_per_scorer: float = 0.5,
     use_gpu: bool = False,
@@ -41,17 +38,20 @@ def evaluate(
     """Measures rankers against the human judgments of one split, by frequency bucket.
 
     Writes a TREC run of each ranker into `runs/`, the judgments of the measured queries as
-    `qrels.trec`, `values.parquet` (ranker, query_id, measure, value) and `measures.parquet`
-    (ranker, measure, bucket, value, queries), and prints nDCG@10. trec_eval on these files tells
-    the same values. The order in which the first stage found the candidates is measured along.
+    `qrels.trec`, `values.parquet` (ranker, query_id, measure, value), `measures.parquet` (ranker,
+    measure, bucket, value, low, high, queries) and `comparison.parquet`, the paired tests of
+    nDCG@10 against the baseline; prints these two as a table, which is also in `comparison.md`.
+    trec_eval -c on these files tells the same values. The order in which the first stage found the
+    candidates is measured along.
 
     Args:
         collection: folder of the collection, with candidates, splits and judgments.
+        output: folder for the runs and measures.
         rankers: the folder or Hugging Face id of each ranker by the name to show it under, of
             letters, digits, '.', '_', '-' and blanks; its run is the file of that name.
-        output: folder for the runs and measures.
+        runs: the TREC run of each other system by the name to show it under.
+        baseline: the ranker or run that all others are tested against; by default the first stage.
         split: whose queries to measure on.
-        bucket_cuts: of ten descending frequency deciles, the first of medium and the first of low.
         scorers: processes that score, each with a copy of the ranker.
         cpus_per_scorer: CPUs that Ray sets aside for each of them.
         use_gpu: whether each of them takes a GPU.
@@ -61,56 +61,69 @@ def evaluate(
         InputError: an input is missing or broken, a ranker has no scoring head or another, no
             query can tell rankings apart, there is no GPU to use, or `output` is in use.
     """
-    from rankers.data.lists import candidate_ids  # these bring PyTorch and Ray
+    # These bring SciPy, PyTorch and Ray.
+    from evaluation.significance import compare, group_means
+    from evaluation.tables import markdown_comparison, print_comparison
+    from rankers.data.lists import candidate_ids
     from rankers.scoring.pair_scorer import ranker_place
     from rankers.scoring.pool import score_candidates
 
-    check_evaluation_settings(bucket_cuts, scorers, cpus_per_scorer, use_gpu)
-    if not rankers:
-        raise InputError("give at least one ranker: --rankers.NAME FOLDER")
-    check_names(rankers, "ranker", taken=[FIRST_STAGE])
+    rankers, runs, baseline = rankers or {}, runs or {}, baseline or FIRST_STAGE
+    check_evaluation_settings(scorers, cpus_per_scorer, use_gpu)
+    check_compared(rankers, runs, baseline)
     places = {name: ranker_place(path) for name, path in rankers.items()}
     tables = read_collection(collection)
     lists = candidate_ids(tables, split)
     first_stage = _first_stage_run(tables, lists)
     none_of = f"{collection}: no query of the split {split!r}"
     telling = _count_telling(first_stage, tables.judgments, none_of)
+    counted = _judged_queries(tables, split)
+    ranked = {FIRST_STAGE: first_stage} | read_runs(runs, tables, set(counted))
     settings = {
         "collection": str(collection),
         "rankers": {name: str(path) for name, path in rankers.items()},
+        "runs": {name: str(path) for name, path in runs.items()},
+        "baseline": baseline,
         "split": split,
-        "bucket_cuts": list(bucket_cuts),
     }
     if not begin_output(output, "evaluate", settings, resume):
-        print_measures(pd.read_parquet(output / "measures.parquet"))
+        measures = pd.read_parquet(output / "measures.parquet")
+        print_comparison(measures, pd.read_parquet(output / "comparison.parquet"), baseline)
         return
     (output / "runs").mkdir(exist_ok=True)
-    runs = {FIRST_STAGE: first_stage}
-    print(
-        f"scoring {lists.num_rows:,} lists, {telling:,} of them with documents of different "
-        f"grades, with {', '.join(rankers)}"
+    if rankers:
+        print(
+            f"scoring {lists.num_rows:,} lists, {telling:,} of them with documents of different "
+            f"grades, with {', '.join(rankers)}"
+        )
+        pool = (scorers, cpus_per_scorer, use_gpu)
+        ranked |= score_candidates(lists, tables.documents, places, *pool)
+    of_rankers = []
+    for name in (FIRST_STAGE, *rankers, *runs):
+        write_trec_run(ranked[name], output / "runs" / f"{file_name(name)}.trec", name)
+        of_queries = measure_run(ranked[name], tables.judgments, counted)
+        of_rankers.append(of_queries.assign(ranker=name))
+        if missed := unranked_queries(ranked[name], tables.judgments, counted):
+            print(f"{name}: {len(missed):,} judged queries have no candidates and count 0")
+    values = pd.concat(of_rankers, ignore_index=True)
+    in_order = {group: place for place, group in enumerate(GROUPS)}
+    groups = reported_groups(tables).sort_values("group", key=lambda names: names.map(in_order))
+    measures = group_means(values, groups).rename(columns={"group": "bucket"})
+    comparison = compare(values[values["measure"] == MAIN_MEASURE], groups, baseline)
+    of_measured = pc.is_in(
+        tables.judgments["query_id"], value_set=pa.array(values["query_id"].unique())
     )
-    runs |= score_candidates(lists, tables.documents, places, scorers, cpus_per_scorer, use_gpu)
-    values, means = [], []
-    buckets = query_buckets(tables.queries, bucket_cuts)
-    for name, run in runs.items():
-        write_trec_run(run, output / "runs" / f"{file_name(name)}.trec", name)
-        of_queries = measure_run(run, tables.judgments)
-        values.append(of_queries.assign(ranker=name))
-        means.append(mean_by_bucket(of_queries, buckets).assign(ranker=name))
-    measured = pa.array(values[0]["query_id"].unique())
-    of_measured = pc.is_in(tables.judgments["query_id"], value_set=measured)
     write_trec_qrels(tables.judgments.filter(of_measured), output / "qrels.trec")
-    for name, frames in (("values", values), ("measures", means)):
-        table = pa.Table.from_pandas(pd.concat(frames), preserve_index=False)
+    for name, frame in (("values", values), ("measures", measures), ("comparison", comparison)):
+        table = pa.Table.from_pandas(frame, preserve_index=False)
         write_parquet(table, output / f"{name}.parquet")
+    page = markdown_comparison(measures, comparison, baseline)
+    (output / "comparison.md").write_text(page, encoding="utf-8")
     finish_output(output)
-    print_measures(pd.concat(means))
+    print_comparison(measures, comparison, baseline)
 
 
-def check_evaluation_settings(
-    bucket_cuts: tuple[int, int], scorers: int, cpus_per_scorer: float, use_gpu: bool
-) -> None:
+def check_evaluation_settings(scorers: int, cpus_per_scorer: float, use_gpu: bool) -> None:
     """Refuses settings of `evaluate` that no data could make right.
 
     Raises:
@@ -118,30 +131,13 @@ def check_evaluation_settings(
     """
     from rankers.scoring.pool import check_pool
 
-    if not 0 <= bucket_cuts[0] <= bucket_cuts[1] <= 10:
-        raise InputError(f"bucket_cuts must be 0 <= medium <= low <= 10, not {list(bucket_cuts)}")
     check_pool(scorers, cpus_per_scorer, use_gpu)
 
 
-def print_measures(measures: pd.DataFrame) -> None:
-    """Prints nDCG@10 of each ranker by frequency bucket, the best of each bucket in bold."""
-    shown = measures[measures["measure"] == MAIN_MEASURE]
-    values = shown.pivot_table("value", "ranker", "bucket", sort=False, observed=True)
-    queries = shown.groupby("bucket", observed=True)["queries"].max()
-    buckets = [bucket for bucket in (*BUCKETS, "all") if bucket in values]
-    table = Table(title=f"{MAIN_MEASURE} by query frequency")
-    table.add_column("ranker")
-    for bucket in buckets:
-        table.add_column(f"{bucket}\n({queries[bucket]} queries)", justify="right")
-    for ranker, row in values.iterrows():
-        cells = [
-            f"[bold]{row[bucket]:.4f}[/]"
-            if row[bucket] == values[bucket].max()
-            else f"{row[bucket]:.4f}"
-            for bucket in buckets
-        ]
-        table.add_row(str(ranker), *cells)
-    Console().print(table)
+def _judged_queries(collection: Collection, split: str) -> list[str]:
+    groups = query_groups(collection)
+    judged = pc.is_in(groups["query_id"], value_set=collection.judgments["query_id"])
+    return groups.filter(pc.and_(pc.equal(groups["split"], split), judged))["query_id"].to_pylist()
 
 
 def _count_telling(first_stage: pd.DataFrame, judgments: pa.Table, none_of: str) -> int:

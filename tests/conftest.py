@@ -49,7 +49,11 @@ SESSIONS = [
     ("s3", "q2", ["d3", "d4"], [False, False]),
 ]
 JUDGMENTS = [("q1", "d1", 3), ("q1", "d2", 1), ("q2", "d3", 2)]
-SPLITS = [("q1", "train"), ("q2", "validation"), ("q3", "test")]
+SPLITS = [
+    ("q1", "train", "medium", True),
+    ("q2", "validation", "low", False),
+    ("q3", "test", "low", False),
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

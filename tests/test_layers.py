@@ -11,9 +11,10 @@ ROOMS = "corpus|cluster|evaluation|annotation clicks|rankers|tuning|workflow|ray
 FLOORS = {
     "corpus": "errors frequency schemas shown_text texts"
     "|names output_folder table_checks text_lines"
-    "|splits tables|candidates mapped_tables|readers simulation|sources|prepare",
+    "|splits tables|candidates groups mapped_tables|readers simulation|sources|prepare",
     "cluster": "blocks connection|gpus",
-    "evaluation": "trec_run|measures|yardstick",
+    "evaluation": "graded_measures significance trec_run|frontier given_runs measures"
+    "|tables yardstick|diagnosis",
     "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary"
     "|pool settings_checks|annotate",
     "clicks": "log|inference|models|labels propensities|fit_clicks",

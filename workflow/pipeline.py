@@ -1,7 +1,8 @@
 """The job `pipeline`: every job in its order, from data to a comparison, in one output folder."""
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,37 @@ def run_pipeline(
     mix = best_mix(tuning)
     stage("train", f"train the arm {TUNED}: {mix}", **shared, mix=mix, output=rankers[TUNED])
     evaluation = output / "evaluation"
-    stage("evaluate", "evaluate", collection=collection, rankers=rankers, output=evaluation)
+    baseline = stages.get("evaluate", {}).get("baseline") or better_signal(arms, rankers)
+    compared = {"rankers": rankers, "baseline": baseline}
+    stage("evaluate", "evaluate", collection=collection, output=evaluation, **compared)
     report = write_report(output, list(rankers))
     finish_output(output)
     minutes, seconds = divmod(int(time.perf_counter() - start), 60)
     print(f"done in {minutes} min {seconds} s; report: {report}")
+
+
+def better_signal(arms: Mapping[str, Mix], rankers: Mapping[str, Path]) -> str | None:
+    """The arm of one signal alone that validates best, for the mixes to be compared with.
+
+    It is chosen on validation queries, so that the test is of an arm that was named before it.
+
+    Args:
+        arms: the mix of each arm, by name.
+        rankers: the folder of each ranker, by name.
+
+    Returns:
+        The name of the arm, or None if each arm mixes signals.
+    """
+    from rankers.training.checkpoints import HISTORY  # these bring PyTorch
+    from rankers.training.validation import VALIDATION_MEASURE
+
+    best = {
+        name: max(
+            epoch[VALIDATION_MEASURE]
+            for epoch in json.loads((rankers[name] / HISTORY).read_text())
+            if VALIDATION_MEASURE in epoch
+        )
+        for name, mix in arms.items()
+        if mix in (Constant(0.0), Constant(1.0))
+    }
+    return max(best, key=lambda name: best[name], default=None)

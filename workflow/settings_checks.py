@@ -1,14 +1,15 @@
 """Checks of all settings of a pipeline that need no data, made before its first job."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from annotation.settings_checks import check_annotation_settings
 from clicks.fit_clicks import check_click_settings
 from corpus.errors import InputError
 from corpus.names import check_names
-from rankers.evaluate import FIRST_STAGE, check_evaluation_settings
+from evaluation.given_runs import FIRST_STAGE, check_compared
+from rankers.evaluate import check_evaluation_settings
 from rankers.losses.click_objectives import CLICK_OBJECTIVES
 from rankers.mixes import Mix
 from rankers.settings_checks import check_training_settings
@@ -43,7 +44,7 @@ def check_stages(
     jobs: Mapping[str, Callable[..., None]],
     stages: Mapping[str, Mapping[str, Any]],
     arms: Mapping[str, Mix],
-    stores: Mapping[str, Iterable[str]],
+    stores: Mapping[str, Collection[str]],
     prepared: bool,
     resume: bool,
 ) -> None:
@@ -53,7 +54,8 @@ def check_stages(
         jobs: the function of each job, by name.
         stages: the given settings of each job, by the job's name.
         arms: the mix of each ranker to train, by name.
-        stores: names of the folders below `checkpoints` that each job uses, by the job's name.
+        stores: names of the folders below `checkpoints` that each job uses, by the job's name;
+            those of train are the rankers that are compared.
         prepared: whether the collection has been begun, so that its source may be gone.
         resume: whether these folders may hold checkpoints.
 
@@ -66,6 +68,9 @@ def check_stages(
     for name, check in CHECKS.items():
         wanted = inspect.signature(check).parameters
         _check(name, check, (settings[name][parameter] for parameter in wanted))
+    evaluation = settings["evaluate"]
+    compared = (stores["train"], evaluation["runs"] or {}, evaluation["baseline"] or FIRST_STAGE)
+    _check("evaluate", check_compared, compared)
     training = settings["train"]["training"]
     for mix in arms.values():
         _check("train", check_training_settings, (training, mix))

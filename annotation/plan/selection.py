@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from corpus.errors import InputError
-from corpus.frequency import BUCKETS, frequency_buckets
+from corpus.frequency import BUCKETS
+from corpus.groups import query_groups
 from corpus.mapped_tables import take_rows
 from corpus.tables import Collection
 
@@ -103,10 +104,10 @@ def spend_budget(
     Raises:
         InputError: nothing is left.
     """
-    frequency = tables.queries["frequency"].to_numpy()
     query_row = pairs["query_row"].to_numpy()
     if budget.buckets is not None:
-        pairs = pairs.filter(np.isin(frequency_buckets(frequency), budget.buckets)[query_row])
+        bucket = query_groups(tables)["bucket"].to_numpy()
+        pairs = pairs.filter(np.isin(bucket, budget.buckets)[query_row])
         query_row = pairs["query_row"].to_numpy()
     if pairs.num_rows == 0:
         raise InputError(f"no pair belongs to a query of the buckets {budget.buckets}")

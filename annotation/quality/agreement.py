@@ -16,7 +16,8 @@ from annotation.prompts.prompt import GRADES
 from annotation.quality.agreement_measures import measure_agreement
 from annotation.quality.grade_scales import HIGHEST, HumanScale, human_scale
 from corpus.errors import InputError
-from corpus.frequency import BUCKETS, frequency_buckets
+from corpus.frequency import BUCKETS
+from corpus.groups import query_groups
 from corpus.output_folder import begin_output, finish_output, warn_unfinished
 from corpus.tables import read_collection, read_table, table_path
 
@@ -104,8 +105,7 @@ def agreement(
     if not begin_output(output, "agreement", settings, resume):
         print(f"{output}: is complete; nothing to do")
         return
-    queries = tables.queries.select(["query_id", "frequency"]).to_pandas()
-    queries["bucket"] = frequency_buckets(queries["frequency"].to_numpy())
+    queries = query_groups(tables).select(["query_id", "bucket"]).to_pandas()
     report = {}
     for name, pairs in compared.items():
         bucketed = pairs.merge(queries, on="query_id")

@@ -6,11 +6,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpus.errors import InputError
-from corpus.frequency import BUCKETS, frequency_buckets
+from corpus.frequency import BUCKETS
+from corpus.groups import query_groups
 from corpus.tables import Collection
 from corpus.texts import document_column
 from rankers.settings import AnnotationLabel
 
+SUPERVISED = "supervised"
 SIGNALS = ("click_label", "annotation_label", "annotation_weight")
 
 
@@ -19,7 +21,7 @@ def candidate_lists(collection: Collection, split: str | None) -> pa.Table:
 
     Args:
         collection: with candidates.
-        split: train, validation or test; None for every query.
+        split: as of `candidate_ids`.
 
     Returns:
         What `candidate_ids` returns and documents, lists of their texts.
@@ -38,7 +40,8 @@ def candidate_ids(collection: Collection, split: str | None) -> pa.Table:
 
     Args:
         collection: with candidates.
-        split: train, validation or test; None for every query.
+        split: train, validation or test; `SUPERVISED` for the queries that training may read, which
+            under the protocol "production" are also judged ones; None for every query.
 
     Returns:
         query_id, text, frequency, bucket (its number among `BUCKETS`) and doc_ids (a list of
@@ -50,18 +53,28 @@ def candidate_ids(collection: Collection, split: str | None) -> pa.Table:
     """
     pairs = collection.candidates.to_pandas().sort_values(["query_id", "rank"], kind="stable")
     grouped = pairs.groupby("query_id", sort=False)["doc_id"].agg(list)
+    groups = query_groups(collection).to_pandas()
     queries = collection.queries.select(["query_id", "text", "frequency"]).to_pandas()
-    buckets = frequency_buckets(queries["frequency"].to_numpy())
-    queries["bucket"] = pd.Categorical(buckets, BUCKETS).codes.astype(np.int64)
-    if split is not None:
-        splits = collection.splits.to_pandas()
-        queries = queries[queries["query_id"].isin(splits["query_id"][splits["split"] == split])]
+    queries["bucket"] = pd.Categorical(groups["bucket"], BUCKETS).codes.astype(np.int64)
+    if split == SUPERVISED:
+        queries = queries[groups["supervised"]]
+    elif split is not None:
+        queries = queries[groups["split"] == split]
     queries = queries[queries["query_id"].isin(grouped.index)]
     if queries.empty:
-        raise InputError(f"no query of the split {split or 'all'!r} has candidates to rank")
+        raise InputError(_none_in(split))
     doc_ids = [grouped[query_id] for query_id in queries["query_id"]]
     lists = pa.Table.from_pandas(queries, preserve_index=False)
     return lists.append_column("doc_ids", pa.array(doc_ids))
+
+
+def _none_in(split: str | None) -> str:
+    if split == SUPERVISED:
+        return (
+            "no query that training may read has candidates to rank; look at the columns split and "
+            "supervised of splits.parquet"
+        )
+    return f"no query of the split {split or 'all'!r} has candidates to rank"
 
 
 def document_rows(lists: pa.Table, documents: pa.Table) -> pa.ListArray:

@@ -24,7 +24,18 @@ ROWS: dict[str, Columns] = {
         "clicks": [[True, False], [False]],
     },
     "judgments": {"query_id": ["q1", "q1"], "doc_id": ["d1", "d2"], "grade": [3, 0]},
-    "splits": {"query_id": ["q1", "q2"], "split": ["train", "test"]},
+    "held_out_sessions": {
+        "session_id": ["s3", "s4"],
+        "query_id": ["q2", "q1"],
+        "doc_ids": [["d2", "d1"], ["d1"]],
+        "clicks": [[False, True], [False]],
+    },
+    "splits": {
+        "query_id": ["q1", "q2"],
+        "split": ["train", "test"],
+        "bucket": ["medium", "low"],
+        "supervised": [True, False],
+    },
     "annotations": {
         "query_id": ["q1", "q1"],
         "doc_id": ["d1", "d2"],

@@ -28,30 +28,42 @@ def test_a_query_without_sessions_is_counted_0() -> None:
 
 def test_ten_queries_are_one_decile_each() -> None:
     by_hand = ["high"] * 3 + ["medium"] * 4 + ["low"] * 3
-    assert frequency_buckets(np.arange(10, 0, -1)).tolist() == by_hand
-    assert frequency_buckets(np.arange(1, 11)).tolist() == by_hand[::-1]
+    assert frequency_buckets(np.arange(11, 1, -1)).tolist() == by_hand
+    assert frequency_buckets(np.arange(2, 12)).tolist() == by_hand[::-1]
 
 
 def test_twenty_queries_are_two_to_a_decile() -> None:
     by_hand = ["high"] * 6 + ["medium"] * 8 + ["low"] * 6
-    assert frequency_buckets(np.arange(20, 0, -1)).tolist() == by_hand
+    assert frequency_buckets(np.arange(21, 1, -1)).tolist() == by_hand
 
 
 def test_four_queries_are_in_the_deciles_of_their_middles() -> None:
     # A quarter each: their middles, at 1/8, 3/8, 5/8 and 7/8, lie in deciles 1, 3, 6 and 8.
-    assert frequency_buckets(np.array([4, 3, 2, 1])).tolist() == ["high", "medium", "medium", "low"]
+    assert frequency_buckets(np.array([5, 4, 3, 2])).tolist() == ["high", "medium", "medium", "low"]
 
 
 def test_equal_frequencies_share_the_bucket_of_their_mean_rank() -> None:
     # Ranks 1, 2 and 3 to 6 (mean 4.5, decile 4), then 7 to 10 (mean 8.5, decile 8).
-    tied = np.array([9, 8, 5, 5, 5, 5, 1, 1, 1, 1])
+    tied = np.array([9, 8, 5, 5, 5, 5, 2, 2, 2, 2])
     assert frequency_buckets(tied).tolist() == ["high"] * 2 + ["medium"] * 4 + ["low"] * 4
     # All alike: the mean rank is the middle.
-    assert set(frequency_buckets(np.zeros(7, dtype=int)).tolist()) == {"medium"}
+    assert set(frequency_buckets(np.full(7, 2)).tolist()) == {"medium"}
+
+
+def test_queries_searched_once_or_never_are_low_and_leave_the_deciles_to_the_others() -> None:
+    # 64 % are searched once. By deciles of all, their mean rank would lie in decile 6: medium.
+    tail = np.array([1] * 64 + list(range(2, 38)))
+    buckets = frequency_buckets(tail)
+    assert set(buckets[:64]) == {"low"}
+    assert frequency_buckets(tail[64:]).tolist() == buckets[64:].tolist()
+    assert [int((buckets == name).sum()) for name in BUCKETS] == [11, 14, 75]
+    for alike in (np.ones(7, dtype=int), np.zeros(7, dtype=int)):
+        assert set(frequency_buckets(alike).tolist()) == {"low"}
+    assert frequency_buckets(np.array([0, 1, 2])).tolist() == ["low", "low", "medium"]
 
 
 def test_the_cuts_are_the_first_deciles_of_medium_and_low() -> None:
-    ten = np.arange(10, 0, -1)
+    ten = np.arange(11, 1, -1)
     assert frequency_buckets(ten, (1, 9)).tolist() == ["high"] + ["medium"] * 8 + ["low"]
     assert frequency_buckets(ten, (5, 5)).tolist() == ["high"] * 5 + ["low"] * 5
     assert set(frequency_buckets(ten, (0, 0)).tolist()) == {"low"}

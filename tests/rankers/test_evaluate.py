@@ -1,5 +1,8 @@
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from corpus.errors import InputError
@@ -21,17 +24,17 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_made(
         ({"a/b": ranker}, "the ranker name 'a/b' has '/'"),
         ({"first_stage": ranker}, "'first stage' is the job's own"),
         ({"a b": ranker, "a_b": ranker}, "become one file name"),
-        ({}, "give at least one ranker"),
+        ({}, r"give at least one: --rankers.NAME FOLDER or --runs.NAME FILE"),
         ({"good": ranker, "bad": backbone}, "two: cannot be loaded"),
     ]:
         with pytest.raises(InputError, match=reason):
-            evaluate(folder, rankers, output, "train")
+            evaluate(folder, output, rankers, split="train")
     with pytest.raises(InputError, match="split 'test' has candidates"):
-        evaluate(folder, {"one": ranker}, output, "test")
+        evaluate(folder, output, {"one": ranker}, split="test")
     with pytest.raises(InputError, match="scorers must be at least 1"):
-        evaluate(folder, {"one": ranker}, output, "train", scorers=0)
+        evaluate(folder, output, {"one": ranker}, split="train", scorers=0)
     with pytest.raises(InputError, match="cpus_per_scorer must be at least 0"):
-        evaluate(folder, {"one": ranker}, output, "train", cpus_per_scorer=-0.5)
+        evaluate(folder, output, {"one": ranker}, split="train", cpus_per_scorer=-0.5)
     for grades, reason in [
         ([("q1", "d1", 0), ("q1", "d2", 0)], "apart: none of 2 grades is above 0"),
         ([("q1", "d1", -1), ("q1", "d2", 0)], "apart: none of 2 grades is above 0"),
@@ -43,5 +46,65 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_made(
         other = tmp_path / str(len(list(tmp_path.iterdir())))
         write_collection(Collection(**judged), other)
         with pytest.raises(InputError, match=reason):
-            evaluate(other, {"one": ranker}, output, "train")
+            evaluate(other, output, {"one": ranker}, split="train")
+    assert not output.exists()
+
+
+def test_runs_of_other_systems_are_compared_without_a_ranker(
+    tiny_collection: Collection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, output = tmp_path / "collection", tmp_path / "out"
+    tables = {name: getattr(tiny_collection, name) for name in vars(tiny_collection)}
+    tables["splits"] = pa.table({"query_id": ["q1", "q2", "q3"], "split": ["test"] * 3})
+    tables["judgments"] = make_table(
+        "judgments",
+        [("q1", "d1", 3), ("q1", "d2", 1), ("q2", "d3", 0), ("q2", "d4", 2), ("q3", "d1", 1)],
+    )
+    write_collection(Collection(**tables), folder)
+    run = tmp_path / "bm25.run"
+    run.write_text("q1 Q0 d2 1 3 a\nq1 Q0 d1 2 1 a\nq2 Q0 d4 1 9 a\nq9 Q0 d1 1 1 a\n")
+    evaluate(folder, output, runs={"bm25": run})
+    printed = capsys.readouterr().out
+    assert "bm25.run: set aside 1 lines of unknown queries" in printed
+    assert "first stage: 1 judged queries have no candidates and count 0" in printed
+    values = pd.read_parquet(output / "values.parquet")
+    shown = values[values["measure"] == "nDCG@10"].pivot_table("value", "ranker", "query_id")
+    ideal = 3 + 1 / np.log2(3)
+    assert shown.loc["bm25"].to_dict() == pytest.approx(
+        {"q1": (1 + 3 / np.log2(3)) / ideal, "q2": 1.0, "q3": 0.0}
+    )
+    assert shown.loc["first stage"].to_dict() == pytest.approx(
+        {"q1": 1.0, "q2": 1 / np.log2(3), "q3": 0.0}
+    )
+    compared = pd.read_parquet(output / "comparison.parquet").set_index("group")
+    assert list(compared["ranker"].unique()) == ["bm25"]
+    in_order = ("high", "medium", "low", "all", "in the log", "new")
+    assert list(compared.index) == [group for group in in_order if group in compared.index]
+    assert compared.loc["all", ["queries", "wins", "ties", "losses"]].tolist() == [3, 1, 1, 1]
+    assert compared.loc["in the log", "queries"] == 2
+    assert "No test on 'new'" in (output / "comparison.md").read_text()
+    measures = pd.read_parquet(output / "measures.parquet")
+    assert {"low", "high", "queries", "bucket"} <= set(measures)
+    # Again, from what is there.
+    evaluate(folder, output, runs={"bm25": run}, resume=True)
+    assert capsys.readouterr().out.splitlines()[-4:] == printed.splitlines()[-4:]
+
+
+def test_what_cannot_be_a_comparison_is_refused(
+    tiny_collection: Collection, tmp_path: Path
+) -> None:
+    folder, output = tmp_path / "collection", tmp_path / "out"
+    write_collection(tiny_collection, folder)
+    run, other = tmp_path / "a.run", tmp_path / "b.run"
+    run.write_text("q1 Q0 d1 1 3 a\n")
+    other.write_text("q2 Q0 d3 1 3 a\n")
+    for rankers, runs, baseline, reason in [
+        ({"bm25": run}, {"bm25": run}, None, "'bm25' names a ranker and a run; give one"),
+        ({}, {"bm25": run}, "click", "the baseline 'click' is none of first stage, bm25"),
+        ({}, {"BM25": run, "bm25": run}, None, "become one file name"),
+        ({}, {"bm25": other}, None, "b.run: ranks nothing for the 1 queries to be measured on"),
+        ({}, {"bm25": tmp_path / "missing"}, None, "missing: there is no such file"),
+    ]:
+        with pytest.raises(InputError, match=reason):
+            evaluate(folder, output, rankers, runs, baseline, split="train")
     assert not output.exists()

@@ -66,7 +66,11 @@ changed = partial(with_settings, TrainingSettings())
         ({"fit_clicks": {"max_weight": 0.5}}, "fit_clicks: max_weight"),
         ({"fit_clicks": {"resamples": -1}}, "fit_clicks: resamples"),
         ({"evaluate": {"scorers": 0}}, "evaluate: scorers"),
-        ({"evaluate": {"bucket_cuts": (7, 3)}}, "evaluate: bucket_cuts"),
+        ({"evaluate": {"baseline": "clicks"}}, "evaluate: the baseline 'clicks' is none of first"),
+        (
+            {"evaluate": {"runs": {"famol": Path("a.run")}}},
+            "evaluate: 'famol' names a ranker and a",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_right_is_found_first(

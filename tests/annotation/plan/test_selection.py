@@ -34,12 +34,12 @@ DOCUMENTS = 4
 
 @pytest.fixture(scope="module")
 def tables() -> Collection:
-    """Query i of ten has frequency 2 ** (9 - i) and four candidates; sessions show some of q0."""
+    """Query i of ten has frequency 2 ** (10 - i) and four candidates; sessions show some of q0."""
     queries = [f"q{number}" for number in range(QUERIES)]
     documents = list("abcd")
     pairs = [(query, doc, rank) for query in queries for rank, doc in enumerate(documents, 1)]
     query_id, doc_id, rank = (list(column) for column in zip(*pairs, strict=True))
-    frequency = [2 ** (9 - number) for number in range(QUERIES)]
+    frequency = [2 ** (10 - number) for number in range(QUERIES)]
     shown = [(["a", "b"], [True, False])] * 8 + [(["a", "c"], [False, True])] * 2
     sessions = [[f"s{n}" for n in range(10)], ["q0"] * 10, *map(list, zip(*shown, strict=True))]
     return Collection(
@@ -71,6 +71,14 @@ def test_without_a_limit_everything_is_bought(tables: Collection) -> None:
 def test_buckets_are_those_of_the_frequency(tables: Collection) -> None:
     rows = bought(tables, Budget(buckets=["low", "medium"]))
     assert {query for query, _ in rows} == set(range(3, 10))
+
+
+def test_buckets_are_those_of_the_splits_and_not_counted_anew(tables: Collection) -> None:
+    ids = tables.queries["query_id"]
+    bucket = ["low"] * 2 + ["high"] * 8
+    split = pa.table({"query_id": ids, "split": ["train"] * 10, "bucket": bucket})
+    rows = bought(replace(tables, splits=split), Budget(buckets=["low"]))
+    assert {query for query, _ in rows} == {0, 1}
 
 
 def test_the_tail_comes_first(tables: Collection) -> None:

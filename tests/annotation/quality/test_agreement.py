@@ -136,7 +136,7 @@ def test_clicks_and_another_judge_are_references_too(tmp_path: Path) -> None:
     empty = {name: empty_table(name) for name in ("candidates", "sessions", "judgments", "splits")}
     texts = [["a", "b", "c", "d"], [""] * 4, ["x"] * 4]
     collection = Collection(
-        queries=pa.table([queries, queries, list(range(30))], schema=SCHEMAS["queries"]),
+        queries=pa.table([queries, queries, list(range(2, 32))], schema=SCHEMAS["queries"]),
         documents=pa.table(texts, schema=SCHEMAS["documents"]),
         **empty,
     )

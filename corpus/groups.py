@@ -1,0 +1,96 @@
+"""What each query is to training and evaluation: its split, bucket and supervision."""
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from corpus.frequency import BUCKETS, frequency_buckets
+from corpus.tables import Collection
+
+Protocol = Literal["production", "strict"]
+IN_LOG, NEW = "in the log", "new"
+# The groups that results are told of, in this order.
+GROUPS = (*BUCKETS, "all", IN_LOG, NEW)
+OF_SPLITS = ("split", "bucket", "supervised")
+
+
+def query_groups(
+    collection: Collection, protocol: Protocol = "production", cuts: tuple[int, int] = (3, 7)
+) -> pa.Table:
+    """The split and bucket of each query, and whether it is supervised.
+
+    All is read from the table `splits`, as `prepare` wrote it. What an older table or a team's own
+    lacks is worked out here, and nowhere else. A query is supervised, which is to say that its
+    sessions and annotations may reach training, if it is of the split train; under the protocol
+    "production" also if humans judged it and it was searched in the log window, as in production
+    the clicks of a judged query are in the log. Human judgments themselves never reach training.
+
+    Args:
+        collection: with queries; without a table `splits` every query is supervised.
+        protocol: which queries are supervised, where the table does not say.
+        cuts: the deciles of `frequency_buckets`, where the table names no bucket.
+
+    Returns:
+        query_id, frequency, split (null where the table does not list the query), bucket and
+        supervised (bool), a row for each of `collection.queries` in their order.
+    """
+    queries, splits = collection.queries, collection.splits
+    row = pc.index_in(queries["query_id"], value_set=splits["query_id"])
+    split, bucket, supervised = (
+        splits[name].take(row).combine_chunks()
+        if name in splits.column_names
+        else pa.nulls(queries.num_rows)
+        for name in OF_SPLITS
+    )
+    if bucket.null_count:
+        counted = pa.array(frequency_buckets(queries["frequency"].to_numpy(), cuts), pa.string())
+        bucket = pc.coalesce(bucket.cast(pa.string()), counted)
+    if supervised.null_count:
+        supervised = pc.coalesce(
+            supervised.cast(pa.bool_()), _by_protocol(collection, split, protocol)
+        )
+    return pa.table(
+        {
+            "query_id": queries["query_id"],
+            "frequency": queries["frequency"],
+            "split": split.cast(pa.string()),
+            "bucket": bucket,
+            "supervised": supervised,
+        }
+    )
+
+
+def reported_groups(collection: Collection) -> pd.DataFrame:
+    """The groups of `GROUPS` that each query is in: its bucket, "all", and "in the log" or "new".
+
+    A query is in the log if it was searched in the log window.
+
+    Args:
+        collection: with queries.
+
+    Returns:
+        query_id and group, three rows for each query.
+    """
+    groups = query_groups(collection).select(["query_id", "frequency", "bucket"]).to_pandas()
+    known = np.where(groups["frequency"] > 0, IN_LOG, NEW)
+    return pd.concat(
+        [groups[["query_id"]].assign(group=group) for group in (groups["bucket"], "all", known)],
+        ignore_index=True,
+    )
+
+
+def _by_protocol(collection: Collection, split: pa.Array, protocol: Protocol) -> pa.Array:
+    queries = collection.queries
+    if collection.splits.num_rows == 0:
+        return pa.array([True] * queries.num_rows)
+    supervised = pc.equal(split, "train")
+    if protocol == "production":
+        judged = pc.is_in(
+            queries["query_id"], value_set=pc.unique(collection.judgments["query_id"])
+        )
+        searched = pc.and_(judged, pc.greater(queries["frequency"], 0)).combine_chunks()
+        supervised = pc.or_(supervised, pc.and_(searched, pc.is_valid(split)))
+    return pc.fill_null(supervised, False)
