@@ -46,6 +46,7 @@ def annotate(
     max_model_len: int = 2048,
     documents_per_prompt: int = 20,
     batch_size: int = 1000,
+    all_queries: bool = False,
     buckets: str | None = None,
     max_pairs: int | None = None,
     max_tokens: int | None = None,
@@ -57,10 +58,11 @@ def annotate(
     seed: int = 0,
     resume: bool = False,
 ) -> None:
-    """Lets a large language model grade every candidate pair from 0 to 3.
+    """Lets a large language model grade candidate pairs from 0 to 3.
 
     Writes `annotations.parquet` into the output folder, a folder of parts. Pairs are those of the
-    collection's candidates or, where it has none, those that the sessions show.
+    collection's candidates or, where it has none, those that the sessions show; by default of the
+    queries that training may read and of validation queries, as others would only cost.
 
     Args:
         collection: folder of the collection to annotate.
@@ -80,6 +82,7 @@ def annotate(
             that reads fewer tokens has its own limit.
         documents_per_prompt: how many documents a prompt shows at most; not for pointwise.
         batch_size: pairs that an engine gets at once, and that an interruption can cost.
+        all_queries: annotate the pairs of all queries.
         buckets: annotate only queries of these frequency buckets: some of high,medium,low.
         max_pairs: annotate this many pairs at most.
         max_tokens: spend about this many tokens at most, of prompts and the longest answers.
@@ -113,7 +116,7 @@ def annotate(
     )
     budget = read_budget(buckets, max_pairs, max_tokens, policy)
     tables = read_collection(collection, map_table)
-    pairs = pairs_to_annotate(tables, collection)
+    pairs = pairs_to_annotate(tables, collection, all_queries)
     checkpoint = model
     if model == DEMO_JUDGE:
         # Brings scikit-learn, which no other judge needs.
@@ -160,8 +163,11 @@ def annotate(
         "seed": seed,
         "texts_hash": hash_texts(pairs, tables),
     }
-    if reasoning:  # only then, so that folders from before it was a setting can be resumed
+    # Only where they are given, so that folders from before they were settings can be resumed.
+    if reasoning:
         settings["reasoning_tokens"] = reasoning_tokens
+    if all_queries:
+        settings["all_queries"] = all_queries
     if not begin_output(output, "annotate", settings, resume):
         print(f"{output}: is complete; nothing to do")
         return

@@ -128,7 +128,8 @@ def run_arm(seed: int, arm: Arm, world: tuple[int, int, int], epochs: int) -> pd
     """Mean nDCG@10 on the test queries by bucket."""
     torch.set_num_threads(1)
     collection = simulate_world(seed, *world).collection
-    collection = replace(collection, splits=split_queries(collection.queries, seed))
+    nobody = np.zeros(collection.queries.num_rows, dtype=np.bool_)  # judged, to split six to four
+    collection = replace(collection, splits=split_queries(collection.queries, nobody, False, seed))
     features = Features(collection, seed)
     torch.manual_seed(seed)
     model = nn.Sequential(

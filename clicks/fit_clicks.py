@@ -12,6 +12,7 @@ from clicks.labels import average_labels, inverse_propensity_labels, relevance_l
 from clicks.log.click_log import read_click_log
 from clicks.log.contexts import check_context, split_by_context
 from clicks.log.distinct import distinct_sessions
+from clicks.log.supervised import keep_supervised
 from clicks.models.base import ClickModel
 from clicks.models.cascade import CascadeModel, DependentClickModel
 from clicks.models.ccm import ClickChainModel
@@ -79,7 +80,8 @@ def fit_clicks(
     relevance that it infers.
 
     Args:
-        collection: the folder of the collection; it must hold sessions.
+        collection: the folder of the collection; it must hold sessions. Those of judged and test
+            queries that are not supervised are left out.
         output: the folder to write: click_labels.parquet (query_id, doc_id, relevance,
             impressions, clicks, model), propensities.parquet (null where the log does not tell a
             propensity) and propensities.svg; of a click model, also the folder click_model, with
@@ -105,7 +107,7 @@ def fit_clicks(
     path = table_path(collection, "sessions")
     if context is not None:
         check_context(path, context)
-    sessions = _read_sessions(collection, path, context)
+    sessions = keep_supervised(_read_sessions(collection, path, context), collection)
     if sessions.num_rows == 0:
         raise InputError(
             f"{path}: there are no sessions to learn from; add the click log to the collection, or "

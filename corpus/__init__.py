@@ -12,6 +12,7 @@ OPEN = (
     "names",
     "output_folder",
     "prepare",
+    "protocol",
     "schemas",
     "shown_text",
     "simulation",

@@ -67,6 +67,28 @@ def _best(scores: NDArray[np.float64], depth: int) -> NDArray[np.int64]:
     return rows[np.argsort(-scores[rows], kind="stable")][:depth]
 
 
+def judged_candidates(
+    candidates: pa.Table, judgments: pa.Table, but_of: pa.ChunkedArray
+) -> pa.Table:
+    """Adds the judged documents of queries without candidates, for sets without a first stage.
+
+    Args:
+        candidates: the table candidates.
+        judgments: the table judgments.
+        but_of: ids of queries that keep what they have, such as those of the test split, on which a
+            ranker is measured on the lists that it would get.
+
+    Returns:
+        The table candidates; judged documents are in the order of their ids, with a score of -1.
+    """
+    kept = pa.chunked_array([*candidates["query_id"].chunks, *but_of.chunks], pa.string())
+    added = judgments.filter(pc.invert(pc.is_in(judgments["query_id"], value_set=pc.unique(kept))))
+    shown = added.select(["query_id", "doc_id"]).to_pandas().assign(positions=1.0, impressions=1)
+    if shown.empty:
+        return candidates
+    return pa.concat_tables([candidates, rank_shown(shown)], promote_options="default")
+
+
 def shown_candidates(sessions: pa.Table) -> pa.Table:
     """The documents that the log shows for each query, ranked by their mean position.
 

@@ -63,6 +63,25 @@ def query_groups(
     )
 
 
+def complete_splits(collection: Collection, protocol: Protocol, cuts: tuple[int, int]) -> pa.Table:
+    """The table `splits` with the bucket and supervision of each of its queries, as data.
+
+    Args:
+        collection: with queries and splits.
+        protocol: see `query_groups`.
+        cuts: see `query_groups`.
+    """
+    groups, splits = query_groups(collection, protocol, cuts), collection.splits
+    row = pc.index_in(splits["query_id"], value_set=groups["query_id"])
+    for name in ("bucket", "supervised"):
+        column = groups[name].take(row)
+        if (place := splits.schema.get_field_index(name)) < 0:
+            splits = splits.append_column(name, column)
+        else:
+            splits = splits.set_column(place, name, column)
+    return splits
+
+
 def reported_groups(collection: Collection) -> pd.DataFrame:
     """The groups of `GROUPS` that each query is in: its bucket, "all", and "in the log" or "new".
 

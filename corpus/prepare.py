@@ -7,7 +7,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 
 from corpus.errors import InputError
+from corpus.groups import Protocol
 from corpus.output_folder import RECORD, begin_output, finish_output
+from corpus.protocol import Parting, check_parting, describe_parting
 from corpus.schemas import SCHEMAS
 from corpus.sources import SimulatedWorld, Source
 from corpus.tables import read_table, table_path
@@ -16,22 +18,41 @@ from corpus.tables import read_table, table_path
 def prepare(
     output: Path,
     source: Source = SimulatedWorld(),  # noqa: B008 - read only; the command line shows it
+    held_out: float = 0.2,
+    protocol: Protocol = "production",
+    bucket_cuts: tuple[int, int] = (3, 7),
+    judged_candidates: bool = False,
     seed: int = 0,
     resume: bool = False,
 ) -> None:
     """Makes a collection: checked parquet tables, with candidates and a split of the queries.
 
+    The log is parted by time: its last sessions are held out, to measure on. How often a query was
+    searched is counted in the window before them. Queries that humans judged are for validation
+    (one of three) and test, the others for training; a published split, and a team's own, is kept.
+
     Args:
         output: folder for the collection.
         source: where the data comes from: SimulatedWorld, BeirFolder, TablesFolder, or a click
             log: TianGong, BaiduUltr or OwnLogFiles.
+        held_out: share of the sessions to hold out, at least 0 (none) and below 1: the last by
+            their column `time`, or in the order of the log where it has none.
+        protocol: whose sessions and annotations may reach training. production: those of judged
+            queries, too, where they were searched in the window, as in production; strict: those of
+            training queries alone, which tells how a ranker does on queries that it never saw.
+        bucket_cuts: of ten descending deciles of the frequency of queries that were searched at
+            least twice, the first of medium and the first of low.
+        judged_candidates: take the judged documents of queries without candidates for candidates,
+            but for those of the test split: for data without a first stage.
         seed: seed of everything random: the simulated world or clicks, and the split of queries.
         resume: do nothing if the collection is already there; make it again if it was cut short.
 
     Raises:
         InputError: the source is missing, empty or broken, or `output` is in use.
     """
-    settings = {"source": type(source).__name__, **vars(source), "seed": seed}
+    check_parting(held_out, bucket_cuts)
+    parting = Parting(held_out, protocol, bucket_cuts, judged_candidates)
+    settings = {"source": type(source).__name__, **vars(source), **vars(parting), "seed": seed}
     new = not (output / RECORD).exists()
     if new:
         source.check()
@@ -39,13 +60,16 @@ def prepare(
         print(f"{output}: already prepared")
         return
     try:
-        source.write(output, seed)
+        source.write(output, parting, seed)
     except InputError:
         if new:
             _give_back(output)
         raise
     finish_output(output)
-    queries, candidates = (read_table(output, name) for name in ("queries", "candidates"))
+    queries, candidates, splits = (
+        read_table(output, name) for name in ("queries", "candidates", "splits")
+    )
+    print(describe_parting(splits))
     without = queries.num_rows - len(pc.unique(candidates["query_id"]))
     counts = {name: _count_rows(output, name) for name in ("documents", "sessions", "judgments")}
     print(

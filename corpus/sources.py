@@ -14,15 +14,16 @@ import pyarrow.compute as pc
 from corpus.candidates import bm25_candidates, shown_candidates
 from corpus.errors import InputError
 from corpus.frequency import count_frequency
+from corpus.protocol import Parting, part_queries
 from corpus.readers.baidu_ultr import BaiduUltrLog
 from corpus.readers.beir import check_beir, read_beir, read_published_split
 from corpus.readers.log_tables import LogFormat, write_log_tables
 from corpus.readers.own_log import OwnLog
 from corpus.readers.tiangong import TianGongLog
-from corpus.schemas import SPLITS
+from corpus.schemas import SESSION_TABLES, SPLITS, empty_table
 from corpus.simulation.user import simulate_sessions
 from corpus.simulation.world import simulate_world
-from corpus.splits import complete_split, split_queries
+from corpus.splits import complete_split
 from corpus.tables import (
     Collection,
     check_collection,
@@ -34,6 +35,7 @@ from corpus.tables import (
     write_collection,
     write_table,
 )
+from corpus.window import hold_out
 
 
 class Source(ABC):
@@ -48,11 +50,12 @@ class Source(ABC):
         return
 
     @abstractmethod
-    def write(self, folder: Path, seed: int) -> None:
-        """Writes the collection, with a split of its queries.
+    def write(self, folder: Path, parting: Parting, seed: int) -> None:
+        """Writes the collection, its log and its queries parted.
 
         Args:
             folder: the folder of the collection.
+            parting: how the log and the queries are parted.
             seed: seed of everything random in it.
         """
 
@@ -68,11 +71,10 @@ class TableSource(Source):
             seed: seed of everything random in them.
         """
 
-    def write(self, folder: Path, seed: int) -> None:
-        collection = self.read(seed)
-        if collection.splits.num_rows == 0:
-            collection = replace(collection, splits=split_queries(collection.queries, seed))
-        write_collection(collection, folder)
+    def write(self, folder: Path, parting: Parting, seed: int) -> None:
+        source = getattr(self, "path", folder)
+        collection = hold_out(self.read(seed), parting.held_out, source)
+        write_collection(part_queries(collection, parting, seed, source), folder)
 
 
 class LogSource(Source):
@@ -85,11 +87,16 @@ class LogSource(Source):
     def check(self) -> None:
         self.log().check()
 
-    def write(self, folder: Path, seed: int) -> None:
-        for name in ("documents", "sessions"):  # parts of a run that was cut short
+    def write(self, folder: Path, parting: Parting, seed: int) -> None:
+        for name in ("documents", *SESSION_TABLES):  # parts of a run that was cut short
             shutil.rmtree(table_path(folder, name), ignore_errors=True)
-        write_log_tables(self.log(), folder)
-        write_table(split_queries(read_table(folder, "queries"), seed), folder, "splits")
+        write_log_tables(self.log(), folder, parting.held_out)
+        names = ("queries", "candidates", "judgments")
+        tables = {name: read_table(folder, name) for name in names}
+        others = {name: empty_table(name) for name in ("documents", "sessions", "splits")}
+        collection = part_queries(Collection(**tables, **others), parting, seed, folder)
+        for name in ("candidates", "splits"):
+            write_table(getattr(collection, name), folder, name)
 
 
 @dataclass
@@ -157,7 +164,8 @@ class BeirFolder(TableSource):
 class TablesFolder(TableSource):
     """A folder of one's own parquet tables, in the schema of a collection.
 
-    Queries and documents are required. Frequencies that are all 0 are counted from the sessions.
+    Queries and documents are required. Frequencies that are all 0 are counted from the sessions. A
+    column `time` of the sessions, of numbers, dates or texts of ISO 8601, is their order.
     Without a table of candidates, they are the documents shown in sessions or, without sessions,
     those that BM25 finds.
 
@@ -236,7 +244,7 @@ class OwnLogFiles(LogSource):
     Attributes:
         sessions: the searches: a .jsonl, .jsonl.gz or .parquet file, or a folder of them.
         documents: the documents: a .jsonl, .jsonl.gz or .parquet file, or a folder of them.
-        columns: names of the files' columns for session_id, query_id, text, doc_ids, clicks,
+        columns: names of the files' columns for session_id, query_id, text, doc_ids, clicks, time,
             doc_id, title and body, where they differ from these (and from "query" for text).
     """
 

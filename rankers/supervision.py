@@ -14,7 +14,7 @@ from corpus.output_folder import warn_unfinished
 from corpus.tables import Collection, read_collection, read_table
 from evaluation.yardstick import choose_yardstick
 from rankers.data.impressions import add_pages
-from rankers.data.lists import add_labels, candidate_ids
+from rankers.data.lists import SUPERVISED, add_labels, candidate_ids
 from rankers.losses.click_objectives import CLICK_OBJECTIVES
 from rankers.mixes import Constant, Mix
 from rankers.settings import TrainingSettings
@@ -26,7 +26,8 @@ class SupervisedLists:
 
     Attributes:
         collection: as read.
-        training: lists of training queries, with both labels.
+        training: lists of the queries that training may read (`corpus.groups.query_groups`), under
+            the protocol "production" judged ones, too, with both labels and no human judgment.
         validation: lists of validation queries, with both labels.
         propensities: of positions, where the click objective needs them.
         yardstick: what validation measures by, see `evaluation.yardstick.choose_yardstick`.
@@ -76,7 +77,7 @@ def read_supervised_lists(
     label = training.objective.annotation_label
     train_lists, validation_lists = (
         add_labels(candidate_ids(tables, split), clicks, grades, label)
-        for split in ("train", "validation")
+        for split in (SUPERVISED, "validation")
     )
     if train_lists.num_rows < (workers := training.resources.workers):
         raise InputError(

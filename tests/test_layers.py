@@ -11,7 +11,8 @@ ROOMS = "corpus|cluster|evaluation|annotation clicks|rankers|tuning|workflow|ray
 FLOORS = {
     "corpus": "errors frequency schemas shown_text texts"
     "|names output_folder table_checks text_lines"
-    "|splits tables|candidates groups mapped_tables|readers simulation|sources|prepare",
+    "|splits tables|candidates groups mapped_tables window"
+    "|protocol readers simulation|sources|prepare",
     "cluster": "blocks connection|gpus",
     "evaluation": "graded_measures significance trec_run|frontier given_runs measures"
     "|tables yardstick|diagnosis",

@@ -8,6 +8,7 @@ from annotation.settings_checks import check_annotation_settings
 from clicks.fit_clicks import check_click_settings
 from corpus.errors import InputError
 from corpus.names import check_names
+from corpus.protocol import check_parting
 from evaluation.given_runs import FIRST_STAGE, check_compared
 from rankers.evaluate import check_evaluation_settings
 from rankers.losses.click_objectives import CLICK_OBJECTIVES
@@ -18,6 +19,7 @@ from tuning.tune import check_tuning_settings
 
 # The check of each job's settings, which takes its arguments from them by name.
 CHECKS: dict[str, Callable[..., None]] = {
+    "prepare": check_parting,
     "fit_clicks": check_click_settings,
     "annotate": check_annotation_settings,
     "tune": check_tuning_settings,

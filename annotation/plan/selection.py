@@ -52,19 +52,23 @@ class Budget:
             raise InputError(f"there is no bucket {unknown[0]!r}; take {', '.join(BUCKETS)}")
 
 
-def pairs_to_annotate(tables: Collection, folder: object) -> pa.Table:
+def pairs_to_annotate(tables: Collection, folder: object, all_queries: bool = False) -> pa.Table:
     """Lists the distinct pairs of the candidates or, if there are none, of the sessions.
+
+    They are those of queries that training may read, and of validation queries; others would only
+    cost. A line says how many are left out.
 
     Args:
         tables: the collection.
         folder: the folder of the collection, named in the error.
+        all_queries: list the pairs of the other queries, too.
 
     Returns:
         query_row and doc_row (int32 or int64), the row of each pair in `tables.queries` and
         `tables.documents`; sorted by query, then by rank of the candidate.
 
     Raises:
-        InputError: there are neither candidates nor sessions.
+        InputError: there are neither candidates nor sessions, or none of these queries.
     """
     candidates = tables.candidates
     if candidates.num_rows:
@@ -79,7 +83,26 @@ def pairs_to_annotate(tables: Collection, folder: object) -> pa.Table:
         raise InputError(
             f"{folder}: has neither candidates nor sessions; there is no pair to annotate"
         )
-    return pa.table({"query_row": query_row, "doc_row": doc_row})
+    pairs = pa.table({"query_row": query_row, "doc_row": doc_row})
+    return pairs if all_queries else _keep_wanted(pairs, tables, folder)
+
+
+def _keep_wanted(pairs: pa.Table, tables: Collection, folder: object) -> pa.Table:
+    groups = query_groups(tables)
+    validates = pc.fill_null(pc.equal(groups["split"], "validation"), False)
+    wanted = pc.or_(groups["supervised"], validates).to_numpy()[pairs["query_row"].to_numpy()]
+    if not wanted.any():
+        raise InputError(
+            f"{folder}: training may read none of the queries that have pairs, and none of them is "
+            "for validation; give --all_queries to annotate them all the same"
+        )
+    if not wanted.all():
+        queries = len(np.unique(pairs["query_row"].to_numpy()[~wanted]))
+        print(
+            f"left out: {int((~wanted).sum()):,} pairs of {queries:,} queries that training may "
+            "not read; --all_queries annotates them, too"
+        )
+    return pairs.filter(wanted)
 
 
 def spend_budget(

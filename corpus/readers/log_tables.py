@@ -17,6 +17,7 @@ from corpus.readers.session_parts import settle_sessions
 from corpus.schemas import SCHEMAS
 from corpus.table_checks import check_table
 from corpus.tables import table_path, write_parquet
+from corpus.window import TIME, hold_out_parts
 
 ROWS_PER_PART = 50_000
 
@@ -46,6 +47,7 @@ class Search:
         text: text of the query.
         documents: the documents of the page, in the order of positions.
         clicks: whether each document was clicked, same length.
+        time: when it was searched, in seconds or any other unit; None where the log does not tell.
         context: further columns of the log by name, null where a search has none.
     """
 
@@ -54,6 +56,7 @@ class Search:
     text: str
     documents: list[Document]
     clicks: list[bool]
+    time: int | None = None
     context: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -98,16 +101,18 @@ class LogFormat(ABC):
         yield from ()
 
 
-def write_log_tables(log: LogFormat, folder: Path) -> None:
+def write_log_tables(log: LogFormat, folder: Path, held_out: float) -> None:
     """Writes queries, documents, sessions, candidates and judgments into a collection's folder.
 
-    Searches are written as they are read, in parts. In memory are the distinct ids of queries and
-    documents, the texts of queries and the pairs that were shown, but not the log. The numbers of
-    rows that were set aside are printed with the reasons.
+    Searches are written as they are read, in parts, and then parted by time. Queries are counted in
+    the window; candidates are what the engine found in the whole log. In memory are the times, the
+    distinct ids of queries and documents, the texts of queries and the pairs that were shown, but
+    not the log. The numbers of rows that were set aside are printed with the reasons.
 
     Args:
         log: the reader of the log.
         folder: the folder of the collection.
+        held_out: share of the searches to hold out, the last ones, in [0, 1).
 
     Raises:
         InputError: a file is missing or broken, or holds no usable search.
@@ -139,6 +144,7 @@ def write_log_tables(log: LogFormat, folder: Path) -> None:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in aside.items())
         raise InputError(f"the log holds no usable search; set aside: {counts or 'nothing'}")
     settle_sessions(folder)
+    frequency -= hold_out_parts(folder, held_out)
     grades = _read_judgments(log, texts, documents, aside)
     documents.close()
     if documents.textless:
@@ -220,6 +226,9 @@ def _sessions_table(part: list[Search]) -> pa.Table:
         "clicks": [search.clicks for search in part],
     }
     table = pa.table(columns)
+    times = pa.array([search.time for search in part], pa.int64())
+    if times.null_count < len(times):
+        table = table.append_column(TIME, times)
     for name in dict.fromkeys(name for search in part for name in search.context):
         values = pa.array([search.context.get(name) for search in part], pa.string())
         table = table.append_column(name, values)
@@ -235,7 +244,10 @@ def _write_queries(texts: dict[str, str], frequency: Counter[str], folder: Path)
 
 
 def _write_candidates(shown: pd.DataFrame, judged: Iterable[tuple[str, str]], folder: Path) -> None:
-    """What was shown, by mean position; of queries that were only judged, what was judged."""
+    """What was shown, by mean position; of queries that were only judged, what was judged.
+
+    A log of other queries than the judged ones publishes these with the list that its engine found.
+    """
     known = set(shown["query_id"])
     more = pd.DataFrame(
         [(*pair, 1.0, 1) for pair in judged if pair[0] not in known],

@@ -15,6 +15,7 @@ from corpus.readers.ids import id_of, id_of_text, text_of
 from corpus.readers.log_tables import Document, LogFormat, Search
 from corpus.schemas import SCHEMAS
 from corpus.text_lines import no_terminal, read_json_lines
+from corpus.window import seconds_of
 
 SEARCH_COLUMNS = {
     "session_id": "session_id",
@@ -22,6 +23,7 @@ SEARCH_COLUMNS = {
     "text": "query",
     "doc_ids": "doc_ids",
     "clicks": "clicks",
+    "time": "time",
 }
 DOCUMENT_COLUMNS = {"doc_id": "doc_id", "title": "title", "body": "body"}
 NEEDED = ("doc_ids", "clicks", "text", "doc_id")
@@ -42,8 +44,9 @@ class OwnLog(LogFormat):
         sessions: the searches: a .jsonl, .jsonl.gz or .parquet file, or a folder of these.
         documents: the documents: a .jsonl, .jsonl.gz or .parquet file, or a folder of these.
         columns: names of the log's columns for session_id, query_id, text, doc_ids, clicks (lists
-            of 0 and 1, as long as doc_ids), doc_id, title and body, where they differ. A search
-            without a query id has an id made of its text, one without a session id its row number.
+            of 0 and 1, as long as doc_ids), time (numbers, dates, or texts of ISO 8601), doc_id,
+            title and body, where they differ. A search without a query id has an id made of its
+            text, one without a session id its row number.
     """
 
     def __init__(self, sessions: Path, documents: Path, columns: dict[str, str]) -> None:
@@ -72,7 +75,8 @@ class OwnLog(LogFormat):
     def searches(self, aside: Counter[str]) -> Iterator[Search]:
         names = {name: self.columns[name] for name in SEARCH_COLUMNS}
         context = RESERVED | set(names.values())
-        for number, row in enumerate(_rows(self.session_files, set(names.values()), True, aside)):
+        rows = _rows(self.session_files, set(names.values()), names["time"], aside)
+        for number, row in enumerate(rows):
             shown, clicks = row.get(names["doc_ids"]), row.get(names["clicks"])
             text = text_of(row.get(names["text"]), aside)
             if not isinstance(shown, list) or not isinstance(clicks, list) or not shown:
@@ -88,12 +92,16 @@ class OwnLog(LogFormat):
             elif not text:
                 aside["searches without a query"] += 1
             else:
+                told = row.get(names["time"])
+                if (time := seconds_of(told)) is None and told not in (None, ""):
+                    aside["times that are no number and no text of ISO 8601"] += 1
                 yield Search(
                     session_id=id_of(row.get(names["session_id"])) or str(number),
                     query_id=id_of(row.get(names["query_id"])) or id_of_text(text),
                     text=text,
                     documents=[Document(doc_id) for doc_id in doc_ids],
                     clicks=[bool(click) for click in clicks],
+                    time=time,
                     context={
                         text_of(name, aside) or name: _context(value, aside)
                         for name, value in row.items()
@@ -103,7 +111,7 @@ class OwnLog(LogFormat):
 
     def documents(self, aside: Counter[str]) -> Iterator[Document]:
         names = [self.columns[name] for name in DOCUMENT_COLUMNS]
-        for row in _rows(self.document_files, set(names), False, aside):
+        for row in _rows(self.document_files, set(names), None, aside):
             doc_id, *texts = (row.get(name) for name in names)
             title, body = (text_of(value, aside) for value in texts)
             if (known := id_of(doc_id)) is None:
@@ -135,12 +143,12 @@ def _files(path: Path, aside: Counter[str]) -> list[Path]:
 
 
 def _rows(
-    path: Path, wanted: set[str], context: bool, aside: Counter[str]
+    path: Path, wanted: set[str], time: str | None, aside: Counter[str]
 ) -> Iterator[dict[str, Any]]:
-    """Rows with the wanted columns and, if there is to be a context, others that may be one."""
+    """Rows with the wanted columns; of searches, which have a time, also what may be a context."""
     for file in _files(path, aside):
         if file.suffix == ".parquet":
-            yield from _parquet_rows(file, wanted, context)
+            yield from _parquet_rows(file, wanted, time)
         else:
             yield from (row for _, row in read_json_lines(file, aside))
 
@@ -154,7 +162,7 @@ def _column_names(file: Path) -> list[str]:
     return list(dict.fromkeys(name for _, row in rows for name in row))
 
 
-def _parquet_rows(path: Path, wanted: set[str], context: bool) -> Iterator[dict[str, Any]]:
+def _parquet_rows(path: Path, wanted: set[str], time: str | None) -> Iterator[dict[str, Any]]:
     with _open_parquet(path) as parquet:
         fields = parquet.schema_arrow
         columns = [
@@ -162,7 +170,8 @@ def _parquet_rows(path: Path, wanted: set[str], context: bool) -> Iterator[dict[
             for field in fields
             # No id or text is a date, and some dates of files are beyond Python's.
             if (field.name in wanted and not pa.types.is_temporal(field.type))
-            or (context and _may_be_context(field.type))
+            or (field.name == time and _is_moment(field.type))
+            or (time is not None and _may_be_context(field.type))
         ]
         groups = track(
             range(parquet.num_row_groups), path.name, transient=True, disable=no_terminal()
@@ -179,7 +188,18 @@ def _parquet_rows(path: Path, wanted: set[str], context: bool) -> Iterator[dict[
                         f"in UTF-8 ({error}); write the file anew, with its texts as UTF-8"
                     ) from error
                 row += batch.num_rows
+                if time in columns and _is_moment(fields.field(time).type):
+                    batch = batch.set_column(columns.index(time), time, _in_seconds(batch[time]))
                 yield from batch.to_pylist()
+
+
+def _is_moment(kind: pa.DataType) -> bool:
+    return pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+
+
+def _in_seconds(moments: pa.Array) -> pa.Array:
+    zone = getattr(moments.type, "tz", None)
+    return moments.cast(pa.timestamp("s", zone), safe=False).cast(pa.int64())
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:

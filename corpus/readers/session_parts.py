@@ -17,14 +17,14 @@ def settle_sessions(folder: Path) -> None:
 
     Logs name a session, in which a user searches several times. The first search of the session
     `s` keeps that id, the others become `s-2`, `s-3` and so on, in the order of the log (`s-2*`
-    where another session is called `s-2`). Columns that a part lacks, all of them text, are null
-    there. In memory are 16 bytes a search, and the ids that are repeated.
+    where another session is called `s-2`). Columns that a part lacks are null there. In memory are
+    16 bytes a search, and the ids that are repeated.
 
     Args:
         folder: the folder of the collection, with the table sessions in parts.
     """
     parts = sorted(table_path(folder, "sessions").glob("*.parquet"))
-    columns = dict.fromkeys(name for part in parts for name in pq.read_schema(part).names)
+    columns = {field.name: field.type for part in parts for field in pq.read_schema(part)}
     hashes = [_hash(_read(part, ["session_id"])["session_id"]) for part in parts]
     known = np.sort(np.concatenate(hashes))
     repeated = np.unique(known[1:][known[1:] == known[:-1]])
@@ -36,7 +36,7 @@ def settle_sessions(folder: Path) -> None:
             continue
         table = _read(part)
         for name in lacking:
-            table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
+            table = table.append_column(name, pa.nulls(table.num_rows, columns[name]))
         ids = table["session_id"].to_pylist()
         names = _own_ids([ids[row] for row in rows], seen, known)
         for row, name in zip(rows, names, strict=True):
@@ -53,7 +53,9 @@ def _own_ids(ids: list[str], seen: Counter[str], known: NDArray[np.uint64]) -> l
         seen[session_id] += 1
         times = seen[session_id]
         names.append(session_id if times == 1 else f"{session_id}-{times}")
-    made = np.array([name != session_id for name, session_id in zip(names, ids, strict=True)])
+    made = np.array(
+        [name != session_id for name, session_id in zip(names, ids, strict=True)], dtype=np.bool_
+    )
     while len(taken := np.flatnonzero(made & _is_known(names, known))):
         for index in taken:
             names[index] += "*"  # a session of the log is called so

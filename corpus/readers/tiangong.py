@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 from corpus.errors import InputError
 from corpus.readers.log_tables import Document, Judgment, LogFormat, Search
 from corpus.text_lines import TOO_LONG, decode_line, open_bytes, read_lines
+from corpus.window import seconds_of
 
 LABEL = re.compile(r"[0-4](\.0*)?")
 PAGE_LENGTH = 10  # results and clicks beyond it are junk
@@ -18,7 +19,7 @@ BYTES_AT_ONCE = 2**12  # more would keep more elements alive, which takes longer
 
 
 class TianGongLog(LogFormat):
-    """The published files of TianGong-ST.
+    """The published files of TianGong-ST. A search has the time at which its session began.
 
     Args:
         sessions: sogousessiontrack2020.xml.
@@ -38,9 +39,10 @@ class TianGongLog(LogFormat):
 
     def searches(self, aside: Counter[str]) -> Iterator[Search]:
         for session in _elements(self.sessions, "session"):
+            started = seconds_of(session.get("starttime") or _text(session, "starttime"))
             for interaction in session.iter("interaction"):
                 name = f"{session.get('num', '')}-{interaction.get('num', '')}"
-                search = _read_interaction(interaction, name, aside)
+                search = _read_interaction(interaction, name, started, aside)
                 if search is not None:
                     yield search
 
@@ -100,7 +102,9 @@ def _elements(path: Path, tag: str) -> Iterator[Element]:
         raise InputError(f"{path}: is not well-formed XML: {error}") from error
 
 
-def _read_interaction(interaction: Element, name: str, aside: Counter[str]) -> Search | None:
+def _read_interaction(
+    interaction: Element, name: str, time: int | None, aside: Counter[str]
+) -> Search | None:
     ranked: dict[int, Document] = {}
     for result in interaction.iter("result"):
         rank = _rank(result.get("rank"))
@@ -133,6 +137,7 @@ def _read_interaction(interaction: Element, name: str, aside: Counter[str]) -> S
         text=_text(interaction, "query"),
         documents=[ranked[rank] for rank in ranks],
         clicks=[rank in clicked for rank in ranks],
+        time=time,
     )
 
 

@@ -1,5 +1,6 @@
 """The job from a collection's sessions to click labels."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -224,3 +225,30 @@ def test_a_click_model_of_each_context_has_its_own_examination(tmp_path: Path) -
     for number, truth in enumerate(examination.values(), 1):
         model = PositionBasedModel.load(tmp_path / "by-device" / "click_model" / str(number))
         assert model.examination_[1] == pytest.approx(truth, abs=0.05)
+
+
+def test_sessions_that_training_may_not_read_shape_no_label(
+    tiny_collection: Collection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """q1 is for training; q2, which is judged, for validation, and q3 for test."""
+    shown = tiny_collection.sessions.slice(0, 1).to_pylist()[0]
+    rows = [
+        shown | {"session_id": f"{query}{n}", "query_id": query}
+        for query in ("q1", "q2", "q3")
+        for n in range(3)
+    ]
+    log = replace(tiny_collection, sessions=pa.Table.from_pylist(rows, SCHEMAS["sessions"]))
+    judged = log.judgments
+    for name, supervised, judgments, expected in (
+        ("strict", [True, False, False], judged, ["q1"]),
+        ("production", [True, True, False], judged, ["q1", "q2"]),
+        # Where nobody judged a validation query, its labels are what validation measures by.
+        ("unjudged", [True, False, False], empty_table("judgments"), ["q1", "q2"]),
+    ):
+        splits = log.splits.set_column(3, "supervised", pa.array(supervised))
+        write_collection(replace(log, splits=splits, judgments=judgments), tmp_path / name)
+        fit_clicks(tmp_path / name, tmp_path / f"{name} clicks", resamples=0)
+        labels = read_table(tmp_path / f"{name} clicks", "click_labels")
+        assert sorted(set(labels["query_id"].to_pylist())) == expected
+        count = 3 * (3 - len(expected))
+        assert f"left out: {count} sessions of {count // 3} queries" in capsys.readouterr().out

@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from corpus.errors import InputError
+from corpus.frequency import count_frequency
 from corpus.prepare import prepare
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.sources import TablesFolder
@@ -17,7 +19,7 @@ from corpus.splits import split_queries
 from corpus.tables import Collection, read_collection, write_collection, write_table
 from tests.corpus.prepared import WORLD, contents
 
-TABLES = ["queries", "documents", "candidates", "sessions", "judgments", "splits"]
+TABLES = [field.name for field in fields(Collection)]
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -29,9 +31,19 @@ def test_a_world_is_prepared_whole(tmp_path: Path, capsys: pytest.CaptureFixture
     prepare(output, WORLD, seed=3)
     assert sorted(contents(output)) == sorted([*(f"{name}.parquet" for name in TABLES), "job.json"])
     collection = read_collection(output)
-    assert collection.splits == split_queries(collection.queries, seed=3)
-    assert last_line(capsys) == (
-        f"{output}: 40 queries, 60 documents, 240 candidate pairs, 400 sessions, 240 judgments"
+    # Every query is judged.
+    judged = np.ones(40, dtype=np.bool_)
+    split = split_queries(collection.queries, judged, fill_train=False, seed=3)["split"]
+    assert collection.splits["split"] == split
+    assert collection.splits["supervised"].to_pylist() == [True] * 40
+    assert collection.held_out_sessions.num_rows == 80
+    counted = count_frequency(collection.queries["query_id"], collection.sessions)
+    assert collection.queries["frequency"].combine_chunks() == counted.combine_chunks()
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("held out: 80 of 400 sessions, the last by the order of the log")
+    assert said[1].startswith("queries: 0 train, 14 validation, 26 test; ")
+    assert said[2] == (
+        f"{output}: 40 queries, 60 documents, 240 candidate pairs, 320 sessions, 240 judgments"
     )
 
 

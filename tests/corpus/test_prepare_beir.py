@@ -60,10 +60,12 @@ def test_a_beir_folder_is_prepared_with_what_is_set_aside_counted(
     assert lines == [
         "set aside: 1 judgments of unknown queries",
         "set aside: 2 judgments of unknown documents",
-        f"{tmp_path / 'out'}: 2 queries, 2 documents, 1 candidate pairs, 30 sessions, 1 judgments; "
+        "held out: 6 of 30 sessions, the last by the order of the log, which has no times",
+        "queries: 1 train, 0 validation, 1 test; 0 high, 1 medium, 1 low; 2 may train",
+        f"{tmp_path / 'out'}: 2 queries, 2 documents, 1 candidate pairs, 24 sessions, 1 judgments; "
         "1 queries have no candidate and are set aside",
     ]
-    assert read_collection(tmp_path / "out").queries["frequency"].to_pylist() == [30, 0]
+    assert read_collection(tmp_path / "out").queries["frequency"].to_pylist() == [24, 0]
 
 
 def test_a_beir_folder_without_documents_is_refused(tmp_path: Path) -> None:
@@ -89,7 +91,8 @@ def beir_folder(folder: Path, **qrels: range) -> BeirFolder:
         ({"test": range(20)}, {"test": 20, "train": 10}),
         ({"train": range(5), "dev": range(5, 10), "test": range(10, 30)}, (5, 5, 20)),
         ({"train": range(8), "test": range(8, 28)}, (8, 2, 20)),
-        ({"all": range(30)}, (18, 6, 6)),
+        ({"all": range(30)}, {"validation": 10, "test": 20}),
+        ({"all": range(12)}, (18, 4, 8)),
     ],
 )
 def test_the_published_split_of_a_beir_folder_is_kept(
@@ -106,13 +109,15 @@ def test_the_published_split_of_a_beir_folder_is_kept(
     assert Counter(split.values()) == counts
     assert all(split[str(n)] == "test" for n in qrels.get("test", ()))
     said = "no query is left for validation, as qrels/ is split already; to have all queries"
-    assert (said in capsys.readouterr().err) == ("validation" not in counts)
+    published = not qrels.keys() <= {"all"}
+    assert (said in capsys.readouterr().err) == (published and "validation" not in counts)
 
 
 def test_cranfield_is_prepared(cranfield: Path, tmp_path: Path) -> None:
     prepare(tmp_path, BeirFolder(cranfield, sessions=3000), seed=1)
     collection = read_collection(tmp_path)
-    assert collection.sessions.num_rows == 3000
+    assert collection.sessions.num_rows == 2400
+    assert collection.held_out_sessions.num_rows == 600
     lists = collection.candidates.to_pandas().groupby("query_id")
     assert len(lists) == 150
     assert 10 <= lists.size().min() <= lists.size().max() == 16

@@ -10,6 +10,7 @@ import pytest
 from corpus.errors import InputError
 from corpus.output_folder import begin_output
 from corpus.prepare import prepare
+from corpus.protocol import Parting
 from corpus.schemas import empty_table
 from corpus.sources import BaiduUltr, BeirFolder, OwnLogFiles, Source, TablesFolder, TianGong
 from corpus.tables import Collection, read_collection, write_collection, write_table
@@ -137,7 +138,7 @@ def test_a_source_that_fails_leaves_nothing_in_the_way(tmp_path: Path) -> None:
 
 def test_what_was_begun_before_is_kept_when_the_source_fails(tmp_path: Path) -> None:
     failing = replace(WORLD, sessions=1)
-    settings = {"source": "SimulatedWorld", **vars(failing), "seed": 0}
+    settings = {"source": "SimulatedWorld", **vars(failing), **vars(Parting()), "seed": 0}
     begin_output(tmp_path / "out", "prepare", settings, resume=False)
     (tmp_path / "out" / "queries.parquet").touch()
     with pytest.raises(InputError, match="ask for more"):

@@ -64,6 +64,34 @@ def test_training_that_could_not_select_an_epoch_is_refused(
         read(tmp_path, graded(tiny_collection, 0), labels)
 
 
+def test_judged_queries_of_the_log_train_in_production_and_their_grades_only_validate(
+    tmp_path: Path, tiny_collection: Collection
+) -> None:
+    supervised = tiny_collection.splits.set_column(3, "supervised", pa.array([True, True, False]))
+    production = replace(tiny_collection, splits=supervised)
+    # Clicks and human grades of q2 disagree: training gets the one, validation the other.
+    other = make_table("judgments", [("q1", "d1", 3), ("q2", "d3", 0), ("q2", "d4", 3)])
+    lists = read(tmp_path, replace(production, judgments=other), CLICKED)
+    assert lists.training["query_id"].to_pylist() == ["q1", "q2"]
+    assert lists.training["click_label"].to_pylist() == [[0.02, 0.0], [0.01, 0.03]]
+    assert lists.validation["query_id"].to_pylist() == ["q2"]
+    assert lists.yardstick["grade"].to_pylist() == [0, 3]
+    held = set(lists.training.column_names)
+    assert held.isdisjoint({"grade", "gain", "judgments"})
+
+
+def test_under_strict_nothing_of_other_queries_trains(
+    tmp_path: Path, tiny_collection: Collection
+) -> None:
+    lists = read(tmp_path, tiny_collection, CLICKED)
+    assert lists.training["query_id"].to_pylist() == ["q1"]
+    pages = read(tmp_path / "pages", tiny_collection, CLICKED, click_objective="naive").training
+    assert pages["query_id"].to_pylist() == ["q1"]
+    nobody = tiny_collection.splits.set_column(3, "supervised", pa.array([False] * 3))
+    with pytest.raises(InputError, match="no query that training may read has candidates"):
+        read(tmp_path / "none", replace(tiny_collection, splits=nobody), CLICKED)
+
+
 @pytest.mark.parametrize("labels", [{}, dict.fromkeys(CLICKED, 0.0), {("q2", "d3"): 1.0}])
 def test_training_that_could_learn_from_nothing_is_refused(
     labels: dict[tuple[str, str], float], tmp_path: Path, tiny_collection: Collection

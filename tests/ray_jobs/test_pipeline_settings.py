@@ -71,6 +71,8 @@ changed = partial(with_settings, TrainingSettings())
             {"evaluate": {"runs": {"famol": Path("a.run")}}},
             "evaluate: 'famol' names a ranker and a",
         ),
+        ({"prepare": {"bucket_cuts": (7, 3)}}, "prepare: bucket_cuts"),
+        ({"prepare": {"held_out": 1.5}}, "prepare: held_out"),
     ],
 )
 def test_a_setting_that_cannot_be_right_is_found_first(

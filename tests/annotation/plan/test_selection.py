@@ -81,6 +81,24 @@ def test_buckets_are_those_of_the_splits_and_not_counted_anew(tables: Collection
     assert {query for query, _ in rows} == {0, 1}
 
 
+def test_queries_that_training_may_not_read_cost_nothing(
+    tables: Collection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = tables.queries["query_id"]
+    parts = ["train"] * 4 + ["validation"] * 2 + ["test"] * 4
+    supervised = [True] * 4 + [False, True] + [True, False, False, False]
+    splits = pa.table({"query_id": ids, "split": parts, "supervised": supervised})
+    parted = replace(tables, splits=splits)
+    rows = bought(parted, Budget())
+    assert {query for query, _ in rows} == {0, 1, 2, 3, 4, 5, 6}
+    said = "left out: 12 pairs of 3 queries that training may not read; --all_queries annotates"
+    assert said in capsys.readouterr().out
+    assert pairs_to_annotate(parted, "collection", all_queries=True).num_rows == 40
+    shown = replace(parted, candidates=empty_table("candidates"), splits=splits.slice(7))
+    with pytest.raises(InputError, match="collection: training may read none of the queries"):
+        pairs_to_annotate(shown, "collection")
+
+
 def test_the_tail_comes_first(tables: Collection) -> None:
     rows = bought(tables, Budget(max_pairs=6))
     assert [query for query, _ in rows].count(9) == 4

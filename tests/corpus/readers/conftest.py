@@ -9,7 +9,7 @@ from corpus.tables import Collection, read_collection
 
 
 def prepared(source: Source, folder: Path) -> Collection:
-    prepare(folder / "collection", source)
+    prepare(folder / "collection", source, held_out=0.0)
     return read_collection(folder / "collection")
 
 

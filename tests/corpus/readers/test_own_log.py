@@ -167,7 +167,7 @@ def test_searches_of_one_session_are_told_apart(
     ids = collection.sessions["session_id"].to_pylist()
     assert ids == ["u", "u-2*", "u-2", "v", "u-3", "5", "5-2"]
     again = write_log(tmp_path, rows)
-    prepare(tmp_path / "again", again)
+    prepare(tmp_path / "again", again, held_out=0.0)
     assert read_collection(tmp_path / "again").sessions == collection.sessions
 
 

@@ -9,6 +9,7 @@ import pytest
 from corpus.errors import InputError
 from corpus.prepare import prepare
 from corpus.sources import TianGong
+from corpus.tables import read_collection
 from tests.corpus.readers.conftest import prepared, result
 
 
@@ -108,3 +109,16 @@ def test_tiangong_files_of_other_kinds_are_named(tmp_path: Path) -> None:
     xml.write_bytes(gzip.compress(b"<sogou><session>" + b"x" * 5 * 2**20))
     with pytest.raises(InputError, match=r"log.xml: has 4 MiB without the end of a <session>"):
         prepare(tmp_path / "other", source)
+
+
+def test_a_search_has_the_time_at_which_its_session_began(tmp_path: Path) -> None:
+    source = write_tiangong(tmp_path)
+    xml = source.sessions.read_text(encoding="utf-8")
+    timed = xml.replace('<session num="0"', '<session num="0" starttime="1427848204.72"')
+    timed = timed.replace('<session num="2">', '<session num="2"><starttime>2015-03-01</starttime>')
+    source.sessions.write_text(timed, encoding="utf-8")
+    prepare(tmp_path / "out", source, held_out=0.5)
+    collection = read_collection(tmp_path / "out")
+    assert collection.sessions["session_id"].to_pylist() == ["2-3"]
+    assert collection.held_out_sessions["session_id"].to_pylist() == ["0-1"]
+    assert collection.held_out_sessions["time"].to_pylist() == [1427848204]

@@ -1,0 +1,50 @@
+"""Leaves out the sessions of queries that training may not read."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from corpus.groups import query_groups
+from corpus.schemas import empty_table
+from corpus.tables import Collection, read_table, table_path
+
+
+def keep_supervised(sessions: pa.Table, collection: Path) -> pa.Table:
+    """The sessions that may shape click labels; prints how many are left out.
+
+    Sessions of queries that are not supervised are left out if the query is judged or for test, so
+    that nothing of these reaches training. Those of other validation queries stay, since where
+    humans judged none their labels are what validation measures by.
+
+    Args:
+        sessions: the sessions of a collection; a column `sessions` says how many each row stands
+            for.
+        collection: its folder; without a table splits all sessions are kept.
+
+    Raises:
+        InputError: a table of the collection is missing or broken.
+    """
+    if not table_path(collection, "splits").exists():
+        return sessions
+    tables = Collection(
+        **{
+            name: read_table(collection, name)
+            if table_path(collection, name).exists()
+            else empty_table(name)
+            for name in ("queries", "judgments", "splits")
+        },
+        **{name: empty_table(name) for name in ("documents", "candidates", "sessions")},
+    )
+    groups = query_groups(tables)
+    judged = pc.is_in(groups["query_id"], value_set=pc.unique(tables.judgments["query_id"]))
+    for_test = pc.fill_null(pc.equal(groups["split"], "test"), False)
+    out = pc.and_(pc.invert(groups["supervised"]), pc.or_(judged, for_test))
+    left_out = groups["query_id"].filter(out)
+    dropped = pc.is_in(sessions["query_id"], value_set=left_out)
+    if pc.any(dropped).as_py():
+        rows = sessions.filter(dropped)
+        count = pc.sum(rows["sessions"]).as_py() if "sessions" in rows.column_names else len(rows)
+        queries = len(pc.unique(rows["query_id"]))
+        print(f"left out: {count:,} sessions of {queries:,} queries that training may not read")
+    return sessions.filter(pc.invert(dropped))

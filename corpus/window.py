@@ -1,0 +1,207 @@
+"""Parts a log by time: the window that is learned from, and the traffic after it, held out."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from corpus.errors import InputError
+from corpus.frequency import count_frequency
+from corpus.schemas import SESSION_TABLES
+from corpus.tables import Collection, table_path, write_parquet
+
+TIME = "time"
+LAST_SECOND = 2**62
+NUMBERS_AND_TEXTS = (
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_string,
+    pa.types.is_large_string,
+)
+WINDOW, LATER, TIMELESS = 0, 1, 2
+
+
+def seconds_of(value: Any) -> int | None:
+    """The time that a value of a log tells, in seconds; None where it tells none.
+
+    Numbers, also as text, are taken as they are; texts of ISO 8601, without an offset in UTC, are
+    seconds since 1970. Sessions are ordered by these alone, so that numbers may be in any unit.
+
+    >>> [seconds_of(value) for value in (7, "7.5", "1970-01-01T00:01:00Z", "noon", True, None)]
+    [7, 7, 60, None, None, None]
+    """
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            try:
+                moment = datetime.fromisoformat(value.strip())
+            except ValueError:
+                return None
+            value = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return math.floor(value) if abs(value) < LAST_SECOND else None
+
+
+def part_by_time(
+    time: NDArray[np.int64] | None,
+    known: NDArray[np.bool_] | None,
+    sessions: NDArray[np.int64],
+    share: float,
+) -> NDArray[np.int8]:
+    """Says of each row of a log whether it lies in the window or after it.
+
+    Args:
+        time: of each row, in any unit, shape (rows,); None for the order of the rows. Rows of equal
+            time are in their order.
+        known: where the time is known; others are `TIMELESS`, as they may be later than the window.
+        sessions: how many sessions each row stands for, at least 1, shape (rows,).
+        share: share of the sessions to hold out, in [0, 1); what is held out is rounded down.
+
+    Returns:
+        `WINDOW`, `LATER` or `TIMELESS` for each row, shape (rows,).
+    """
+    parts = np.full(len(sessions), WINDOW, dtype=np.int8)
+    rows = np.arange(len(sessions))
+    if time is not None and known is not None:
+        parts[~known] = TIMELESS
+        rows = np.flatnonzero(known)
+        rows = rows[np.argsort(time[rows], kind="stable")]
+    ending = np.cumsum(sessions[rows][::-1])
+    later = int(np.searchsorted(ending, share * ending[-1], side="right")) if len(rows) else 0
+    parts[rows[len(rows) - later :]] = LATER
+    return parts
+
+
+def hold_out(collection: Collection, share: float, source: str | Path) -> Collection:
+    """Moves the last sessions of a collection to `held_out_sessions`.
+
+    Frequencies that are the counts of the sessions are counted anew, in the window alone; a team's
+    own, as of a log of which the sessions are a sample, are kept. A collection with held-out
+    sessions of its own is left as it is.
+
+    Args:
+        collection: with or without sessions, and with or without their column `time`.
+        share: share of the sessions to hold out, in [0, 1).
+        source: the folder of the sessions, which errors name.
+
+    Raises:
+        InputError: the column `time` holds neither numbers nor times.
+    """
+    sessions, queries = collection.sessions, collection.queries
+    if not share or not sessions.num_rows or collection.held_out_sessions.num_rows:
+        return collection
+    if TIME in sessions.column_names:
+        place = sessions.schema.get_field_index(TIME)
+        times = _as_times(sessions[TIME], table_path(source, "sessions"))
+        sessions = sessions.set_column(place, TIME, times)
+    parts = _part(_seconds(sessions), _counts(sessions), share)
+    window, later = (sessions.filter(pa.array(parts == part)) for part in (WINDOW, LATER))
+    counted = count_frequency(queries["query_id"], collection.sessions)
+    if pc.all(pc.equal(queries["frequency"], counted)).as_py():
+        place = queries.schema.get_field_index("frequency")
+        frequency = count_frequency(queries["query_id"], window)
+        queries = queries.set_column(place, "frequency", frequency)
+    elif later.num_rows:
+        print(f"{source}: frequencies are not the counts of its sessions, and are kept")
+    return replace(collection, queries=queries, sessions=window, held_out_sessions=later)
+
+
+def hold_out_parts(folder: Path, share: float) -> Counter[str]:
+    """Moves the last sessions of a log in parts to `held_out_sessions`, with few in memory.
+
+    Args:
+        folder: the folder of the collection, with the table sessions in parts, whose column `time`,
+            where they have one, is int64.
+        share: share of the sessions to hold out, in [0, 1).
+
+    Returns:
+        How many sessions of each query are no longer in the window.
+    """
+    moved: Counter[str] = Counter()
+    paths = sorted(table_path(folder, "sessions").glob("*.parquet"))
+    if not share:
+        return moved
+    seconds, lengths = _times_of_parts(paths)
+    parts = _part(seconds, np.ones(sum(lengths), dtype=np.int64), share)
+    for path, part in zip(paths, np.split(parts, np.cumsum(lengths)[:-1]), strict=True):
+        if not part.any():
+            continue
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        moved.update(table["query_id"].filter(pa.array(part != WINDOW)).to_pylist())
+        for name, wanted in zip(SESSION_TABLES, (WINDOW, LATER), strict=True):
+            rows, place = table.filter(pa.array(part == wanted)), table_path(folder, name)
+            if rows.num_rows:
+                write_parquet(rows, place / path.name)
+            else:
+                (place / path.name).unlink(missing_ok=True)
+    return moved
+
+
+def _times_of_parts(paths: Sequence[Path]) -> tuple[pa.ChunkedArray | None, list[int]]:
+    """The column `time` of all parts, None where they have none; and the rows of each part."""
+    timed = TIME in pq.read_schema(paths[0]).names
+    chunks: list[pa.Array] = []
+    lengths = []
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            lengths.append(file.metadata.num_rows)
+            if timed:
+                chunks += file.read([TIME])[TIME].chunks
+    return pa.chunked_array(chunks, pa.int64()) if timed else None, lengths
+
+
+def _part(
+    time: pa.ChunkedArray | None, sessions: NDArray[np.int64], share: float
+) -> NDArray[np.int8]:
+    """Parts a log by a column of times that may be null; prints what became of it."""
+    seconds = known = None
+    if time is not None and time.null_count < len(time):
+        seconds = pc.fill_null(time, 0).to_numpy()
+        known = pc.is_valid(time).to_numpy()
+    parts = part_by_time(seconds, known, sessions, share)
+    later, timeless = (int(sessions[parts == part].sum()) for part in (LATER, TIMELESS))
+    if timeless:
+        print(f"set aside: {timeless:,} searches without a time, which others have")
+    if later:
+        order = "the order of the log, which has no times" if seconds is None else "time"
+        timed = int(sessions.sum()) - timeless
+        print(f"held out: {later:,} of {timed:,} sessions, the last by {order}")
+    return parts
+
+
+def _counts(sessions: pa.Table) -> NDArray[np.int64]:
+    if "sessions" in sessions.column_names:
+        return np.asarray(sessions["sessions"].to_numpy(), dtype=np.int64)
+    return np.ones(sessions.num_rows, dtype=np.int64)
+
+
+def _seconds(sessions: pa.Table) -> pa.ChunkedArray | None:
+    return sessions[TIME].cast(pa.int64()) if TIME in sessions.column_names else None
+
+
+def _as_times(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
+    """A column of numbers, times, dates or texts as int64, or as times in microseconds."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    column = column.cast(kind)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
+    if any(holds(kind) for holds in NUMBERS_AND_TEXTS):
+        times = pa.array([seconds_of(value) for value in column.to_pylist()], pa.int64())
+        if times.null_count == column.null_count or times.null_count < len(times):
+            return pa.chunked_array([times])
+    raise InputError(
+        f"{path}: column {TIME!r} is {kind}, which tells no times; give numbers, dates or texts of "
+        "ISO 8601, or give the column another name, or prepare with held_out 0"
+    )
