@@ -63,3 +63,26 @@ def frequency_buckets(
     decile = np.floor(10 * (rank - 0.5) / max(len(rank), 1))
     buckets[repeated] = np.select([decile < medium, decile < low], ["high", "medium"], "low")
     return buckets
+
+
+def median_search(frequency: NDArray[np.int64]) -> float:
+    """The frequency of the query that the median search is for.
+
+    At least half of all searches are for queries that are searched as often, or more often. It
+    grows with the log as a midpoint between head and tail should, where the median query of most
+    logs was searched once.
+
+    Args:
+        frequency: searches of each query, int64, at least 0, shape (queries,).
+
+    Returns:
+        At least 1.0, which it also is where nothing was searched.
+
+    >>> median_search(np.array([40, 30, 10, 10, 5, 1, 1, 1, 1, 1, 0]))
+    30.0
+    """
+    if frequency.sum() <= 0:
+        return 1.0
+    descending = np.sort(frequency)[::-1]
+    place = np.searchsorted(np.cumsum(descending), descending.sum() / 2)
+    return max(float(descending[place]), 1.0)

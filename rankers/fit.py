@@ -21,6 +21,7 @@ from ray.train import (
 )
 from ray.train.torch import TorchTrainer
 
+from corpus.frequency import median_search
 from rankers.data.impressions import longest_page
 from rankers.data.pair_texts import number_texts
 from rankers.data.store import write_lists
@@ -106,8 +107,9 @@ def objective_maker(
         sessions = SessionLoss(
             settings.click_objective, positions, lists.propensities, settings.max_weight
         )
-    searches = lists.training["frequency"].to_numpy().astype(float)
-    return partial(
+    frequency = lists.training["frequency"].to_numpy()
+    searches = frequency.astype(float)
+    make = partial(
         Objective,
         loss=settings.loss,
         highest_grade=HIGHEST_GRADE,
@@ -116,6 +118,13 @@ def objective_maker(
         mean_power=float(max(np.mean(searches ** POWER[settings.query_weight]), 1e-9)),
         balance=settings.balance_losses,
     )
+    return partial(_settled_objective, make, median_search(frequency))
+
+
+def _settled_objective(
+    make: Callable[[Mix], Objective], median_search: float, mix: Mix
+) -> Objective:
+    return make(mix.settled(median_search))
 
 
 def fit_ranker(
@@ -148,7 +157,10 @@ def fit_ranker(
     for one in refused:
         print(f"{output}: goes on without step {one.step}; {one.reason}", file=sys.stderr)
     steps = frozenset(one.step for one in refused)
-    task = WorkerTask(output, training, read.objective(mix), read, sys.stdout.isatty(), steps)
+    objective = read.objective(mix)
+    if objective.mix != mix:
+        print(f"{output}: with what the log tells, {objective.mix}")
+    task = WorkerTask(output, training, objective, read, sys.stdout.isatty(), steps)
     make_trainer = partial(
         TorchTrainer,
         # Bound rather than given as the loop's config, which Ray Train reads in its controller too:

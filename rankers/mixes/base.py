@@ -57,6 +57,14 @@ class Mix(ABC):
             Weights in [0, 1], float32, shaped as `traffic.frequency`.
         """
 
+    def settled(self, median_search: float) -> "Mix":
+        """The mix with what was left to the log filled in.
+
+        Args:
+            median_search: from `corpus.frequency.median_search`, of the training queries.
+        """
+        return self
+
     def covers(self, progress: float, traffic: Traffic) -> "Tensor":
         """Which queries are trained on at all, bool, shaped as `traffic.frequency`."""
         return traffic.bucket >= 0

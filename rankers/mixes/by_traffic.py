@@ -1,7 +1,7 @@
 """Mixes that go by what the log tells of a query: its frequency, bucket or impressions."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from corpus.frequency import BUCKETS
@@ -41,19 +41,24 @@ class FrequencySigmoid(Mix):
     steepness * (ln f - ln midpoint); 0 for a query that nobody searched.
 
     Attributes:
-        midpoint: the frequency at which both signals count the same, above 0.
+        midpoint: the frequency at which both signals count the same, above 0; by default that of
+            the median search of the training queries (`corpus.frequency.median_search`), so that
+            half of the traffic is on either side.
         steepness: how fast clicks take over around the midpoint, per unit of ln f, above 0.
     """
 
-    midpoint: float = 50.0
+    midpoint: float | None = None
     steepness: float = 1.0
 
     def __post_init__(self) -> None:
-        check_positive("midpoint", self.midpoint)
+        check_positive("midpoint", 1.0 if self.midpoint is None else self.midpoint)
         check_positive("steepness", self.steepness)
 
+    def settled(self, median_search: float) -> Mix:
+        return replace(self, midpoint=median_search) if self.midpoint is None else self
+
     def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
-        distance = traffic.frequency.float().log() - math.log(self.midpoint)
+        distance = traffic.frequency.float().log() - math.log(_settled(self, self.midpoint))
         return (self.steepness * distance).sigmoid()
 
 
@@ -64,19 +69,23 @@ class FrequencyPower(Mix):
     a = min(f / saturation, 1) ** exponent
 
     Attributes:
-        saturation: the frequency from which on clicks alone count, above 0.
+        saturation: the frequency from which on clicks alone count, above 0; by default that of the
+            median search of the training queries (`corpus.frequency.median_search`).
         exponent: above 0; the lower, the sooner clicks count.
     """
 
-    saturation: float = 500.0
+    saturation: float | None = None
     exponent: float = 0.5
 
     def __post_init__(self) -> None:
-        check_positive("saturation", self.saturation)
+        check_positive("saturation", 1.0 if self.saturation is None else self.saturation)
         check_positive("exponent", self.exponent)
 
+    def settled(self, median_search: float) -> Mix:
+        return replace(self, saturation=median_search) if self.saturation is None else self
+
     def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
-        share = traffic.frequency.float() / self.saturation
+        share = traffic.frequency.float() / _settled(self, self.saturation)
         return share.clamp(max=1) ** self.exponent
 
 
@@ -104,3 +113,9 @@ class Evidence(Mix):
 
     def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
         return traffic.impressions / (traffic.impressions + self.prior)
+
+
+def _settled(mix: Mix, value: float | None) -> float:
+    if value is None:
+        raise ValueError(f"{mix} leaves a number to the log: take what `settled` returns")
+    return value

@@ -40,10 +40,10 @@ PICTURES: dict[str, Mix] = {
     "Ramp(linear)": Ramp("linear"),
     "Ramp(cosine)": Ramp("cosine"),
     "ByBucket()": ByBucket(),
-    "FrequencySigmoid()": FrequencySigmoid(),
-    "FrequencyPower()": FrequencyPower(),
+    "FrequencySigmoid(50)": FrequencySigmoid(50),
+    "FrequencyPower(500)": FrequencyPower(500),
     "Evidence()": Evidence(),
-    "Product of Ramp() and\nFrequencySigmoid()": Product([Ramp(), FrequencySigmoid()]),
+    "Product of Ramp() and\nFrequencySigmoid(50)": Product([Ramp(), FrequencySigmoid(50)]),
 }
 
 

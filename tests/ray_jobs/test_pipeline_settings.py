@@ -138,7 +138,7 @@ def test_the_settings_of_the_configs_can_be_right(
         parser.add_function_arguments(job, stage, skip=wired)
     stages = {name: value for name, value in parse(parser, "pipeline").items() if name in STAGES}
     jobs = {name: job for name, (job, _) in STAGES.items()}
-    check_stages(jobs, stages, default_arms(), {"train": [], "tune": []}, False, resume=False)
+    check_stages(jobs, stages, default_arms(), {"train": ["famol"], "tune": []}, False, False)
 
 
 def test_the_arms_by_default() -> None:
@@ -147,5 +147,5 @@ def test_the_arms_by_default() -> None:
         "click": Constant(1.0),
         "annotation": Constant(0.0),
         "schedule": Staged([Stage(0.5, 0.0), Stage(0.5, 1.0)]),
-        "famol": FrequencySigmoid(midpoint=50.0, steepness=1.0),
+        "famol": FrequencySigmoid(midpoint=None, steepness=1.0),
     }

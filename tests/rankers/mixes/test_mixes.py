@@ -32,9 +32,9 @@ MIXES: list[Mix] = [
     Staged([Stage(0.5, 0.0), Stage(0.5, 1.0, ["high"])]),
     *(Ramp(shape, 0.9, 0.2, 0.1, 0.7) for shape in ("linear", "cosine")),
     ByBucket(),
-    FrequencySigmoid(),
+    FrequencySigmoid().settled(50.0),
     FrequencySigmoid(5, 4),
-    FrequencyPower(),
+    FrequencyPower().settled(500.0),
     Evidence(),
     Product([Ramp(), Evidence(3.0)]),
     # Whole numbers, as a file may have them.
@@ -90,6 +90,14 @@ def test_a_stage_covers_its_buckets() -> None:
     assert mix.covers(0.6, TRAFFIC).tolist() == [False, False, True, True]
     product = Product([mix, Staged([Stage(1.0, 1.0, ["high"])])])
     assert product.covers(0.6, TRAFFIC).tolist() == [False, False, False, True]
+
+
+def test_what_is_left_to_the_log_is_taken_from_its_median_search() -> None:
+    found = Product([FrequencySigmoid(), FrequencyPower(), Ramp()]).settled(30.0)
+    assert found == Product([FrequencySigmoid(30.0), FrequencyPower(30.0), Ramp()])
+    assert FrequencySigmoid(7.0).settled(30.0) == FrequencySigmoid(7.0)
+    with pytest.raises(ValueError, match="leaves a number to the log"):
+        FrequencySigmoid()(0.5, TRAFFIC)
 
 
 def test_only_evidence_goes_by_impressions() -> None:
