@@ -16,6 +16,7 @@ OPEN = (
     "settings_checks",
     "supervision",
     "train",
+    "train_each",
     "training.checkpoints",
     "training.learner",
     "training.stops",

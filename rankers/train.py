@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from corpus.output_folder import begin_output, finish_output
 from rankers.mixes import FrequencySigmoid, Mix
@@ -52,14 +53,7 @@ def train(
     from rankers.training.checkpoints import HISTORY, TRAINING_STATE
     from rankers.training.ray_workers import read_content
 
-    settings = {
-        "collection": str(collection),
-        "click_labels": str(click_labels),
-        "annotations": str(annotations),
-        "mix": encode_mix(mix),
-        "training": training.deciding,
-        "checkpoints": checkpoints,
-    }
+    settings = training_record(collection, click_labels, annotations, mix, training, checkpoints)
     check_training_settings(training, mix)
     if checkpoints is not None:
         check_store(checkpoints, "train", settings, resume)
@@ -80,3 +74,22 @@ def train(
     (output / HISTORY).write_bytes(read_content(last, HISTORY))
     finish_output(output)
     print(f"{output}: the ranker of the best epoch is ready")
+
+
+def training_record(
+    collection: Path,
+    click_labels: Path | None,
+    annotations: Path | None,
+    mix: Mix,
+    training: TrainingSettings,
+    checkpoints: str | None = None,
+) -> dict[str, Any]:
+    """The settings that decide what a training gives; arguments as those of `train`."""
+    return {
+        "collection": str(collection),
+        "click_labels": str(click_labels),
+        "annotations": str(annotations),
+        "mix": encode_mix(mix),
+        "training": training.deciding,
+        "checkpoints": checkpoints,
+    }

@@ -20,10 +20,10 @@ FLOORS = {
     "|pool settings_checks|annotate",
     "clicks": "log|inference|models|labels propensities|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
-    "|settings_checks supervision|fit|evaluate rerank train",
+    "|settings_checks supervision|fit|evaluate rerank train|train_each",
     "tuning": "analysis search_space|search|tune",
-    "workflow": "report settings_checks|pipeline",
-    "ray_jobs": "command_line|agreement annotate evaluate fit_clicks merge pipeline prepare rerank"
+    "workflow": "conditions report settings_checks|pipeline reproduce",
+    "ray_jobs": "command_line|agreement annotate evaluate fit_clicks merge pipeline prepare reproduce rerank"
     " train tune",
 }
 

@@ -1,6 +1,7 @@
 """All jobs in their order, and the report on what they made.
 
-Only the command line is above this room, and uses `pipeline`.
+`pipeline` is all jobs once; `reproduce` is a study of many trainings over several seeds, of the
+`conditions`. Only the command line is above this room, and uses both.
 """
 
-OPEN = ("pipeline",)
+OPEN = ("conditions", "pipeline", "reproduce")

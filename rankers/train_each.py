@@ -1,0 +1,94 @@
+"""Many rankers of one study, each trained by one process, several at a time.
+
+A run of Ray Train starts a controller and workers, and each of them imports PyTorch: half a minute
+for a ranker that trains in one. Here a process goes from one ranker to the next.
+"""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from rich.console import Console
+
+from cluster.connection import connect
+from corpus.errors import InputError
+from corpus.output_folder import begin_output, finish_output
+from rankers.fit import tokenize_input
+from rankers.mixes import Mix
+from rankers.settings import TrainingSettings
+from rankers.settings_checks import check_training_settings
+from rankers.supervision import read_supervised_lists
+from rankers.train import training_record
+from rankers.training.alone import train_alone
+from rankers.training.learner import WorkerTask
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A ranker to train; the attributes are those of `rankers.train.train`."""
+
+    output: Path
+    collection: Path
+    mix: Mix
+    training: TrainingSettings
+    click_labels: Path | None = None
+    annotations: Path | None = None
+    tokens: Path | None = None
+
+
+def train_each(arms: Sequence[Arm], at_once: int) -> None:
+    """Trains rankers side by side; those that are there already are left as they are.
+
+    What was cut short goes on from its last checkpoint. Each line of progress tells the time left
+    at the pace of the rankers before.
+
+    Args:
+        arms: the rankers.
+        at_once: how many are trained at a time, each by a process with one thread.
+
+    Raises:
+        InputError: an input of an arm is missing or broken, its output is another job's, or its
+            training became infinite or NaN; the arms before it are kept.
+    """
+    left = deque(arm for arm in arms if _begin(arm))
+    if not left:
+        return
+    connect()
+    remote = ray.remote(num_cpus=0.5, max_retries=2)(train_alone)
+    running: dict[ray.ObjectRef, Arm] = {}
+    begun, done, wanted = time.monotonic(), 0, len(left)
+    while left or running:
+        while left and len(running) < at_once:
+            arm = left.popleft()
+            running[remote.remote(_task(arm))] = arm
+        [finished], _ = ray.wait(list(running), num_returns=1)
+        arm = running.pop(finished)
+        if (stop := ray.get(finished)) is not None:
+            raise InputError(f"{arm.output}: training stopped: {stop.reason}")
+        finish_output(arm.output)
+        done += 1
+        minutes = (time.monotonic() - begun) / done * (wanted - done) / 60
+        Console(highlight=False).print(
+            f"{arm.output}: trained, {done} of {wanted}; about {minutes:.0f} min left",
+            soft_wrap=True,
+        )
+
+
+def _begin(arm: Arm) -> bool:
+    check_training_settings(arm.training, arm.mix)
+    record = training_record(
+        arm.collection, arm.click_labels, arm.annotations, arm.mix, arm.training
+    )
+    return begin_output(arm.output, "train", record, resume=True)
+
+
+def _task(arm: Arm) -> WorkerTask:
+    lists = read_supervised_lists(
+        arm.collection, arm.click_labels, arm.annotations, arm.mix, arm.training
+    )
+    read = tokenize_input(lists, arm.output, arm.training, arm.tokens)
+    objective = read.objective(arm.mix)
+    return WorkerTask(arm.output.absolute(), arm.training, objective, read, live=False)

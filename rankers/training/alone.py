@@ -1,0 +1,68 @@
+"""One ranker trained by one process, with no run of Ray Train around it."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from rankers.training.checkpoints import HISTORY, TRAINING_STATE
+from rankers.training.learner import WorkerTask
+from rankers.training.loop import train_ranker
+from rankers.training.stops import Stop
+from rankers.training.validation import VALIDATION_MEASURE
+from rankers.training.workers import OneProcess
+
+
+def train_alone(task: WorkerTask, threads: int = 1) -> Stop | None:
+    """Trains a ranker in this process and leaves that of the best epoch in the task's folder.
+
+    A killed training goes on from its last checkpoint. Beside the ranker is the history of all
+    epochs, as `train` leaves it.
+
+    Args:
+        task: what to do.
+        threads: processors that PyTorch computes on.
+
+    Returns:
+        Why training had to stop; None where it did not.
+    """
+    torch.set_num_threads(threads)
+    place = task.folder / "checkpoints"
+    worker = BestAndLast(place)
+    if (stop := train_ranker(task, worker)) is not None:
+        return stop
+    for path in worker.best.iterdir():
+        if path.name != TRAINING_STATE:
+            shutil.copy(path, task.folder / path.name)
+    shutil.copy(worker.last / HISTORY, task.folder / HISTORY)
+    shutil.rmtree(place)
+    return None
+
+
+class BestAndLast(OneProcess):
+    """This process as the only worker, which keeps two checkpoints.
+
+    Args:
+        folder: for both.
+
+    Attributes:
+        best: the checkpoint of the best epoch by `VALIDATION_MEASURE`, once there is one.
+        last: the last checkpoint, which training goes on from.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "last")
+        self.last, self.best = folder / "last", folder / "best"
+        measured = self.best / "measured"
+        self._highest = float(measured.read_text()) if measured.exists() else -1.0
+
+    def report(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        value = metrics[VALIDATION_MEASURE]
+        # First, so that an epoch is done again whose checkpoint a kill has left half.
+        if checkpoint is not None and value > self._highest:
+            shutil.rmtree(self.best, ignore_errors=True)
+            shutil.copytree(checkpoint, self.best)
+            (self.best / "measured").write_text(repr(value))
+            self._highest = value
+        super().report(metrics, checkpoint)
