@@ -31,7 +31,7 @@ def test_a_world_is_prepared_whole(tmp_path: Path, capsys: pytest.CaptureFixture
     collection = read_collection(output)
     assert collection.splits == split_queries(collection.queries, seed=3)
     assert last_line(capsys) == (
-        f"{output}: 40 queries, 60 documents, 240 candidate pairs, 400 sessions, 240 judgments"
+        f"{output}: 40 queries, 60 documents, 240 candidate pairs, 400 sessions, 78 judgments"
     )
 
 
