@@ -39,7 +39,7 @@ def main(seeds: int = 5, queries: int = 400, documents: int = 800, sessions: int
     """
     measured = []
     for seed in track(range(seeds), description="worlds"):
-        collection = simulate_world(seed, queries, documents, sessions).collection
+        collection = simulate_world(seed, queries, documents, sessions, judged=1.0).collection
         for name, labels in all_labels(collection).items():
             measured.append(measure(labels, collection).assign(labels=name, seed=seed))
     values = pd.concat(measured)

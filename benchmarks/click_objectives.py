@@ -127,7 +127,7 @@ def measures_path(output: Path, seed: int, arm: Arm) -> Path:
 def run_arm(seed: int, arm: Arm, world: tuple[int, int, int], epochs: int) -> pd.DataFrame:
     """Mean nDCG@10 on the test queries by bucket."""
     torch.set_num_threads(1)
-    collection = simulate_world(seed, *world).collection
+    collection = simulate_world(seed, *world, judged=1.0).collection
     nobody = np.zeros(collection.queries.num_rows, dtype=np.bool_)  # judged, to split six to four
     collection = replace(collection, splits=split_queries(collection.queries, nobody, False, seed))
     features = Features(collection, seed)

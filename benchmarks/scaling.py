@@ -88,7 +88,9 @@ def main(
 
 def supervised_lists(folder: Path, queries: int) -> SupervisedLists:
     """Lists of a simulated world, with human grades in the place of both signals."""
-    prepare(folder / "collection", SimulatedWorld(queries=queries, documents=2 * queries))
+    prepare(
+        folder / "collection", SimulatedWorld(queries=queries, documents=2 * queries, judged=1.0)
+    )
     collection = read_collection(folder / "collection")
     grades = read_table(folder / "collection", "judgments")
     clicks = grades.append_column("relevance", grades["grade"].cast("double"))

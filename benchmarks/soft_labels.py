@@ -45,7 +45,7 @@ def main(output: Path, seeds: int = 5, epochs: int = 6) -> None:
     rows = []
     for seed in range(seeds):
         folder = output / f"seed-{seed}"
-        world = SimulatedWorld(queries=400, documents=800, sessions=20_000)
+        world = SimulatedWorld(queries=400, documents=800, sessions=20_000, judged=1.0)
         prepare(folder / "collection", world, seed=seed, resume=True)
         annotate(folder / "collection", folder / "annotations", max_model_len=512, resume=True)
         rankers = {}

@@ -24,7 +24,7 @@ def bm25_scores(texts: pa.ChunkedArray, documents: pa.Table) -> NDArray[np.float
     Returns:
         float64 of shape (texts, documents).
     """
-    return np.stack(list(_score_each(texts, documents)))
+    return np.stack(list(score_each(texts, documents)))
 
 
 def bm25_candidates(collection: Collection, depth: int) -> pa.Table:
@@ -43,7 +43,7 @@ def bm25_candidates(collection: Collection, depth: int) -> pa.Table:
     """
     queries, documents = collection.queries, collection.documents
     found, scores = [], []
-    for all_scores in _score_each(queries["text"], documents):
+    for all_scores in score_each(queries["text"], documents):
         found.append(_best(all_scores, depth))
         scores.append(all_scores[found[-1]])
     query = np.repeat(np.arange(len(found)), [len(rows) for rows in found])
@@ -145,7 +145,8 @@ def rank_shown(shown: pd.DataFrame) -> pa.Table:
     return check_table(table, "candidates", "documents shown in sessions")
 
 
-def _score_each(texts: pa.ChunkedArray, documents: pa.Table) -> Iterator[NDArray[np.float64]]:
+def score_each(texts: pa.ChunkedArray, documents: pa.Table) -> Iterator[NDArray[np.float64]]:
+    """The rows of `bm25_scores`, one text at a time: all at once may not fit into memory."""
     searched = _words(document_text(documents))
     index = bm25s.BM25()
     if any(searched):

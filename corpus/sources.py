@@ -21,8 +21,8 @@ from corpus.readers.log_tables import LogFormat, write_log_tables
 from corpus.readers.own_log import OwnLog
 from corpus.readers.tiangong import TianGongLog
 from corpus.schemas import SESSION_TABLES, SPLITS, empty_table
-from corpus.simulation.user import simulate_sessions
-from corpus.simulation.world import simulate_world
+from corpus.simulation.user import CLICK_NOISE, POSITION_BIAS, simulate_sessions
+from corpus.simulation.world import check_world, simulate_world
 from corpus.splits import complete_split
 from corpus.tables import (
     Collection,
@@ -103,19 +103,32 @@ class LogSource(Source):
 class SimulatedWorld(TableSource):
     """A simulated world: documents, queries, users who click, and human grades.
 
+    Its log has the shape of a web search engine's, see docs/simulated_world.md.
+
     Attributes:
         queries: number of distinct queries, at least 1.
         documents: number of documents, at least twice candidates_per_query.
-        sessions: number of searches in the log, at least one for each query.
+        sessions: number of searches in the log, at least one for each query; null for 3.97 for
+            each query.
         candidates_per_query: number of candidates that the first stage finds for each query.
         topics: number of topics of the world, 1 to 12.
+        judged: share of the queries that have human judgments, 0 to 1: a sample of frequent,
+            middling, rare and late ones.
+        click_noise: probability of a click on an examined document of grade 0, 0 to 1.
+        position_bias: position k is examined with probability k ** -position_bias; at least 0.
     """
 
-    queries: int = 600
+    queries: int = 1300
     documents: int = 900
-    sessions: int = 30_000
-    candidates_per_query: int = 12
+    sessions: int | None = None
+    candidates_per_query: int = 10
     topics: int = 3
+    judged: float = 0.33
+    click_noise: float = CLICK_NOISE
+    position_bias: float = POSITION_BIAS
+
+    def check(self) -> None:
+        check_world(**asdict(self))
 
     def read(self, seed: int) -> Collection:
         return simulate_world(seed, **asdict(self)).collection
@@ -131,16 +144,17 @@ class BeirFolder(TableSource):
 
     Attributes:
         path: the folder, with corpus.jsonl, queries.jsonl and qrels/*.tsv.
-        sessions: number of searches to simulate; 0 for none.
+        sessions: number of searches to simulate; 0 for none, null for 3.97 for each query, as in
+            a web search engine's log.
         candidates_per_query: largest number of BM25 candidates for each query, at least 1.
     """
 
     path: Path
-    sessions: int = 15_000
+    sessions: int | None = None
     candidates_per_query: int = 16
 
     def check(self) -> None:
-        _check_numbers(self.candidates_per_query, self.sessions)
+        _check_numbers(self.candidates_per_query, self.sessions or 0)
         check_beir(self.path)
 
     def read(self, seed: int) -> Collection:
@@ -151,7 +165,7 @@ class BeirFolder(TableSource):
         check_collection(collection, self.path)
         candidates = bm25_candidates(collection, self.candidates_per_query)
         collection = replace(collection, candidates=candidates)
-        if self.sessions:
+        if self.sessions != 0:
             collection = simulate_sessions(collection, self.sessions, seed)
         if published := read_published_split(self.path):
             splits = complete_split(published, collection.queries, seed)

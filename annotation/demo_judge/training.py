@@ -40,7 +40,7 @@ class JudgeTraining:
         worlds: the number of worlds to learn from.
         unseen_seed: seed of the world that measures accuracy; it was not used to choose this
             recipe.
-        queries: queries of each world to learn from, each with its twelve candidates.
+        queries: queries of each world to learn from, each with all its candidates.
         documents: documents of each world.
         steps: optimizer steps.
         batch_size: pairs in a step.

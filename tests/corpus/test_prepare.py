@@ -31,19 +31,18 @@ def test_a_world_is_prepared_whole(tmp_path: Path, capsys: pytest.CaptureFixture
     prepare(output, WORLD, seed=3)
     assert sorted(contents(output)) == sorted([*(f"{name}.parquet" for name in TABLES), "job.json"])
     collection = read_collection(output)
-    # Every query is judged.
-    judged = np.ones(40, dtype=np.bool_)
+    judged = np.isin(collection.queries["query_id"], collection.judgments["query_id"])
+    assert judged.sum() == 13
     split = split_queries(collection.queries, judged, fill_train=False, seed=3)["split"]
     assert collection.splits["split"] == split
-    assert collection.splits["supervised"].to_pylist() == [True] * 40
     assert collection.held_out_sessions.num_rows == 80
     counted = count_frequency(collection.queries["query_id"], collection.sessions)
     assert collection.queries["frequency"].combine_chunks() == counted.combine_chunks()
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("held out: 80 of 400 sessions, the last by the order of the log")
-    assert said[1].startswith("queries: 0 train, 14 validation, 26 test; ")
+    assert said[0].startswith("held out: 80 of 400 sessions, the last by time")
+    assert said[1].startswith("queries: 27 train, 4 validation, 9 test; ")
     assert said[2] == (
-        f"{output}: 40 queries, 60 documents, 240 candidate pairs, 320 sessions, 240 judgments"
+        f"{output}: 40 queries, 60 documents, 240 candidate pairs, 320 sessions, 78 judgments"
     )
 
 

@@ -4,17 +4,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from corpus.errors import InputError
 from corpus.schemas import empty_table
 from corpus.simulation.user import (
     attraction_probability,
+    check_user,
     examination_probability,
+    simulate_clicks,
     simulate_sessions,
-    zipf_frequencies,
 )
 from corpus.tables import Collection
 
@@ -46,37 +45,38 @@ def impressions(sessions: pa.Table) -> pd.DataFrame:
     return shown.explode(["doc_ids", "clicks", "position"]).reset_index(drop=True)
 
 
-@given(st.integers(1, 300), st.integers(0, 5000), st.integers(0, 2**32))
-def test_frequencies_sum_to_the_searches_and_leave_no_query_out(
-    queries: int, extra: int, seed: int
-) -> None:
-    frequencies = zipf_frequencies(queries, queries + extra, np.random.default_rng(seed))
-    assert frequencies.shape == (queries,)
-    assert frequencies.sum() == queries + extra
-    assert frequencies.min() >= 1
-
-
-def test_frequencies_fall_with_rank_by_zipfs_law() -> None:
-    frequencies = np.sort(zipf_frequencies(1000, 2_000_000, np.random.default_rng(0)))[::-1]
-    rank = np.arange(1, 201)
-    slope = np.polyfit(np.log(rank), np.log(frequencies[:200]), deg=1)[0]
-    assert slope == pytest.approx(-0.83, abs=0.01)
-
-
-def test_the_head_is_not_the_first_queries() -> None:
-    frequencies = zipf_frequencies(200, 20_000, np.random.default_rng(0))
-    assert abs(np.corrcoef(np.arange(200), frequencies)[0, 1]) < 0.2
-
-
-def test_fewer_sessions_than_queries_are_refused() -> None:
-    with pytest.raises(InputError, match="9 sessions cannot cover 10 queries"):
-        zipf_frequencies(10, 9, np.random.default_rng(0))
-
-
 def test_examination_and_attraction_are_those_of_the_papers() -> None:
     np.testing.assert_allclose(examination_probability(4), [1, 1 / 2, 1 / 3, 1 / 4])
     np.testing.assert_allclose(attraction_probability(np.arange(4), 3), ATTRACTION)
     np.testing.assert_allclose(attraction_probability(np.array([0, 1]), 1), [0.1, 1.0])
+
+
+def test_noise_and_position_bias_can_be_set() -> None:
+    np.testing.assert_allclose(examination_probability(3, 2.0), [1, 1 / 4, 1 / 9])
+    np.testing.assert_allclose(examination_probability(3, 0.0), [1, 1, 1])
+    np.testing.assert_allclose(attraction_probability(np.array([0, 1]), 1, 0.3), [0.3, 1.0])
+    collection = make_collection(1, [1.0, 0.0], [0, 0])
+    clicked = simulate_clicks(
+        collection, np.array([4000]), np.random.default_rng(0), click_noise=0.3, position_bias=2.0
+    )
+    rate = np.array(clicked.sessions["clicks"].to_pylist()).mean(axis=0)
+    np.testing.assert_allclose(rate, [0.3, 0.3 / 4], atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("noise", "bias", "named"),
+    [
+        (-0.1, 1.0, "click_noise is a probability, from 0 to 1, not -0.1"),
+        (1.5, 1.0, "click_noise .* not 1.5"),
+        (float("nan"), 1.0, "click_noise .* not nan"),
+        (0.1, -1.0, "position_bias is an exponent, 0 or above, not -1.0"),
+        (0.1, float("inf"), "position_bias .* not inf"),
+        (0.1, float("nan"), "position_bias .* not nan"),
+    ],
+)
+def test_users_who_cannot_be_are_refused(noise: float, bias: float, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        check_user(noise, bias)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_every_position_and_grade_is_clicked_at_its_rate(log: pd.DataFrame) -> N
     position, grade = cells["position"].to_numpy(float), cells["grade"].to_numpy(int)
     rate: NDArray[np.float64] = ATTRACTION[grade] / position
     allowed = 4.5 * np.sqrt(rate * (1 - rate) / cells["size"].to_numpy())
-    assert cells["size"].min() > 5000
+    assert cells["size"].min() > 3000
     assert allowed.max() < 0.04
     assert (np.abs(cells["mean"].to_numpy(float) - rate) <= allowed).all()
 
@@ -122,6 +122,31 @@ def test_frequencies_are_those_of_the_sessions() -> None:
     frequency = collection.queries.to_pandas().set_index("query_id")["frequency"]
     assert frequency.sum() == 500
     assert counted.reindex(frequency.index).tolist() == frequency.tolist()
+
+
+def test_sessions_come_in_the_order_of_time() -> None:
+    sessions = simulate_sessions(make_collection(20, [1.0, 0.0], [1, 0]), 500, seed=1).sessions
+    assert sessions.schema.field("time").type == pa.int64()
+    time = sessions["time"].to_numpy()
+    assert (np.diff(time) >= 0).all()
+    assert sessions["session_id"].to_pylist() == sorted(sessions["session_id"].to_pylist())
+
+
+def test_a_log_has_four_searches_a_query_by_default_and_most_queries_once() -> None:
+    simulated = simulate_sessions(make_collection(300, [1.0, 0.0], [1, 0]), None, seed=1)
+    frequency = simulated.queries["frequency"].to_numpy()
+    assert frequency.sum() == 1191
+    assert np.mean(frequency == 1) == pytest.approx(0.637, abs=0.03)
+
+
+def test_short_queries_are_frequent() -> None:
+    made = make_collection(400, [1.0, 0.0], [1, 0])
+    words = np.arange(400) % 8 + 3
+    texts = pa.array([" ".join("word" for _ in range(count)) for count in words])
+    queries = made.queries.set_column(1, "text", texts)
+    simulated = simulate_sessions(Collection(**{**vars(made), "queries": queries}), None, seed=1)
+    frequency = simulated.queries["frequency"].to_numpy()
+    assert words[frequency > 3].mean() < words[frequency == 1].mean() - 2
 
 
 def test_other_columns_of_the_queries_are_kept() -> None:

@@ -1,14 +1,17 @@
 """A simulated world: grades follow its formula, and all that matters shows in the text."""
 
+import inspect
+from dataclasses import asdict
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.candidates import bm25_scores
 from corpus.errors import InputError
-from corpus.simulation.user import zipf_frequencies
 from corpus.simulation.vocabulary import read_vocabulary
 from corpus.simulation.world import (
     World,
@@ -16,6 +19,7 @@ from corpus.simulation.world import (
     simulate_world,
     topical_grade,
 )
+from corpus.sources import SimulatedWorld
 from corpus.tables import check_collection
 
 
@@ -32,7 +36,7 @@ def graded_pairs(world: World) -> pd.DataFrame:
     return (
         world.collection.candidates.to_pandas()
         .merge(world.topical_grades.to_pandas().rename(columns={"grade": "topical"}))
-        .merge(world.collection.judgments.to_pandas().rename(columns={"grade": "human"}))
+        .merge(world.human_grades.to_pandas().rename(columns={"grade": "human"}))
         .merge(quality, on="doc_id")
     )
 
@@ -66,18 +70,25 @@ def test_the_world_is_a_whole_collection(world: World) -> None:
     assert collection.queries.num_rows == 200
     assert collection.documents.num_rows == 500
     assert collection.sessions.num_rows == 2000
-    assert collection.candidates.num_rows == 200 * 12
+    assert collection.candidates.num_rows == 200 * 10
     assert collection.splits.num_rows == 0
     assert world.quality.shape == (500,)
     assert world.quality.min() >= 0
     assert world.quality.max() <= 1
 
 
-def test_judgments_cover_exactly_the_candidates(world: World) -> None:
+def test_grades_cover_exactly_the_candidates(world: World) -> None:
     key = ["query_id", "doc_id"]
     candidates = world.collection.candidates.select(key).to_pylist()
-    assert world.collection.judgments.select(key).to_pylist() == candidates
+    assert world.human_grades.select(key).to_pylist() == candidates
     assert world.topical_grades.select(key).to_pylist() == candidates
+
+
+def test_humans_have_judged_every_candidate_of_a_third_of_the_queries(world: World) -> None:
+    judged = world.collection.judgments.to_pandas()
+    assert judged["query_id"].nunique() == 66
+    assert (judged.groupby("query_id").size() == 10).all()
+    assert len(judged.merge(world.human_grades.to_pandas())) == len(judged)
 
 
 def test_human_grades_follow_from_topic_and_quality(world: World) -> None:
@@ -101,6 +112,18 @@ def test_quality_shows_in_the_text(world: World) -> None:
     assert trusted[world.quality < 0.1].mean() < 0.1
     assert junk[world.quality < 0.1].mean() > 1.5
     assert junk[world.quality > 0.9].mean() < 0.1
+
+
+def test_quality_moves_users() -> None:
+    world = simulate_world(seed=1, queries=200, documents=500, sessions=20_000)
+    pairs = graded_pairs(world).query("topical == 2").set_index(["query_id", "doc_id"])
+    shown = world.collection.sessions.to_pandas().explode(["doc_ids", "clicks"])
+    rate = shown.groupby(["query_id", "doc_ids"])["clicks"].agg(["mean", "size"])
+    rate = rate[rate["size"] >= 10]["mean"].astype(float)
+    pairs["rate"] = rate.reindex(pairs.index)
+    good, bad = pairs.query("quality > 0.75")["rate"], pairs.query("quality < 0.25")["rate"]
+    # Human grades 3 and 1, which attract with 1 and 0.1 + 0.9 / 7 = 0.23.
+    assert good.mean() > 2.5 * bad.mean()
 
 
 def test_the_topic_shows_in_the_text(world: World) -> None:
@@ -130,7 +153,7 @@ def test_queries_speak_the_language_of_one_facet(world: World) -> None:
     facets = [set(words) for words in read_vocabulary(3).words]
     for text in world.collection.queries["text"].to_pylist():
         words = text.split()
-        assert 2 <= len(set(words)) == len(words) <= 3
+        assert 1 <= len(set(words)) == len(words) <= 6
         assert any(set(words) <= facet for facet in facets)
 
 
@@ -140,7 +163,7 @@ def test_a_list_holds_different_documents_in_the_order_of_bm25(world: World) -> 
     row_of = {doc_id: row for row, doc_id in enumerate(collection.documents["doc_id"].to_pylist())}
     lists = collection.candidates.to_pandas().groupby("query_id", sort=False)
     for of_query, (_, candidates) in zip(scores, lists, strict=True):
-        assert candidates["rank"].tolist() == list(range(1, 13))
+        assert candidates["rank"].tolist() == list(range(1, 11))
         assert candidates["doc_id"].is_unique
         assert candidates["score"].is_monotonic_decreasing
         assert candidates["score"].tolist() == of_query[candidates["doc_id"].map(row_of)].tolist()
@@ -153,24 +176,12 @@ def test_candidates_are_unrelated_related_and_relevant_as_judged_passages_are(wo
     assert share.to_dict() == pytest.approx({0: 0.56, 1: 0.17, 2: 0.27}, abs=0.04)
 
 
-def test_two_people_agree_on_a_word_one_time_in_five(world: World) -> None:
-    pairs = graded_pairs(world).query("topical >= 2")
-    documents = world.collection.documents.to_pandas().set_index("doc_id")["body"].str.split()
-    queries = world.collection.queries.to_pandas().set_index("query_id")["text"].str.split()
-    agreed = [
-        word in documents[doc_id]
-        for query_id, doc_id in zip(pairs["query_id"], pairs["doc_id"], strict=True)
-        for word in queries[query_id]
-    ]
-    assert np.mean(agreed) == pytest.approx(0.2, abs=0.04)
-
-
-def test_frequencies_are_zipfs(world: World) -> None:
-    observed = np.sort(world.collection.queries["frequency"].to_numpy())
-    drawn = np.sort(zipf_frequencies(200, 2000, np.random.default_rng(0)))
-    assert observed.sum() == 2000
-    assert observed[0] >= 1
-    np.testing.assert_allclose(observed[-20:].sum(), drawn[-20:].sum(), rtol=0.1)
+def test_the_log_is_that_of_the_queries(world: World) -> None:
+    frequency = world.collection.queries["frequency"].to_numpy()
+    searched = world.collection.sessions["query_id"].to_pandas().value_counts()
+    assert frequency.sum() == 2000
+    assert frequency.min() >= 1
+    assert searched[world.collection.queries["query_id"].to_pylist()].tolist() == frequency.tolist()
 
 
 def test_the_seed_decides_everything_but_the_language(world: World) -> None:
@@ -188,17 +199,62 @@ def test_the_seed_decides_everything_but_the_language(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "counts",
+    "wrong",
     [
         {"queries": 0},
         {"candidates_per_query": 0},
         {"documents": 23, "candidates_per_query": 12},
         {"queries": 100, "sessions": 99},
+        {"topics": 0},
+        {"topics": 13},
+        {"judged": 1.01},
+        {"judged": -0.1},
+        {"judged": float("nan")},
+        {"click_noise": 2.0},
+        {"position_bias": -1.0},
     ],
 )
-def test_a_world_too_small_is_refused(counts: dict[str, int]) -> None:
-    with pytest.raises(InputError, match=r"needs at least|cannot cover"):
-        simulate_world(seed=0, **counts)
+def test_what_is_no_world_is_refused(wrong: dict[str, Any]) -> None:
+    named = list(wrong)[-1]
+    reason = {
+        "queries": "at least one query",
+        "candidates_per_query": "needs at least|twice as many",
+        "sessions": "99 sessions cannot cover 100 queries",
+        "topics": "about 1 to 12 topics",
+    }.get(named, f"{named} is .* not {wrong[named]}")
+    with pytest.raises(InputError, match=reason):
+        simulate_world(seed=0, **wrong)
+    with pytest.raises(InputError, match=reason):
+        SimulatedWorld(**wrong).check()
+
+
+def test_a_world_that_is_prepared_is_the_default_world() -> None:
+    parameters = inspect.signature(simulate_world).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items() if name != "seed"}
+    assert asdict(SimulatedWorld()) == defaults
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    queries=st.integers(1, 30),
+    depth=st.integers(1, 12),
+    more_documents=st.integers(0, 40),
+    more_sessions=st.integers(0, 60),
+    judged=st.floats(0, 1),
+)
+@settings(max_examples=30, deadline=None)
+def test_small_worlds_are_worlds(
+    seed: int, queries: int, depth: int, more_documents: int, more_sessions: int, judged: float
+) -> None:
+    documents, sessions = 2 * depth + more_documents, queries + more_sessions
+    world = simulate_world(seed, queries, documents, sessions, depth, judged=judged)
+    collection = world.collection
+    check_collection(collection, "world")
+    assert collection.queries["frequency"].to_numpy().sum() == sessions
+    assert len(set(collection.queries["text"].to_pylist())) == queries
+    assert collection.candidates.num_rows == queries * depth
+    known = max(round(judged * queries), int(judged > 0))
+    assert collection.judgments.num_rows == known * depth
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
