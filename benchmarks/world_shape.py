@@ -20,7 +20,8 @@ from corpus.simulation.judged import LOG_WINDOW
 from corpus.simulation.world import World, simulate_world
 
 PICTURE = Path(__file__).parents[1] / "docs" / "simulated_world.svg"
-# Silverstein et al. 1999; Baeza-Yates et al. 2007 and 1 / (2.1 - 1); Beitzel et al. 2004; Gomes 2017.
+# Silverstein et al. 1999; Baeza-Yates et al. 2007 and 1 / (2.1 - 1); Beitzel et al. 2004; Gomes
+# 2017.
 COUNTED = {
     "searched once": "63.7 %",
     "searched twice": "16.2 %",

@@ -14,6 +14,7 @@ OPEN = (
     "prepare",
     "protocol",
     "schemas",
+    "sources",
     "shown_text",
     "simulation",
     "simulation.world",

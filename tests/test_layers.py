@@ -23,8 +23,8 @@ FLOORS = {
     "|settings_checks supervision|fit|evaluate rerank train|train_each",
     "tuning": "analysis search_space|search|tune",
     "workflow": "conditions report settings_checks|pipeline reproduce",
-    "ray_jobs": "command_line|agreement annotate evaluate fit_clicks merge pipeline prepare reproduce rerank"
-    " train tune",
+    "ray_jobs": "command_line|agreement annotate evaluate fit_clicks merge pipeline prepare"
+    " reproduce rerank train tune",
 }
 
 

@@ -4,4 +4,4 @@
 `conditions`. Only the command line is above this room, and uses both.
 """
 
-OPEN = ("conditions", "pipeline", "reproduce")
+OPEN = ("pipeline", "reproduce")

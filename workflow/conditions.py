@@ -1,4 +1,4 @@
-"""What the study `reproduce` compares: each condition's mix of signals, and its labels of clicks."""
+"""What `reproduce` compares: each condition's mix of signals, and its labels of clicks."""
 
 from dataclasses import dataclass
 from typing import Literal

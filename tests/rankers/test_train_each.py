@@ -1,0 +1,101 @@
+"""Rankers of a study, each trained by one process: the same whatever interrupts them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from clicks.fit_clicks import fit_clicks
+from corpus.errors import InputError
+from corpus.prepare import prepare
+from corpus.sources import SimulatedWorld
+from rankers.fit import tokenize_input
+from rankers.mixes import Constant, FrequencySigmoid
+from rankers.settings import TrainingSettings
+from rankers.supervision import read_supervised_lists
+from rankers.train_each import Arm, train_each
+from rankers.training import alone
+from rankers.training.checkpoints import HISTORY
+from rankers.training.learner import WorkerTask
+from tests.conftest import with_settings
+
+pytestmark = pytest.mark.slow
+
+TRAINING = with_settings(TrainingSettings(), epochs=3, lists_per_step=4, max_length=32)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    prepare(folder / "collection", SimulatedWorld(40, 60, 400))
+    fit_clicks(folder / "collection", folder / "clicks", resamples=0)
+    return folder
+
+
+def arm(inputs: Path, output: Path, seed: int = 0) -> Arm:
+    return Arm(
+        output,
+        inputs / "collection",
+        Constant(1.0),
+        with_settings(TRAINING, seed=seed),
+        click_labels=inputs / "clicks",
+        tokens=inputs / "tokens",
+    )
+
+
+def history(ranker: Path) -> list[dict[str, float]]:
+    epochs: list[dict[str, float]] = json.loads((ranker / HISTORY).read_text())
+    return epochs
+
+
+def test_arms_are_trained_side_by_side_and_not_again(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arms = [arm(inputs, tmp_path / name, seed) for seed, name in enumerate(("a", "b", "c"))]
+    train_each(arms, at_once=2)
+    assert "trained, 3 of 3" in capsys.readouterr().out
+    weights = [load_file(one.output / "model.safetensors") for one in arms]
+    assert not all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert [row["epoch"] for row in history(arms[2].output)] == [1, 2, 3]
+    assert not (arms[0].output / "checkpoints").exists()
+    train_each([*arms, arm(inputs, tmp_path / "d")], at_once=2)
+    assert "trained, 1 of 1" in capsys.readouterr().out
+    again = load_file(tmp_path / "d" / "model.safetensors")
+    assert all(np.array_equal(again[name], weights[0][name]) for name in again), "the same seed"
+    with pytest.raises(InputError, match="was begun with mix"):
+        train_each([replace(arms[0], mix=FrequencySigmoid())], at_once=1)
+
+
+def test_the_best_epoch_is_kept_and_a_killed_training_goes_on(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = arm(inputs, tmp_path / "whole")
+    lists = read_supervised_lists(one.collection, one.click_labels, None, one.mix, one.training)
+    tasks = []
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+        read = tokenize_input(lists, tmp_path / name, one.training, one.tokens)
+        tasks.append(
+            WorkerTask(tmp_path / name, one.training, read.objective(one.mix), read, False)
+        )
+    assert alone.train_alone(tasks[0]) is None
+
+    report = alone.BestAndLast.report
+
+    def die_after_two_epochs(worker, metrics, checkpoint):  # type: ignore[no-untyped-def]
+        if metrics.get("epoch") == 3:
+            raise KeyboardInterrupt
+        report(worker, metrics, checkpoint)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(alone.BestAndLast, "report", die_after_two_epochs)
+        with pytest.raises(KeyboardInterrupt):
+            alone.train_alone(tasks[1])
+    assert alone.train_alone(tasks[1]) is None
+    ours, theirs = (load_file(task.folder / "model.safetensors") for task in tasks)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+    ndcg = [[row["validation_ndcg"] for row in history(task.folder)] for task in tasks]
+    assert ndcg[0] == ndcg[1]
