@@ -158,7 +158,7 @@ def test_groups_without_two_queries_are_told_and_not_tested() -> None:
     assert np.isnan(compared.loc["none", "value"])
     assert compared.loc[["one", "none"], ["low", "p_holm", "detectable"]].isna().all(axis=None)
     # They are not in the family either.
-    assert compared.loc["all", "p_holm"] == compared.loc["all", "p"]
+    assert compared["p_holm"].equals(compared["p"].rename("p_holm"))
     means = group_means(_values(rankers), groups).set_index(["group", "ranker"])
     assert means.loc[("none", "new"), "queries"] == 0
     assert means.loc[("one", "new"), "value"] == 0.2
