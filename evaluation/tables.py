@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from evaluation.measures import JUDGED
+from evaluation.measures import JUDGED, MAIN_MEASURE
 from evaluation.significance import LEVEL, WINS
 
 
@@ -87,12 +87,14 @@ def tested_lines(comparison: pd.DataFrame, baseline: str) -> list[str]:
     ]
     lines = [
         f"Bold: wins against {baseline!r} (paired t-tests over queries, p < {LEVEL} after Holm's "
-        f"correction for {len(tested):,} tests: {' x '.join(counts)}). Below a mean: its 95 % "
+        f"correction for {len(tested):,} tests of {', '.join(counts)}). Below a mean: its 95 % "
         "bootstrap interval."
     ]
-    untested = comparison[comparison["p"].isna()]
-    for group, queries in untested.groupby("group", sort=False)["queries"].max().items():
-        lines.append(f"No test on {group!r}: it has {queries} of the 2 queries that one takes.")
+    untested = comparison[comparison["p"].isna()].drop_duplicates(["measure", "group"])
+    for measure, of_measure in untested.groupby("measure", sort=False):
+        sizes = zip(of_measure["group"], of_measure["queries"], strict=True)
+        groups = ", ".join(f"{group} ({queries})" for group, queries in sizes)
+        lines.append(f"{measure} is not tested on {groups}: a test takes at least two queries.")
     return lines
 
 
@@ -105,7 +107,8 @@ def _cells(
     won = comparison[(comparison["measure"] == measure) & (comparison["verdict"] == WINS)]
     wins = set(zip(won["ranker"], won["group"], strict=True))
     groups = comparison["group"].unique()
-    judged = measures[(measures["measure"] == JUDGED) & (measures["bucket"] == "all")]
+    by_humans = (measures["measure"] == JUDGED) & (measure == MAIN_MEASURE)
+    judged = measures[by_humans & (measures["bucket"] == "all")]
     judged_share = judged.set_index("ranker")["value"]
     rows = {}
     for ranker in shown.index.get_level_values("ranker").unique():

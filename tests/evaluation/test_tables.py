@@ -47,8 +47,8 @@ def test_only_what_is_shown_to_win_is_bold(
     assert [name for name, row in rows.items() if "**" in row] == ["sure"]
     assert lines[9:] == [
         "Bold: wins against 'base' (paired t-tests over queries, p < 0.05 after Holm's correction "
-        "for 3 tests: 3 rankers x 1 group x 1 measure). Below a mean: its 95 % bootstrap interval.",
-        "No test on 'new': it has 1 of the 2 queries that one takes.",
+        "for 3 tests of 3 rankers, 1 group, 1 measure). Below a mean: its 95 % bootstrap interval.",
+        "nDCG@10 is not tested on new (1): a test takes at least two queries.",
     ]
 
 
@@ -73,3 +73,16 @@ def test_what_is_printed_fits_on_eighty_columns(
     row = next(line for line in printed.splitlines() if line.strip().startswith("sure"))
     assert row.split() == ["sure", *["0.409"] * 6, "88%"]
     assert printed.count("Bold: wins against 'base'") == 1
+
+
+def test_a_measure_by_traffic_has_no_share_of_judged_documents_and_may_be_below_zero(
+    tables: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    measures, comparison = tables
+    likelihood = measures[measures["measure"] == MEASURE].assign(measure="likelihood")
+    likelihood = likelihood.assign(**{c: likelihood[c] - 1 for c in ("value", "low", "high")})
+    page = markdown_comparison(
+        pd.concat([measures, likelihood]), comparison.assign(measure="likelihood"), "base"
+    )
+    assert "| ranker | all (20) | new (1) |\n" in page
+    assert "| sure | **-0.591** -0.59–-0.59 | -0.600 |\n" in page

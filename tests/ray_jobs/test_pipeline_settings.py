@@ -1,5 +1,6 @@
 """A pipeline looks through all its settings before it writes anything."""
 
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from rankers.settings import TrainingSettings
 from rankers.training.storage import claim_store, place_within
 from ray_jobs.command_line import job_parser, parse
 from tests.conftest import with_settings
-from workflow.pipeline import STAGES, default_arms, run_pipeline
+from workflow.pipeline import STAGES, better_signal, default_arms, run_pipeline
 from workflow.settings_checks import check_stages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -149,3 +150,14 @@ def test_the_arms_by_default() -> None:
         "schedule": Staged([Stage(0.5, 0.0), Stage(0.5, 1.0)]),
         "famol": FrequencySigmoid(midpoint=None, steepness=1.0),
     }
+
+
+def test_mixes_are_compared_with_the_signal_that_validates_best(tmp_path: Path) -> None:
+    histories = {"click": [0.5, 0.8], "annotation": [0.7, 0.6], "schedule": [0.9], "famol": [0.9]}
+    for name, values in histories.items():
+        (tmp_path / name).mkdir()
+        history = [{"epoch": epoch, "validation_ndcg": value} for epoch, value in enumerate(values)]
+        (tmp_path / name / "history.json").write_text(json.dumps([*history, {"epoch": 9}]))
+    folders = {name: tmp_path / name for name in histories}
+    assert better_signal(default_arms(), folders) == "click"
+    assert better_signal({"famol": FrequencySigmoid()}, folders) is None
