@@ -38,8 +38,7 @@ def sample_judged(
     """
     window = sessions.slice(0, round(LOG_WINDOW * sessions.num_rows))
     frequency = count_frequency(queries["query_id"], window).to_numpy()
-    classes = np.where(frequency > 0, "low", "new").astype(object)
-    classes[frequency > 1] = frequency_buckets(frequency[frequency > 1])
+    classes = np.where(frequency > 0, frequency_buckets(frequency), "new")
     drawn = pd.DataFrame({"class": classes, "turn": rng.permutation(len(classes))})
     of_class = drawn.groupby("class")["turn"]
     place, size = of_class.rank(), of_class.transform("size")

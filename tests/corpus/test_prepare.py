@@ -35,6 +35,8 @@ def test_a_world_is_prepared_whole(tmp_path: Path, capsys: pytest.CaptureFixture
     assert judged.sum() == 13
     split = split_queries(collection.queries, judged, fill_train=False, seed=3)["split"]
     assert collection.splits["split"] == split
+    searched = collection.queries["frequency"].to_numpy() > 0
+    assert collection.splits["supervised"].to_pylist() == (~judged | searched).tolist()
     assert collection.held_out_sessions.num_rows == 80
     counted = count_frequency(collection.queries["query_id"], collection.sessions)
     assert collection.queries["frequency"].combine_chunks() == counted.combine_chunks()

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 
 from corpus.frequency import frequency_buckets
 from corpus.simulation.judged import sample_judged
@@ -15,14 +16,12 @@ def collection() -> Collection:
     return simulate_world(seed=2).collection
 
 
-def classes(collection: Collection) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
+def classes(collection: Collection) -> NDArray[np.str_]:
     """The class of each query in the first four fifths of the log: a bucket, or new."""
     window = collection.sessions.slice(0, round(0.8 * collection.sessions.num_rows))
     counts = window["query_id"].to_pandas().value_counts()
     frequency = counts.reindex(collection.queries["query_id"].to_pylist(), fill_value=0).to_numpy()
-    found = np.where(frequency > 0, "low", "new").astype(object)
-    found[frequency > 1] = frequency_buckets(frequency[frequency > 1])
-    return found
+    return np.where(frequency > 0, frequency_buckets(frequency), "new")
 
 
 def test_each_class_has_enough_judged_queries_for_a_test(collection: Collection) -> None:
