@@ -49,7 +49,7 @@ def cell_of(value: Any) -> Cell:
     if isinstance(value, Integral):
         return Cell(_minus(f"{int(value):,}"), str(int(value)))
     if isinstance(value, Real):
-        return Cell(_minus(f"{float(value):.4g}"), repr(float(value)))
+        return Cell(_minus(f"{float(value):.3g}").replace("inf", "∞"), _key(float(value)))
     text = printable(str(value))
     return Cell(text, text)
 
@@ -86,11 +86,16 @@ def _of_estimate(estimate: Estimate) -> Cell:
         return Cell("", "", note=printable(estimate.note))
     return Cell(
         text=number_text(estimate.value, estimate.signed),
-        key=repr(float(estimate.value)),
+        key=_key(estimate.value),
         interval=interval_text(estimate),
         verdict=estimate.verdict or "",
         note=printable(estimate.note),
     )
+
+
+def _key(value: float) -> str:
+    """As JavaScript reads numbers, too."""
+    return repr(float(value)).replace("inf", "Infinity")
 
 
 def _minus(text: str) -> str:

@@ -19,7 +19,7 @@ from evaluation.report.parts import Picture, Section, Table, slug
 
 TABLES = "tables"
 Part = TypeVar("Part")
-LONG = 40  # characters of a text from which its column is made wide
+SHORT, LONG = 20, 40  # texts of a column that is kept on one line, and of one that is not wide
 EXPORTS = {"csv": ("CSV", "text/csv", csv_of), "tex": ("LaTeX", "application/x-tex", latex_of)}
 
 
@@ -119,7 +119,10 @@ def _kind(column: "pd.Series") -> str:
     there = [value for value in column if not is_missing(value)]
     if there and all(is_number(value) for value in there):
         return "number"
-    return "long words" if any(len(str(value)) > LONG for value in there) else "words"
+    longest = max((len(str(value)) for value in there), default=0)
+    return (
+        "words" if SHORT < longest <= LONG else "short words" if longest <= SHORT else "long words"
+    )
 
 
 def _picture(picture: Picture) -> dict[str, Any]:

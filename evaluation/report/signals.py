@@ -11,7 +11,12 @@ from evaluation.report.headline import known
 from evaluation.report.parts import Estimate, Picture, Section, Table
 
 PAIR = ["query_id", "doc_id"]
-SIGNALS = ("human", "judge", "clicks")
+SIGNALS = {
+    "human": "human grade",
+    "judge": "judge's grade",
+    "clicks": "click label",
+    "impressions": "impressions",
+}
 TEXT_LENGTH = 160  # characters of a document's text in a table
 
 
@@ -20,8 +25,8 @@ def agreement_section(confusion: pd.DataFrame, agreement: pd.DataFrame | None = 
 
     Args:
         confusion: counts of pairs; its index is the humans' grade, its columns the judge's.
-        agreement: measure, group (of queries), value, and low and high, the bounds of its interval,
-            NaN where they are not known.
+        agreement: measure, group (of queries), value (None where it is not defined), and low and
+            high, the bounds of its interval, where they are known.
     """
     pairs = int(confusion.to_numpy().sum())
     parts: list[str | Table | Picture] = [
@@ -34,16 +39,18 @@ def agreement_section(confusion: pd.DataFrame, agreement: pd.DataFrame | None = 
     ]
     if agreement is not None:
         caption = (
-            "Agreement of the judge with humans by group of queries, with 95 % intervals from a "
-            "bootstrap over queries where there are enough of them."
+            "Agreement of the judge with humans by group of queries; intervals, where there are "
+            "any, are of 95 %."
         )
         rows = [
             {"measure": measure}
             | {
-                str(row.group): Estimate(
-                    np.nan if pd.isna(row.value) else row.value, known(row.low), known(row.high)
+                str(row["group"]): Estimate(
+                    np.nan if row["value"] is None else row["value"],
+                    known(row.get("low")),
+                    known(row.get("high")),
                 )
-                for row in of_measure.itertuples()
+                for row in of_measure.to_dict("records")
             }
             for measure, of_measure in agreement.groupby("measure", sort=False)
         ]
@@ -52,13 +59,38 @@ def agreement_section(confusion: pd.DataFrame, agreement: pd.DataFrame | None = 
 
 
 def audit_section(
-    signals: Mapping[str, pd.DataFrame],
-    queries: pd.DataFrame,
-    documents: pd.DataFrame,
-    most: int = 20,
-    least_impressions: int = 10,
+    pairs: pd.DataFrame, queries: pd.DataFrame, documents: pd.DataFrame, least_impressions: int
 ) -> Section:
     """The pairs on which humans, clicks and the judge differ most, with their texts.
+
+    Args:
+        pairs: those to show, from `rank_differences`.
+        queries: query_id, text, of their queries at least.
+        documents: doc_id, title, body, of their documents at least.
+        least_impressions: of pairs whose clicks were looked at.
+    """
+    pairs = pairs.merge(queries[["query_id", "text"]], "left", "query_id")
+    pairs = pairs.merge(documents[["doc_id", "title", "body"]], "left", "doc_id")
+    columns = {
+        "query": pairs["text"],
+        "document": pairs["title"],
+        "text": pairs["body"].map(shorten),
+    }
+    columns |= {shown: pairs[name] for name, shown in SIGNALS.items() if name in pairs}
+    columns |= {"widest": pairs["widest"], "difference of ranks": pairs["difference"]}
+    caption = (
+        f"The {len(pairs):,} pairs on which the signals differ most. Each signal has a scale of "
+        "its own, so a pair is taken by its rank within the signal, from 0 (lowest) to 1 "
+        f"(highest). Clicks are click labels of pairs shown at least {least_impressions} times. "
+        "Read them: they tell whose error it is."
+    )
+    return Section("Pairs to look at", [Table("audit", pd.DataFrame(columns), caption)])
+
+
+def rank_differences(
+    signals: Mapping[str, pd.DataFrame], least_impressions: int, most: int
+) -> pd.DataFrame:
+    """The pairs with two signals or three on which these differ most.
 
     Grades and click labels have scales of their own, so each signal is taken by its rank among the
     pairs of that signal, from 0 (lowest) to 1 (highest), equal ones sharing their mean rank. Two
@@ -67,42 +99,13 @@ def audit_section(
     Args:
         signals: for each of "human", "judge" and "clicks" that there is: query_id, doc_id, value,
             and for clicks impressions.
-        queries: query_id, text.
-        documents: doc_id, title, body.
-        most: how many pairs to show.
         least_impressions: clicks of pairs that were shown less often are left out, as noise.
-    """
-    pairs = rank_differences(signals, least_impressions).head(most)
-    pairs = pairs.merge(queries[["query_id", "text"]], "left", "query_id")
-    pairs = pairs.merge(documents[["doc_id", "title", "body"]], "left", "doc_id")
-    there = [name for name in SIGNALS if name in signals]
-    table = pd.DataFrame(
-        {
-            "query": pairs["text"],
-            "document": pairs["title"],
-            "text": pairs["body"].map(shorten),
-            **{_NAMES[name]: pairs[name] for name in there},
-            **({"impressions": pairs["impressions"]} if "impressions" in pairs else {}),
-            "widest": pairs["widest"],
-            "difference of ranks": pairs["difference"],
-        }
-    )
-    caption = (
-        f"The {len(table):,} pairs on which the signals differ most, by their ranks within each "
-        "signal (0 is the lowest, 1 the highest). Clicks are click labels of pairs shown at least "
-        f"{least_impressions} times. Read them: they tell whose error it is."
-    )
-    return Section("Pairs to look at", [Table("audit", table, caption)])
-
-
-def rank_differences(
-    signals: Mapping[str, pd.DataFrame], least_impressions: int = 1
-) -> pd.DataFrame:
-    """Pairs with two signals or three, those that differ most first; see `audit_section`.
+        most: how many pairs to return.
 
     Returns:
         query_id, doc_id, the signals by name (NaN where a pair has none), impressions where clicks
-        are given, difference (of ranks, 0 to 1) and widest ("clicks above human").
+        are given, difference (of ranks, 0 to 1) and widest ("clicks above human"); those that
+        differ most first.
     """
     frames = []
     for name, frame in signals.items():
@@ -126,7 +129,7 @@ def rank_differences(
         for above, below in zip(ranks.idxmax(axis=1), ranks.idxmin(axis=1), strict=True)
     ]
     ordered = pairs.sort_values("difference", ascending=False, kind="stable")
-    return ordered.reset_index(names=PAIR)
+    return ordered.head(most).reset_index(names=PAIR)
 
 
 def propensities_section(propensities: pd.DataFrame) -> Section:
@@ -164,9 +167,6 @@ def shorten(text: object) -> str:
     """The beginning of a document's text."""
     text = "" if pd.isna(text) else " ".join(str(text).split())
     return text if len(text) <= TEXT_LENGTH else f"{text[: TEXT_LENGTH - 1]}…"
-
-
-_NAMES = {"human": "human grade", "judge": "judge's grade", "clicks": "click label"}
 
 
 def _draw_confusion(confusion: pd.DataFrame) -> Figure:

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evaluation.report.figures import add_legend, draw_points, ends_of, new_panel, styles
@@ -40,7 +41,11 @@ def frontier_section(
 
 
 def two_truths_section(
-    measures: pd.DataFrame, human: str, traffic: str, further: Sequence[str] = ()
+    measures: pd.DataFrame,
+    human: str,
+    traffic: str,
+    further: Sequence[str] = (),
+    comparison: pd.DataFrame | None = None,
 ) -> Section:
     """What human judgments and what held-out traffic say of each ranker, and their trade-off.
 
@@ -49,6 +54,7 @@ def two_truths_section(
         human: the measure against human judgments.
         traffic: the measure against the traffic after the log window.
         further: further measures against that traffic, each shown in a table.
+        comparison: the paired tests against a baseline, as for `headline_section`.
     """
     of_all = measures[measures["bucket"] == "all"]
     across, up = _of_ranker(of_all, "measure", human), _of_ranker(of_all, "measure", traffic)
@@ -59,6 +65,7 @@ def two_truths_section(
             measures,
             name,
             f"{name} of each ranker by group of queries, with 95 % intervals where they are known.",
+            comparison,
         )
         for name in (traffic, *further)
     ]
@@ -120,6 +127,26 @@ def _of_ranker(shown: pd.DataFrame, column: str, name: str) -> pd.DataFrame:
     return shown[shown[column] == name].drop_duplicates("ranker").set_index("ranker")
 
 
+def frontier_of_mixes(points: pd.DataFrame, measure: str) -> Picture:
+    """Head against tail of the mixes that a search has tried.
+
+    Args:
+        points: name (the kind of mix), across (the head) and up (the tail); NaN where a mix has
+            no value.
+        measure: the measure to show.
+    """
+    points = points.dropna(subset=["across", "up"])
+    figure, panel = new_panel(f"{measure}, high frequency", f"{measure}, low frequency")
+    for name, style in styles(sorted(points["name"].unique())).items():
+        of_kind = points[points["name"] == name]
+        draw_points(panel, name, style, of_kind["across"], of_kind["up"])
+    _draw_line(panel, points)
+    add_legend(figure, panel)
+    text = f"{measure} of each mix of the search on frequent and on rare queries"
+    caption = f"{text}. The line joins the mixes that no other beats on both."
+    return Picture("mixes", figure, text, caption)
+
+
 def _draw_frontier(
     across: pd.DataFrame, up: pd.DataFrame, axes: tuple[str, str]
 ) -> tuple[Figure, list[str]]:
@@ -127,21 +154,21 @@ def _draw_frontier(
     figure, panel = new_panel(*axes, size=(4.6, 4.4))
     names = [name for name in across.index if name in up.index]
     for name, style in styles(names).items():
-        draw_points(
-            panel,
-            name,
-            style,
-            across.loc[[name], "value"],
-            up.loc[[name], "value"],
-            ends_of(across.loc[[name]]),
-            ends_of(up.loc[[name]]),
-        )
-    both = pd.DataFrame({"across": across["value"], "up": up["value"]}).loc[names].dropna()
-    best = both.sort_values(["across", "up"], ascending=False)
-    frontier = best[best["up"] > best["up"].cummax().shift(fill_value=float("-inf"))]
-    panel.plot(frontier["across"], frontier["up"], color="#666666", linewidth=1, zorder=0)
+        one, other = across.loc[[name]], up.loc[[name]]
+        ends = ends_of(one), ends_of(other)
+        draw_points(panel, name, style, one["value"], other["value"], *ends)
+    points = pd.DataFrame({"across": across["value"], "up": up["value"]}).loc[names].dropna()
+    frontier = _draw_line(panel, points)
     add_legend(figure, panel)
     return figure, [str(name) for name in frontier.index]
+
+
+def _draw_line(panel: Axes, points: pd.DataFrame) -> pd.DataFrame:
+    """Joins the points that no other beats on both axes; returns them."""
+    best = points.sort_values(["across", "up"], ascending=False)
+    frontier = best[best["up"] > best["up"].cummax().shift(fill_value=-np.inf)]
+    panel.plot(frontier["across"], frontier["up"], color="#666666", linewidth=1, zorder=0)
+    return frontier
 
 
 def _draw_sensitivity(rows: pd.DataFrame, setting: str, measure: str) -> tuple[Figure, list[str]]:

@@ -24,18 +24,18 @@ def training_section(
     frames = {ranker: pd.DataFrame(list(rows)) for ranker, rows in histories.items() if rows}
     frames = {ranker: frame for ranker, frame in frames.items() if measure in frame}
     best = {ranker: frame[measure].idxmax() for ranker, frame in frames.items()}
-    curves = {measure: f"validation {name}, all queries"}
+    curves = {measure: f"{name} on all validation queries"}
     curves |= {
-        f"{measure}_{group}": f"validation {name}, {group} frequency"
+        f"{measure}_{group}": f"{name} on validation queries of {group} frequency"
         for group in ("high", "medium", "low")
     }
-    curves |= {"click_loss": "loss on clicks", "annotation_loss": "loss on annotations"}
+    curves |= {"click_loss": "Loss on clicks", "annotation_loss": "Loss on annotations"}
     pictures = [
         Picture(
             f"training {metric}",
-            _draw_curves(frames, best, metric, label),
+            _draw_curves(frames, best, metric, "loss" if metric.endswith("loss") else name),
             f"{label} of each ranker by epoch",
-            f"{label[0].upper()}{label[1:]}, by epoch. The large mark is the epoch that was kept.",
+            f"{label}, by epoch. The large mark is the epoch that was kept.",
         )
         for metric, label in curves.items()
         if any(metric in frame and frame[metric].notna().any() for frame in frames.values())

@@ -7,7 +7,12 @@ from evaluation.report.headline import all_measures_section, headline_section, w
 from evaluation.report.parts import Section
 from evaluation.report.queries import queries_section
 from evaluation.report.settings import settings_section
-from evaluation.report.signals import agreement_section, audit_section, propensities_section
+from evaluation.report.signals import (
+    agreement_section,
+    audit_section,
+    propensities_section,
+    rank_differences,
+)
 from evaluation.report.trade_offs import (
     frontier_section,
     sensitivity_section,
@@ -189,7 +194,7 @@ def all_sections() -> list[Section]:
         queries_section(values(), queries(), MAIN, "fusion", "annotation", tops),
         training_section(histories(), "validation_ndcg", MAIN),
         agreement_section(confusion, agreement),
-        audit_section(signals(), queries(), documents()),
+        audit_section(rank_differences(signals(), 10, 20), queries(), documents(), 10),
         propensities_section(propensities()),
         sensitivity_section(sensitivity(), MAIN),
         all_measures_section(measures(), [MAIN, TRAFFIC], comparison()),
