@@ -12,7 +12,7 @@ from rich.table import Table
 
 from corpus.frequency import BUCKETS
 from corpus.tables import write_parquet
-from evaluation.report.figures import styles
+from evaluation.report.figures import make_logarithmic, styles
 from rankers.training.checkpoints import NOT_VALIDATED
 from rankers.training.validation import VALIDATION_MEASURE
 
@@ -80,7 +80,7 @@ def plot_trials(table: pd.DataFrame) -> Figure:
             marks = looks[str(kind)] | {"linestyle": ""}
             panel.plot(values, trials[VALIDATION_MEASURE], label=kind, **marks)
         if name in LOGARITHMIC:
-            panel.set_xscale("log")
+            make_logarithmic(panel)
         panel.tick_params(axis="x", labelrotation=30)
         panel.set_xlabel(name)
     panels[0].set_ylabel("validation nDCG@10")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from corpus.shown_text import printable
@@ -90,6 +91,14 @@ def ends_of(rows: pd.DataFrame) -> NDArray[np.float64] | None:
     if not {"low", "high"} <= set(rows.columns):
         return None
     return np.asarray(rows[["low", "high"]].to_numpy(float).T)
+
+
+def make_logarithmic(panel: Axes) -> None:
+    """A logarithmic axis across, with plain numbers so sparse that they do not run into others."""
+    panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+    panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    panel.xaxis.set_minor_formatter(NullFormatter())
 
 
 def add_legend(figure: Figure, panel: Axes) -> None:

@@ -88,6 +88,7 @@ def first_documents(
 def _rows(
     found: pd.DataFrame, ranker: str, baseline: str, tops: pd.DataFrame | None
 ) -> pd.DataFrame:
+    found = found.reset_index(drop=True)
     table = pd.DataFrame({"query": found["text"], "searches": found["frequency"]})
     if "bucket" in found:
         table["group"] = found["bucket"].astype(str)

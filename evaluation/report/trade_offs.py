@@ -8,7 +8,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.report.figures import add_legend, draw_points, ends_of, new_panel, styles
+from evaluation.report.figures import (
+    add_legend,
+    draw_points,
+    ends_of,
+    make_logarithmic,
+    new_panel,
+    styles,
+)
 from evaluation.report.headline import GROUPS, in_order, means_table
 from evaluation.report.parts import Picture, Section, Table
 
@@ -183,7 +190,7 @@ def _draw_sensitivity(rows: pd.DataFrame, setting: str, measure: str) -> tuple[F
         panel.plot(line["level"], line["value"], color=style["color"], linestyle=style["linestyle"])
     logarithmic = rows["level"].min() > 0 and rows["level"].max() >= 20 * rows["level"].min()
     if logarithmic:
-        panel.set_xscale("log")
+        make_logarithmic(panel)
     crossings = []
     if len(lines) == 2:
         one, other = (line.set_index("level")["value"] for line in lines.values())

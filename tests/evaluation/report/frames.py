@@ -2,9 +2,10 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from evaluation.report.headline import all_measures_section, headline_section, win_loss_section
-from evaluation.report.parts import Section
+from evaluation.report.parts import Picture, Section
 from evaluation.report.queries import queries_section
 from evaluation.report.settings import settings_section
 from evaluation.report.signals import (
@@ -186,7 +187,10 @@ def all_sections() -> list[Section]:
         {"ranker": ["fusion", "annotation"], "query_id": ["q19", "q19"]}
         | {"title": [HOSTILE, "Toast"], "grade": [3, np.nan]}
     )
+    wide = Figure(figsize=(12, 2))
+    wide.subplots(1, 5)
     return [
+        Section("Tuning", [Picture("wide", wide, "Five empty panels", "A wide picture.")]),
         headline_section(measures(), MAIN, comparison(), "annotation"),
         win_loss_section(duels(), MAIN),
         frontier_section(measures(), MAIN),

@@ -36,6 +36,7 @@ OVERLAPS = """() => {
   return found;
 }"""
 OUTSIDE = """() => [...document.querySelectorAll("h1, h2, p, figure, svg, .scroll")]
+  .filter((element) => !element.closest(".wide .picture"))  // which scrolls
   .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
   .map((element) => element.outerHTML.slice(0, 100))"""
 # Letters of a picture that lie on other letters of it.
