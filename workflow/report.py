@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from annotation.quality.agreement import (
@@ -23,13 +22,16 @@ from evaluation.measures import MAIN_MEASURE
 from evaluation.report.evaluated import (
     INTRODUCTION,
     evaluation_sections,
+    first_documents,
     main_measure,
+    texts_of_documents,
+    texts_of_queries,
     traffic_measures,
 )
 from evaluation.report.headline import all_measures_section
 from evaluation.report.page import write_report
 from evaluation.report.parts import Picture, Section, Table
-from evaluation.report.queries import choose_ranker, first_documents
+from evaluation.report.queries import choose_ranker
 from evaluation.report.settings import settings_section
 from evaluation.report.signals import (
     agreement_section,
@@ -40,12 +42,10 @@ from evaluation.report.signals import (
 from evaluation.report.trade_offs import frontier_of_mixes
 from evaluation.report.training import training_section
 from evaluation.trec_run import read_trec_run
-from rankers.evaluate import FIRST_STAGE
 from rankers.training.checkpoints import HISTORY
 from rankers.training.validation import VALIDATION_MEASURE
 from tuning.analysis import plot_trials
 
-JUDGE_ALONE = "annotation"  # the arm that others are compared with, where there is one
 RELEVANT_FROM = 2  # of the judge's grades, as the job `agreement` has it
 MOST_PAIRS, LEAST_IMPRESSIONS = 20, 10  # of the audit
 
@@ -66,40 +66,32 @@ def write_pipeline_report(output: Path, rankers: list[str]) -> Path:
     collection = read_collection(output / "collection")
     measures = pd.read_parquet(output / "evaluation" / "measures.parquet")
     values = pd.read_parquet(output / "evaluation" / "values.parquet")
-    baseline = JUDGE_ALONE if JUDGE_ALONE in rankers else FIRST_STAGE
-    main = main_measure(measures, MAIN_MEASURE)
-    queries = collection.queries.to_pandas()
+    comparison = pd.read_parquet(output / "evaluation" / "comparison.parquet")
+    settings = _settings(output)
+    baseline = str(settings["evaluation"]["baseline"])
+    main = main_measure(measures, comparison)
+    queries = texts_of_queries(collection)
+    looked_at = [name for name in (baseline, choose_ranker(measures, main, baseline)) if name]
+    firsts = {name: _first_ranked(output, name, collection) for name in looked_at}
+    tops = first_documents(firsts, collection)
     groups = reported_groups(collection)
-    chosen = [baseline, choose_ranker(measures, main, baseline)]
-    tops = _first_documents(output, [name for name in chosen if name is not None], collection)
-    bucket = query_groups(collection).select(["query_id", "bucket"]).to_pandas()
-    queries = queries.merge(bucket, "left", "query_id")
-    evaluated, comparison = evaluation_sections(
-        values, measures, groups, queries, main, baseline, tops
-    )
     elsewhere = [main, *traffic_measures(measures)]
     sections = [
-        *evaluated,
+        *evaluation_sections(values, measures, comparison, groups, queries, baseline, tops),
         training_section(_histories(output, rankers), VALIDATION_MEASURE, MAIN_MEASURE),
         _tuning_section(output),
         *_judge_sections(output, collection),
         propensities_section(pd.read_parquet(output / "click_labels" / "propensities.parquet")),
-        all_measures_section(measures, elsewhere, comparison),
-        settings_section(_settings(output)),
+        all_measures_section(measures, elsewhere),
+        settings_section(settings),
     ]
     title = f"Who wins on which queries: {output.name}"
     return write_report(sections, output / "report.html", title, INTRODUCTION)
 
 
-def _first_documents(output: Path, rankers: list[str], collection: Collection) -> pd.DataFrame:
-    runs = []
-    for name in rankers:
-        path = output / "evaluation" / "runs" / f"{file_name(name)}.trec"
-        run = read_trec_run(path, collection)[0].select(["query_id", "doc_id", "rank"])
-        runs.append(run.filter(pc.equal(run["rank"], 1)).to_pandas().assign(ranker=name))
-    first = pd.concat(runs)
-    documents = _documents(collection, first)
-    return first_documents(first, documents, collection.judgments.to_pandas())
+def _first_ranked(output: Path, ranker: str, collection: Collection) -> pd.DataFrame:
+    run, _ = read_trec_run(output / "evaluation" / "runs" / f"{file_name(ranker)}.trec", collection)
+    return run.filter(pc.equal(run["rank"], 1)).select(["query_id", "doc_id"]).to_pandas()
 
 
 def _histories(output: Path, rankers: list[str]) -> dict[str, list[dict[str, Any]]]:
@@ -137,7 +129,10 @@ def _judge_sections(output: Path, collection: Collection) -> list[Section]:
     pairs = rank_differences(signals, LEAST_IMPRESSIONS, MOST_PAIRS)
     if pairs.empty:
         return sections
-    queries, documents = collection.queries.to_pandas(), _documents(collection, pairs)
+    queries, documents = (
+        collection.queries.to_pandas(),
+        texts_of_documents(collection, pairs["doc_id"]),
+    )
     return [*sections, audit_section(pairs, queries, documents, LEAST_IMPRESSIONS)]
 
 
@@ -158,13 +153,6 @@ def _agreement_sections(
     ]
     confusion = pd.DataFrame(found["all"]["confusion"])
     return [agreement_section(confusion, pd.DataFrame(rows))]
-
-
-def _documents(collection: Collection, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Of a collection's documents, those of the pairs."""
-    wanted = pa.array(pairs["doc_id"].unique(), pa.string())
-    documents = collection.documents
-    return documents.filter(pc.is_in(documents["doc_id"], value_set=wanted)).to_pandas()
 
 
 def _settings(output: Path) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from corpus.groups import GROUPS
 from evaluation.report.figures import (
     add_legend,
     draw_points,
@@ -17,15 +18,12 @@ from evaluation.report.figures import (
 )
 from evaluation.report.parts import VERDICTS, Estimate, Picture, Section, Table, Verdict
 
-# Groups of queries in the order of tables and axes; others follow.
-GROUPS = ("all", "high", "medium", "low", "in the log", "new")
-
 
 def headline_section(
     measures: pd.DataFrame,
     measure: str,
-    comparison: pd.DataFrame | None = None,
-    baseline: str | None = None,
+    comparison: pd.DataFrame,
+    baseline: str,
 ) -> Section:
     """The means of one measure by group of queries, with intervals and verdicts.
 
@@ -42,7 +40,8 @@ def headline_section(
         "from a bootstrap over queries."
     )
     parts: list[str | Table | Picture] = []
-    if comparison is not None and baseline is not None:
+    tested = comparison[comparison["measure"] == measure]
+    if len(tested):
         parts.append(
             f"Each ranker is compared with {baseline}, query by query, by a paired test that is "
             "corrected by Holm's method for all the comparisons made. A mean is marked where a "
@@ -60,8 +59,7 @@ def headline_section(
         ),
         means_table("headline", measures, measure, words, comparison),
     ]
-    if comparison is not None:
-        tested = comparison[comparison["measure"] == measure]
+    if len(tested):
         caption = (
             f"{measure} against {baseline}: the difference with its 95 % interval, effect size "
             "(mean of the differences over their standard deviation), p before and after Holm's "
@@ -72,15 +70,12 @@ def headline_section(
     return Section("Who wins on which queries", parts)
 
 
-def all_measures_section(
-    measures: pd.DataFrame, elsewhere: Sequence[str], comparison: pd.DataFrame | None = None
-) -> Section:
+def all_measures_section(measures: pd.DataFrame, elsewhere: Sequence[str]) -> Section:
     """A table of means for each measure.
 
     Args:
         measures: as for `headline_section`.
         elsewhere: measures that other sections show.
-        comparison: as for `headline_section`.
     """
     names = [name for name in measures["measure"].unique() if name not in elsewhere]
     tables = [
@@ -89,7 +84,6 @@ def all_measures_section(
             measures,
             name,
             f"Mean {name} by group of queries, with 95 % intervals where they are known.",
-            comparison,
         )
         for name in sorted(names, key=_natural)
     ]

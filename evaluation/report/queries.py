@@ -71,20 +71,6 @@ def choose_ranker(measures: pd.DataFrame, measure: str, baseline: str) -> str | 
     return None if others.empty else str(others.loc[others["value"].idxmax(), "ranker"])
 
 
-def first_documents(
-    runs: pd.DataFrame, documents: pd.DataFrame, judgments: pd.DataFrame
-) -> pd.DataFrame:
-    """The document that each ranker puts first, as `queries_section` takes them.
-
-    Args:
-        runs: ranker, query_id, doc_id and rank, from 1.
-        documents: doc_id, title, of the first documents at least.
-        judgments: query_id, doc_id, grade.
-    """
-    first = runs[runs["rank"] == 1].merge(documents[["doc_id", "title"]], "left", "doc_id")
-    return first.merge(judgments[["query_id", "doc_id", "grade"]], "left", ["query_id", "doc_id"])
-
-
 def _rows(
     found: pd.DataFrame, ranker: str, baseline: str, tops: pd.DataFrame | None
 ) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from corpus.groups import GROUPS
 from evaluation.report.figures import (
     add_legend,
     draw_points,
@@ -16,7 +17,7 @@ from evaluation.report.figures import (
     new_panel,
     styles,
 )
-from evaluation.report.headline import GROUPS, in_order, means_table
+from evaluation.report.headline import in_order, means_table
 from evaluation.report.parts import Picture, Section, Table
 
 

@@ -201,6 +201,6 @@ def all_sections() -> list[Section]:
         audit_section(rank_differences(signals(), 10, 20), queries(), documents(), 10),
         propensities_section(propensities()),
         sensitivity_section(sensitivity(), MAIN),
-        all_measures_section(measures(), [MAIN, TRAFFIC], comparison()),
+        all_measures_section(measures(), [MAIN, TRAFFIC]),
         settings_section({"train": {"mix": {"click_weight": 1.0}, "stages": [{"share": 0.5}]}}),
     ]

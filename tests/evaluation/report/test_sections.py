@@ -1,12 +1,16 @@
 """What the sections say, worked out by hand on frames small enough to check by eye."""
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.report.evaluated import evaluation_sections
+from corpus.groups import reported_groups
+from corpus.tables import Collection
+from evaluation.measures import measure_run
+from evaluation.report.evaluated import evaluation_sections, write_evaluation_report
 from evaluation.report.figures import svg_of
 from evaluation.report.headline import (
     all_measures_section,
@@ -15,11 +19,12 @@ from evaluation.report.headline import (
     win_loss_section,
 )
 from evaluation.report.parts import Estimate, Picture, Section, Table
-from evaluation.report.queries import choose_ranker, first_documents, queries_section
+from evaluation.report.queries import choose_ranker, queries_section
 from evaluation.report.settings import settings_section
 from evaluation.report.signals import propensities_section, rank_differences, shorten
 from evaluation.report.trade_offs import find_crossings, frontier_section, sensitivity_section
 from evaluation.report.training import training_section
+from evaluation.significance import compare, group_means
 from tests.evaluation.report.frames import (
     GROUPS,
     MAIN,
@@ -49,7 +54,7 @@ def test_the_headline_has_intervals_counts_and_the_shown_verdicts() -> None:
     [table] = [
         part for part in section.parts if isinstance(part, Table) and part.name == "headline"
     ]
-    assert list(table.frame)[0] == "ranker"
+    assert next(iter(table.frame)) == "ranker"
     assert set(table.frame) == {"ranker", *GROUPS}
     assert table.notes["high"] == "24 queries"
     rows = table.frame.set_index("ranker")
@@ -64,7 +69,7 @@ def test_the_headline_has_intervals_counts_and_the_shown_verdicts() -> None:
 def test_means_without_intervals_or_tests_are_shown_as_they_are() -> None:
     bare = measures().drop(columns=["low", "high"])
     bare.loc[0, "value"] = np.nan  # a group without queries
-    section = headline_section(bare, MAIN)
+    section = headline_section(bare, MAIN, comparison()[:0], "annotation")
     rows = tables(section)["headline"].set_index("ranker")
     assert rows.loc["fusion", "all"] == Estimate(0.8)
     assert "comparison" not in tables(section)
@@ -102,23 +107,16 @@ def test_the_frontier_joins_those_that_no_other_beats_on_both() -> None:
 
 
 def test_the_most_helped_and_most_hurt_queries_come_with_their_texts() -> None:
-    tops = first_documents(
-        pd.DataFrame(
-            [
-                ("fusion", "q19", "d1", 1),
-                ("fusion", "q19", "d2", 2),
-                ("annotation", "q19", "d2", 1),
-            ],
-            columns=["ranker", "query_id", "doc_id", "rank"],
-        ),
-        pd.DataFrame({"doc_id": ["d1", "d2"], "title": ["One", "Two"]}),
-        pd.DataFrame({"query_id": ["q19"], "doc_id": ["d1"], "grade": [3]}),
+    tops = pd.DataFrame(
+        [("fusion", "q19", "One", 3), ("annotation", "q19", "Two", None)],
+        columns=["ranker", "query_id", "title", "grade"],
     )
     section = queries_section(values(), queries(), MAIN, "fusion", "annotation", tops, most=3)
     found = tables(section)
     assert found["most helped"]["query"].str.split().str[-1].tolist() == ["19", "18", "17"]
     assert found["most helped"]["difference"][0].value == pytest.approx(0.2)
-    assert found["most helped"]["first by fusion"].tolist() == ["One (grade 3)", None, None]
+    first = found["most helped"]["first by fusion"].fillna("")
+    assert first.tolist() == ["One (grade 3)", "", ""]
     assert found["most helped"]["first by annotation"][0] == "Two (not judged)"
     assert found["most hurt"]["searches"].tolist() == [0, 1, 8]
     assert "better than annotation on 10, equal on 1 and worse on 9" in captions(section)
@@ -209,23 +207,44 @@ def test_groups_come_in_their_order_and_unknown_ones_after_them() -> None:
 def test_an_evaluation_has_the_sections_whose_data_there_are() -> None:
     groups = pd.DataFrame({"query_id": [f"q{query}" for query in range(20)], "group": "all"})
     of_all = measures()[lambda rows: (rows["bucket"] == "all") & (rows["measure"] != TRAFFIC)]
-    of_two = of_all[of_all["ranker"].isin(["annotation", "fusion"])]
-    sections, compared = evaluation_sections(
-        values(), of_two, groups, queries(), MAIN, "annotation"
-    )
-    assert [section.title for section in sections] == [
+
+    def titles(rankers: list[str]) -> list[str]:
+        of_rankers = values()[lambda rows: rows["ranker"].isin(rankers)]
+        compared = compare(of_rankers, groups, "annotation") if rankers[1:] else comparison()[:0]
+        there = of_all[of_all["ranker"].isin(rankers)]
+        sections = evaluation_sections(of_rankers, there, compared, groups, queries(), "annotation")
+        return [section.title for section in sections]
+
+    assert titles(["annotation"]) == ["Who wins on which queries"]
+    assert titles(["annotation", "fusion"]) == [
         "Who wins on which queries",
-        "Every ranker against every other",
         "Queries helped and hurt by fusion",
     ]
-    assert compared is not None
-    alone, compared = evaluation_sections(
-        values().query("ranker == 'fusion'"),
-        of_two.query("ranker == 'fusion'"),
-        groups,
-        queries(),
-        MAIN,
-        "annotation",
+
+
+def test_an_evaluation_is_written_with_the_texts_of_its_collection(
+    tmp_path: Path, tiny_collection: Collection
+) -> None:
+    runs = {
+        name: pd.DataFrame(
+            {"query_id": ["q1", "q1", "q2"], "doc_id": ["d1", "d2", "d3"], "score": scores}
+        )
+        for name, scores in (("a", [1.0, 2.0, 1.0]), ("b", [2.0, 1.0, 1.0]), ("c", [2.0, 1, 1]))
+    }
+    measured = pd.concat(
+        [
+            measure_run(run, tiny_collection.judgments).assign(ranker=name)
+            for name, run in runs.items()
+        ]
     )
-    assert [section.title for section in alone] == ["Who wins on which queries"]
-    assert compared is None
+    groups = reported_groups(tiny_collection)
+    compared = compare(measured[measured["measure"] == MAIN], groups, "a")
+    means = group_means(measured, groups).rename(columns={"group": "bucket"})
+    page = write_evaluation_report(
+        tmp_path, measured, means, compared, groups, tiny_collection, runs, {"baseline": "a"}
+    )
+    assert "red fox" in page.read_text()
+    helped = pd.read_csv(tmp_path / "tables" / "most-helped.csv")
+    assert helped["query"].tolist() == ["red fox"]
+    assert helped["first by a"].tolist() == ["Red wine (grade 1)"]
+    assert helped["first by b"].tolist() == ["The red fox (grade 3)"]
