@@ -1,7 +1,25 @@
 """What needs only tables and runs: measures of rankings, tests between them, TREC files.
 
 Rankers measure themselves by `measures` and `yardstick`, and read and write runs by `trec_run` and
-`given_runs`; `significance` tells which differences are shown, and `tables` prints them.
+`given_runs`; `significance` tells which differences are shown, `tables` prints them, and
+`report` makes a page of them.
 """
 
-OPEN = ("given_runs", "measures", "significance", "tables", "trec_run", "yardstick")
+OPEN = (
+    "given_runs",
+    "measures",
+    "report.evaluated",
+    "report.figures",
+    "report.headline",
+    "report.page",
+    "report.parts",
+    "report.queries",
+    "report.settings",
+    "report.signals",
+    "report.trade_offs",
+    "report.training",
+    "significance",
+    "tables",
+    "trec_run",
+    "yardstick",
+)

@@ -40,7 +40,8 @@ def evaluate(
     Writes a TREC run of each ranker into `runs/`, the judgments of the measured queries as
     `qrels.trec`, `values.parquet` (ranker, query_id, measure, value), `measures.parquet` (ranker,
     measure, bucket, value, low, high, queries) and `comparison.parquet`, the paired tests of
-    nDCG@10 against the baseline; prints these two as a table, which is also in `comparison.md`.
+    nDCG@10 against the baseline; prints these two as a table, which is also in `comparison.md`; and
+    `report.html`, a page with all of it, whose tables are in `tables/` as CSV and LaTeX.
     trec_eval -c on these files tells the same values. The order in which the first stage found the
     candidates is measured along.
 
@@ -62,6 +63,7 @@ def evaluate(
             query can tell rankings apart, there is no GPU to use, or `output` is in use.
     """
     # These bring SciPy, PyTorch and Ray.
+    from evaluation.report.evaluated import write_evaluation_report
     from evaluation.significance import compare, group_means
     from evaluation.tables import markdown_comparison, print_comparison
     from rankers.data.lists import candidate_ids
@@ -119,6 +121,7 @@ def evaluate(
         write_parquet(table, output / f"{name}.parquet")
     page = markdown_comparison(measures, comparison, baseline)
     (output / "comparison.md").write_text(page, encoding="utf-8")
+    write_evaluation_report(output, values, measures, comparison, groups, tables, ranked, settings)
     finish_output(output)
     print_comparison(measures, comparison, baseline)
 

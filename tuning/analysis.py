@@ -5,17 +5,20 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-from matplotlib.colors import TABLEAU_COLORS
 from matplotlib.figure import Figure
 from ray.tune import ResultGrid
 from rich.console import Console
 from rich.table import Table
 
+from corpus.frequency import BUCKETS
 from corpus.tables import write_parquet
+from evaluation.report.figures import make_logarithmic, styles
 from rankers.training.checkpoints import NOT_VALIDATED
 from rankers.training.validation import VALIDATION_MEASURE
 
 PARAMETERS = ("kind", "click_weight", "switch", "first", "midpoint", "steepness")
+OF_BUCKETS = [f"{VALIDATION_MEASURE}_{bucket}" for bucket in BUCKETS]
+VALUES = [VALIDATION_MEASURE, *OF_BUCKETS]
 LOGARITHMIC = ("midpoint", "steepness")
 
 
@@ -28,9 +31,10 @@ def write_analysis(results: ResultGrid, output: Path) -> pd.DataFrame:
 
     Returns:
         One row a trial that finished an epoch: its parameters, the mix that they describe as JSON
-        (`rankers.mixes.encoding`), epochs and best validation nDCG@10, best trial first. It is null
-        for a trial whose loss, gradient or scores became infinite or NaN, since a training with its
-        mix would too.
+        (`rankers.mixes.encoding`), epochs, best validation nDCG@10, and that of the same epoch on
+        queries of each frequency bucket, as far as there are any; best trial first. They are null
+        for a trial whose loss, gradient or scores became infinite or NaN, since a training with
+        its mix would too.
     """
     rows = []
     for result in results:
@@ -39,16 +43,17 @@ def write_analysis(results: ResultGrid, output: Path) -> pd.DataFrame:
             continue
         values = history[VALIDATION_MEASURE]
         finished = values[values > NOT_VALIDATED]
-        best = finished.max() if len(finished) == len(values) else None
+        best = dict.fromkeys(VALUES)
+        if len(finished) == len(values) > 0:
+            best = history.reindex(columns=VALUES).loc[finished.idxmax()].to_dict()
         rows.append(
             dict.fromkeys(PARAMETERS)
             | result.config
-            | {"mix": json.dumps(result.config["mix"])}
-            | {"epochs": len(finished), VALIDATION_MEASURE: best}
+            | {"mix": json.dumps(result.config["mix"]), "epochs": len(finished)}
+            | best
         )
-    columns = [*PARAMETERS, "mix", "epochs", VALIDATION_MEASURE]
-    table = pd.DataFrame(rows, columns=columns)
-    table[VALIDATION_MEASURE] = table[VALIDATION_MEASURE].astype(float)
+    table = pd.DataFrame(rows, columns=[*PARAMETERS, "mix", "epochs", *VALUES])
+    table[VALUES] = table[VALUES].astype(float)
     table = table.sort_values(VALIDATION_MEASURE, ascending=False, kind="stable")
     table = table.reset_index(drop=True)
     write_parquet(pa.Table.from_pandas(table, preserve_index=False), output / "trials.parquet")
@@ -57,7 +62,7 @@ def write_analysis(results: ResultGrid, output: Path) -> pd.DataFrame:
 
 
 def plot_trials(table: pd.DataFrame) -> Figure:
-    """Plots validation nDCG@10 against each parameter; colours are kinds of mix.
+    """Plots validation nDCG@10 against each parameter; colours and marks are kinds of mix.
 
     Args:
         table: the trials, from `write_analysis`.
@@ -66,15 +71,16 @@ def plot_trials(table: pd.DataFrame) -> Figure:
         The figure, with one panel for each parameter.
     """
     shown = [name for name in PARAMETERS if table[name].notna().any()]
-    colours = dict(zip(sorted(table["kind"].unique()), TABLEAU_COLORS, strict=False))
+    looks = styles(sorted(table["kind"].unique()))
     figure = Figure(figsize=(2.6 * len(shown), 3), layout="constrained")
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for panel, name in zip(panels, shown, strict=True):
         for kind, trials in table[table[name].notna()].groupby("kind"):
             values = trials[name].astype(str) if name in ("kind", "first") else trials[name]
-            panel.scatter(values, trials[VALIDATION_MEASURE], color=colours[kind], label=kind)
+            marks = looks[str(kind)] | {"linestyle": ""}
+            panel.plot(values, trials[VALIDATION_MEASURE], label=kind, **marks)
         if name in LOGARITHMIC:
-            panel.set_xscale("log")
+            make_logarithmic(panel)
         panel.tick_params(axis="x", labelrotation=30)
         panel.set_xlabel(name)
     panels[0].set_ylabel("validation nDCG@10")
@@ -87,7 +93,7 @@ def print_trials(table: pd.DataFrame) -> None:
     Args:
         table: the trials, from `write_analysis`.
     """
-    table = table.drop(columns="mix")
+    table = table.drop(columns=["mix", *OF_BUCKETS], errors="ignore")
     shown = Table(title="trials, by nDCG@10 on validation queries")
     for name in table.columns:
         shown.add_column(name, justify="left" if name in ("kind", "first") else "right")

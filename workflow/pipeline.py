@@ -71,7 +71,7 @@ def run_pipeline(
         InputError: a setting of any job cannot be right, an input is missing or broken, or
             `output` is in use.
     """
-    from workflow.report import write_report  # these bring PyTorch and Matplotlib
+    from workflow.report import write_pipeline_report  # these bring PyTorch and Matplotlib
     from workflow.settings_checks import check_arms, check_stages
 
     # YAML has numbers for names too.
@@ -111,7 +111,7 @@ def run_pipeline(
     baseline = stages.get("evaluate", {}).get("baseline") or better_signal(arms, rankers)
     compared = {"rankers": rankers, "baseline": baseline}
     stage("evaluate", "evaluate", collection=collection, output=evaluation, **compared)
-    report = write_report(output, list(rankers))
+    report = write_pipeline_report(output, list(rankers))
     finish_output(output)
     minutes, seconds = divmod(int(time.perf_counter() - start), 60)
     print(f"done in {minutes} min {seconds} s; report: {report}")

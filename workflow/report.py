@@ -1,31 +1,59 @@
-"""The report of a pipeline: one self-contained HTML page with tables and plots."""
+"""The report of a pipeline: what its jobs left in one folder, as one page."""
 
-import io
 import json
-import re
 from pathlib import Path
+from typing import Any
 
-import jinja2
-import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
-from markupsafe import Markup
-from matplotlib.figure import Figure
+import pyarrow.compute as pc
 
-from clicks.propensities import plot_propensities
-from corpus.frequency import BUCKETS
-from corpus.tables import read_table
+from annotation.quality.agreement import (
+    compare_by_bucket,
+    human_grades,
+    human_scale,
+    pair_grades,
+    read_grades,
+)
+from corpus.groups import query_groups, reported_groups
+from corpus.names import file_name
+from corpus.output_folder import RECORD
+from corpus.tables import Collection, read_collection, read_table
 from evaluation.measures import MAIN_MEASURE
+from evaluation.report.evaluated import (
+    INTRODUCTION,
+    evaluation_sections,
+    first_documents,
+    main_measure,
+    texts_of_documents,
+    texts_of_queries,
+    traffic_measures,
+)
+from evaluation.report.headline import all_measures_section
+from evaluation.report.page import write_report
+from evaluation.report.parts import Picture, Section, Table
+from evaluation.report.queries import choose_ranker
+from evaluation.report.settings import settings_section
+from evaluation.report.signals import (
+    agreement_section,
+    audit_section,
+    propensities_section,
+    rank_differences,
+)
+from evaluation.report.trade_offs import frontier_of_mixes
+from evaluation.report.training import training_section
+from evaluation.trec_run import read_trec_run
 from rankers.training.checkpoints import HISTORY
 from rankers.training.validation import VALIDATION_MEASURE
 from tuning.analysis import plot_trials
 
-TEMPLATE = "report.html.jinja"
-BUCKET_ORDER = [*BUCKETS, "all"]
+RELEVANT_FROM = 2  # of the judge's grades, as the job `agreement` has it
+MOST_PAIRS, LEAST_IMPRESSIONS = 20, 10  # of the audit
 
 
-def write_report(output: Path, rankers: list[str]) -> Path:
-    """Writes `report.html` from what the jobs of a pipeline left in `output`.
+def write_pipeline_report(output: Path, rankers: list[str]) -> Path:
+    """Writes `report.html`, and its tables, from what the jobs of a pipeline left in `output`.
+
+    A section whose data is absent is left out.
 
     Args:
         output: folder of the pipeline, with evaluation/, rankers/, tuning/, click_labels/,
@@ -35,107 +63,107 @@ def write_report(output: Path, rankers: list[str]) -> Path:
     Returns:
         The path of the page.
     """
+    collection = read_collection(output / "collection")
     measures = pd.read_parquet(output / "evaluation" / "measures.parquet")
+    values = pd.read_parquet(output / "evaluation" / "values.parquet")
+    comparison = pd.read_parquet(output / "evaluation" / "comparison.parquet")
+    settings = _settings(output)
+    baseline = str(settings["evaluation"]["baseline"])
+    main = main_measure(measures, comparison)
+    queries = texts_of_queries(collection)
+    looked_at = [name for name in (baseline, choose_ranker(measures, main, baseline)) if name]
+    firsts = {name: _first_ranked(output, name, collection) for name in looked_at}
+    tops = first_documents(firsts, collection)
+    groups = reported_groups(collection)
+    elsewhere = [main, *traffic_measures(measures)]
+    sections = [
+        *evaluation_sections(values, measures, comparison, groups, queries, baseline, tops),
+        training_section(_histories(output, rankers), VALIDATION_MEASURE, MAIN_MEASURE),
+        _tuning_section(output),
+        *_judge_sections(output, collection),
+        propensities_section(pd.read_parquet(output / "click_labels" / "propensities.parquet")),
+        all_measures_section(measures, elsewhere),
+        settings_section(settings),
+    ]
+    title = f"Who wins on which queries: {output.name}"
+    return write_report(sections, output / "report.html", title, INTRODUCTION)
+
+
+def _first_ranked(output: Path, ranker: str, collection: Collection) -> pd.DataFrame:
+    run, _ = read_trec_run(output / "evaluation" / "runs" / f"{file_name(ranker)}.trec", collection)
+    return run.filter(pc.equal(run["rank"], 1)).select(["query_id", "doc_id"]).to_pandas()
+
+
+def _histories(output: Path, rankers: list[str]) -> dict[str, list[dict[str, Any]]]:
+    paths = {name: output / "rankers" / name / HISTORY for name in rankers}
+    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
+
+
+def _tuning_section(output: Path) -> Section:
     trials = pd.read_parquet(output / "tuning" / "trials.parquet")
-    propensities = pq.read_table(output / "click_labels" / "propensities.parquet")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True
+    text = "Best validation measure of each trial against the parameters of its mix"
+    caption = f"What mattered in the search of the mix. {text}. Colours and marks are kinds of mix."
+    told = "The trials of the search, best first; each kind of mix has parameters of its own."
+    shown = trials[[*(name for name in trials if name != "mix"), "mix"]]
+    parts = [Picture("trials", plot_trials(trials), text, caption), Table("trials", shown, told)]
+    head, tail = (f"{VALIDATION_MEASURE}_{bucket}" for bucket in ("high", "low"))
+    if {head, tail} <= set(trials) and trials[[head, tail]].notna().all(axis=1).any():
+        points = trials.rename(columns={"kind": "name", head: "across", tail: "up"})
+        parts.insert(1, frontier_of_mixes(points, f"validation {MAIN_MEASURE}"))
+    return Section("Tuning", parts)
+
+
+def _judge_sections(output: Path, collection: Collection) -> list[Section]:
+    """The judge against humans, and the pairs on which it, humans and clicks differ most."""
+    judged = read_grades(output / "annotations")
+    labels = read_table(output / "click_labels", "click_labels").to_pandas()
+    signals = {
+        "judge": judged.rename(columns={"expected_grade": "value"}),
+        "clicks": labels.rename(columns={"relevance": "value"}),
+    }
+    sections = []
+    if collection.judgments.num_rows:
+        judgments = collection.judgments.to_pandas()
+        signals["human"] = judgments.rename(columns={"grade": "value"})
+        sections += _agreement_sections(judged, judgments, collection)
+    pairs = rank_differences(signals, LEAST_IMPRESSIONS, MOST_PAIRS)
+    if pairs.empty:
+        return sections
+    queries, documents = (
+        collection.queries.to_pandas(),
+        texts_of_documents(collection, pairs["doc_id"]),
     )
-    page = environment.get_template(TEMPLATE).render(
-        title=output.name,
-        main_measure=MAIN_MEASURE,
-        tables={
-            measure: Markup(_table_of(measures, measure))
-            for measure in sorted(measures["measure"].unique(), key=_measure_order)
-        },
-        measures_plot=_svg(plot_measures(measures)),
-        history_plot=_svg(plot_histories(output / "rankers", rankers)),
-        trials_plot=_svg(plot_trials(trials)),
-        trials=Markup(
-            trials.to_html(index=False, float_format="{:.4g}".format, na_rep="", border=0)
-        ),
-        propensities_plot=_svg(plot_propensities(propensities)),
-        grades_plot=_svg(plot_grades(output)),
-    )
-    path = output / "report.html"
-    path.write_text(page, encoding="utf-8")
-    return path
+    return [*sections, audit_section(pairs, queries, documents, LEAST_IMPRESSIONS)]
 
 
-def plot_measures(measures: pd.DataFrame) -> Figure:
-    """Plots bars of nDCG@10 for each ranker, grouped by frequency bucket.
-
-    Args:
-        measures: ranker, measure, bucket and value, as `evaluate` writes them.
-    """
-    shown = measures[measures["measure"] == MAIN_MEASURE]
-    values = shown.pivot_table("value", "bucket", "ranker", sort=False, observed=True)
-    values = values.reindex([bucket for bucket in BUCKET_ORDER if bucket in values.index])
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    panel = figure.subplots()
-    values.plot.bar(ax=panel, rot=0, width=0.8, colormap="viridis")
-    panel.set_ylim(max(0.0, float(values.min().min()) - 0.1), 1)
-    panel.set_xlabel("query frequency")
-    panel.set_ylabel(MAIN_MEASURE)
-    panel.legend(bbox_to_anchor=(1.01, 1), loc="upper left", frameon=False)
-    return figure
-
-
-def plot_histories(folder: Path, rankers: list[str]) -> Figure:
-    """Plots validation nDCG@10 of each ranker by epoch.
-
-    Args:
-        folder: the folder with a folder for each ranker.
-        rankers: names of the rankers.
-    """
-    figure = Figure(figsize=(5, 3.2), layout="constrained")
-    panel = figure.subplots()
-    for name in rankers:
-        history = pd.DataFrame(json.loads((folder / name / HISTORY).read_text()))
-        panel.plot(history["epoch"], history[VALIDATION_MEASURE], marker=".", label=name)
-    panel.set_xlabel("epoch")
-    panel.set_ylabel(f"validation {MAIN_MEASURE}")
-    panel.legend(frameon=False)
-    return figure
+def _agreement_sections(
+    judged: pd.DataFrame, judgments: pd.DataFrame, collection: Collection
+) -> list[Section]:
+    """Without intervals, which take a bootstrap of all measures; the job `agreement` gives them."""
+    scale = human_scale(judgments, None, RELEVANT_FROM, "the collection's judgments")
+    graded = pair_grades(judged, human_grades(judgments, scale), scale)
+    if graded.empty:
+        return []
+    bucket = query_groups(collection).select(["query_id", "bucket"]).to_pandas()
+    found = compare_by_bucket(graded.merge(bucket, on="query_id"), scale.levels, 2, seed=0)
+    rows = [
+        {"measure": measure.replace("_", " "), "group": group, "value": told["value"]}
+        for group, of_group in found.items()
+        for measure, told in of_group["measures"].items()
+    ]
+    confusion = pd.DataFrame(found["all"]["confusion"])
+    return [agreement_section(confusion, pd.DataFrame(rows))]
 
 
-def plot_grades(output: Path) -> Figure:
-    """Plots counts of human grades against the annotator's grades, of pairs that have both.
-
-    Args:
-        output: folder of the pipeline.
-    """
-    pair = ["query_id", "doc_id"]
-    human = read_table(output / "collection", "judgments").select([*pair, "grade"]).to_pandas()
-    annotated = read_table(output / "annotations", "annotations").select([*pair, "grade"])
-    both = human.merge(annotated.to_pandas().dropna(), on=pair, suffixes=("_human", "_llm"))
-    counts = pd.crosstab(both["grade_human"], both["grade_llm"].astype(int))
-    figure = Figure(figsize=(4, 3.2), layout="constrained")
-    panel = figure.subplots()
-    panel.imshow(np.log1p(counts.to_numpy()), cmap="Blues", aspect="auto")
-    for (row, column), count in np.ndenumerate(counts.to_numpy()):
-        panel.text(column, row, f"{int(count):,}", ha="center", va="center")
-    panel.set_xticks(range(counts.shape[1]), counts.columns)
-    panel.set_yticks(range(counts.shape[0]), counts.index)
-    panel.set_xlabel("grade of the LLM")
-    panel.set_ylabel("human grade")
-    return figure
-
-
-def _table_of(measures: pd.DataFrame, measure: str) -> str:
-    shown = measures[measures["measure"] == measure]
-    values = shown.pivot_table("value", "ranker", "bucket", sort=False, observed=True)
-    values = values[[bucket for bucket in BUCKET_ORDER if bucket in values]]
-    return values.to_html(float_format="{:.4f}".format, border=0, index_names=False)
-
-
-def _measure_order(measure: str) -> tuple[bool, str, int]:
-    name, _, cut = measure.partition("@")
-    return measure != MAIN_MEASURE, name, int(cut or 0)
-
-
-def _svg(figure: Figure) -> Markup:
-    """The figure as an inline SVG element; without XML prologue, which HTML does not take."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg")
-    return Markup(re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), flags=re.DOTALL))
+def _settings(output: Path) -> dict[str, dict[str, Any]]:
+    """The settings of each job, from what it recorded in its folder."""
+    jobs = {}
+    for path in [output / RECORD, *sorted(output.glob(f"*/{RECORD}"))]:
+        jobs[path.parent.relative_to(output).as_posix()] = path
+    trained = sorted(output.glob(f"rankers/*/{RECORD}"))
+    jobs |= {f"rankers/{path.parent.name}": path for path in trained}
+    jobs = {"pipeline" if name == "." else name: path for name, path in jobs.items()}
+    return {
+        name: json.loads(path.read_text(encoding="utf-8"))["settings"]
+        for name, path in jobs.items()
+    }

@@ -1,0 +1,205 @@
+"""Sections on trade-offs: head against tail, human judgments against traffic, sensitivity."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from corpus.groups import GROUPS
+from evaluation.report.figures import (
+    add_legend,
+    draw_points,
+    ends_of,
+    make_logarithmic,
+    new_panel,
+    styles,
+)
+from evaluation.report.headline import in_order, means_table
+from evaluation.report.parts import Picture, Section, Table
+
+
+def frontier_section(
+    measures: pd.DataFrame, measure: str, head: str = "high", tail: str = "low"
+) -> Section:
+    """Each ranker's head against its tail, and the frontier of those that no other beats on both.
+
+    Args:
+        measures: ranker, measure, bucket (the group of queries), value, and low and high, the
+            bounds of its interval, where they are known.
+        measure: the measure to show.
+        head: the group across.
+        tail: the group up.
+    """
+    shown = measures[measures["measure"] == measure]
+    across, up = _of_ranker(shown, "bucket", head), _of_ranker(shown, "bucket", tail)
+    axes = (f"{measure}, queries of {head} frequency", f"{measure}, queries of {tail} frequency")
+    figure, frontier = _draw_frontier(across, up, axes)
+    caption = (
+        f"{measure} on frequent (across) against rare queries (up), with 95 % intervals. The line "
+        f"joins the rankers that no other beats on both: {', '.join(frontier)}. It goes by the "
+        "means alone; whether a difference is shown is in the tables of tests."
+    )
+    return Section(
+        "Head against tail",
+        [Picture("frontier", figure, f"{measure}: head against tail of each ranker", caption)],
+    )
+
+
+def two_truths_section(
+    measures: pd.DataFrame,
+    human: str,
+    traffic: str,
+    further: Sequence[str] = (),
+    comparison: pd.DataFrame | None = None,
+) -> Section:
+    """What human judgments and what held-out traffic say of each ranker, and their trade-off.
+
+    Args:
+        measures: as for `frontier_section`.
+        human: the measure against human judgments.
+        traffic: the measure against the traffic after the log window.
+        further: further measures against that traffic, each shown in a table.
+        comparison: the paired tests against a baseline, as for `headline_section`.
+    """
+    of_all = measures[measures["bucket"] == "all"]
+    across, up = _of_ranker(of_all, "measure", human), _of_ranker(of_all, "measure", traffic)
+    figure, frontier = _draw_frontier(across, up, (f"{human} (human judgments)", traffic))
+    tables = [
+        means_table(
+            f"truth {name}",
+            measures,
+            name,
+            f"{name} of each ranker by group of queries, with 95 % intervals where they are known.",
+            comparison,
+        )
+        for name in (traffic, *further)
+    ]
+    caption = (
+        "What people read in the text (across) against what users did later (up), over all "
+        "measured queries, with 95 % intervals. The line joins the rankers that no other beats on "
+        f"both: {', '.join(frontier)}."
+    )
+    return Section(
+        "Two truths: human judgments and held-out traffic",
+        [
+            "Human judgments tell how well a document's text answers a query. The traffic after "
+            "the log window tells what users chose, quality and habit included; its clicks are "
+            "weighted by inverse propensity, since users see the top of a page more often. A "
+            "ranker can win by one and lose by the other.",
+            Picture("two-truths", figure, f"{human} against {traffic} of each ranker", caption),
+            *tables,
+        ],
+    )
+
+
+def sensitivity_section(sensitivity: pd.DataFrame, measure: str) -> Section:
+    """How each ranker does as one setting of the world changes, and where two rankers cross.
+
+    Args:
+        sensitivity: setting (what changes), level (its number), ranker, bucket (the group of
+            queries), value, and low and high, the bounds of its interval, where they are known.
+        measure: what the value is.
+    """
+    pictures = []
+    for setting in sensitivity["setting"].unique():
+        of_setting = sensitivity[sensitivity["setting"] == setting]
+        for group in in_order(of_setting["bucket"], GROUPS):
+            rows = of_setting[of_setting["bucket"] == group]
+            label = f"{measure} by {setting}, {group} queries"
+            figure, crossings = _draw_sensitivity(rows, str(setting), measure)
+            crossed = f" Lines cross at {', '.join(crossings)}." if crossings else ""
+            caption = f"{label}, with 95 % intervals.{crossed}"
+            pictures.append(Picture(f"sensitivity {setting} {group}", figure, label, caption))
+    table = sensitivity.drop(columns=[name for name in sensitivity if name == "measure"])
+    caption = f"{measure} of each ranker at each level of each setting."
+    return Section("Sensitivity", [*pictures, Table("sensitivity", table, caption)])
+
+
+def find_crossings(levels: Iterable[float], differences: Iterable[float]) -> list[float]:
+    """Where a difference changes its sign, by straight lines between the levels.
+
+    >>> find_crossings([1, 2, 4], [-1.0, 1.0, 3.0])
+    [1.5]
+    """
+    found = []
+    for (left, before), (right, after) in pairwise(zip(levels, differences, strict=True)):
+        if before * after < 0:
+            found.append(left + (right - left) * before / (before - after))
+    return found
+
+
+def _of_ranker(shown: pd.DataFrame, column: str, name: str) -> pd.DataFrame:
+    return shown[shown[column] == name].drop_duplicates("ranker").set_index("ranker")
+
+
+def frontier_of_mixes(points: pd.DataFrame, measure: str) -> Picture:
+    """Head against tail of the mixes that a search has tried.
+
+    Args:
+        points: name (the kind of mix), across (the head) and up (the tail); NaN where a mix has
+            no value.
+        measure: the measure to show.
+    """
+    points = points.dropna(subset=["across", "up"])
+    figure, panel = new_panel(f"{measure}, high frequency", f"{measure}, low frequency")
+    for name, style in styles(sorted(points["name"].unique())).items():
+        of_kind = points[points["name"] == name]
+        draw_points(panel, name, style, of_kind["across"], of_kind["up"])
+    _draw_line(panel, points)
+    add_legend(figure, panel)
+    text = f"{measure} of each mix of the search on frequent and on rare queries"
+    caption = f"{text}. The line joins the mixes that no other beats on both."
+    return Picture("mixes", figure, text, caption)
+
+
+def _draw_frontier(
+    across: pd.DataFrame, up: pd.DataFrame, axes: tuple[str, str]
+) -> tuple[Figure, list[str]]:
+    """Each ranker as a point, and the names of those that no other beats on both axes."""
+    figure, panel = new_panel(*axes, size=(4.6, 4.4))
+    names = [name for name in across.index if name in up.index]
+    for name, style in styles(names).items():
+        one, other = across.loc[[name]], up.loc[[name]]
+        ends = ends_of(one), ends_of(other)
+        draw_points(panel, name, style, one["value"], other["value"], *ends)
+    points = pd.DataFrame({"across": across["value"], "up": up["value"]}).loc[names].dropna()
+    frontier = _draw_line(panel, points)
+    add_legend(figure, panel)
+    return figure, [str(name) for name in frontier.index]
+
+
+def _draw_line(panel: Axes, points: pd.DataFrame) -> pd.DataFrame:
+    """Joins the points that no other beats on both axes; returns them."""
+    best = points.sort_values(["across", "up"], ascending=False)
+    frontier = best[best["up"] > best["up"].cummax().shift(fill_value=-np.inf)]
+    panel.plot(frontier["across"], frontier["up"], color="#666666", linewidth=1, zorder=0)
+    return frontier
+
+
+def _draw_sensitivity(rows: pd.DataFrame, setting: str, measure: str) -> tuple[Figure, list[str]]:
+    figure, panel = new_panel(setting, measure)
+    lines = {
+        ranker: of_ranker.sort_values("level")
+        for ranker, of_ranker in rows.groupby("ranker", sort=False)
+    }
+    for ranker, style in styles([str(name) for name in lines]).items():
+        line = lines[ranker]
+        draw_points(panel, ranker, style, line["level"], line["value"], up_ends=ends_of(line))
+        panel.plot(line["level"], line["value"], color=style["color"], linestyle=style["linestyle"])
+    logarithmic = rows["level"].min() > 0 and rows["level"].max() >= 20 * rows["level"].min()
+    if logarithmic:
+        make_logarithmic(panel)
+    crossings = []
+    if len(lines) == 2:
+        one, other = (line.set_index("level")["value"] for line in lines.values())
+        difference = (one - other).dropna()
+        levels = np.asarray(difference.index, float)
+        found = find_crossings(np.log(levels) if logarithmic else levels, difference)
+        for level in np.exp(found) if logarithmic else found:
+            panel.axvline(level, color="#666666", linewidth=1)
+            crossings.append(f"{level:.3g}")
+    add_legend(figure, panel)
+    return figure, crossings

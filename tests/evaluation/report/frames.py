@@ -1,0 +1,206 @@
+"""Small made-up frames with the columns that the report's sections read."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from evaluation.report.headline import all_measures_section, headline_section, win_loss_section
+from evaluation.report.parts import Picture, Section
+from evaluation.report.queries import queries_section
+from evaluation.report.settings import settings_section
+from evaluation.report.signals import (
+    agreement_section,
+    audit_section,
+    propensities_section,
+    rank_differences,
+)
+from evaluation.report.trade_offs import (
+    frontier_section,
+    sensitivity_section,
+    two_truths_section,
+)
+from evaluation.report.training import training_section
+
+MAIN, TRAFFIC = "nDCG@10", "traffic nDCG@10"
+RANKERS = ["first stage", "annotation", "click", "famol", "fusion"]
+GROUPS = {"high": 24, "medium": 30, "low": 26, "all": 80, "in the log": 54, "new": 26}
+HOSTILE = "<script>alert('x')</script> & \x1b[31m \u202e $x_1$ 搜索"
+
+
+def measures() -> pd.DataFrame:
+    """Means of five rankers by three measures and all groups; none of AP is known for new ones."""
+    rows = [
+        {
+            "ranker": ranker,
+            "measure": measure,
+            "bucket": group,
+            "value": 0.6 + 0.05 * number + (0.1 - 0.04 * number) * (group == "high"),
+            "low": 0.55 + 0.05 * number,
+            "high": 0.75 + 0.05 * number,
+            "queries": queries,
+        }
+        for number, ranker in enumerate(RANKERS)
+        for measure in (MAIN, TRAFFIC, "AP")
+        for group, queries in GROUPS.items()
+        if not (measure == "AP" and group == "new")
+    ]
+    return pd.DataFrame(rows)
+
+
+def comparison(baseline: str = "annotation") -> pd.DataFrame:
+    """Paired tests of all other rankers against the baseline: better ones win, click ties."""
+    place = {ranker: number for number, ranker in enumerate(RANKERS)}
+    rows = []
+    for ranker in RANKERS:
+        for measure in (MAIN, "AP"):
+            for group, queries in GROUPS.items():
+                if ranker == baseline:
+                    continue
+                difference = 0.05 * (place[ranker] - place[baseline])
+                shown = abs(difference) > 0.05
+                verdict = (
+                    ("wins" if difference > 0 else "loses") if shown else "no difference shown"
+                )
+                rows.append(
+                    {
+                        "ranker": ranker,
+                        "measure": measure,
+                        "group": group,
+                        "queries": queries,
+                        "baseline_value": 0.65,
+                        "value": 0.65 + difference,
+                        "difference": difference,
+                        "low": difference - 0.02,
+                        "high": difference + 0.02,
+                        "effect_size": 4 * difference,
+                        "p": 0.0004 if shown else 0.21,
+                        "p_holm": 0.006 if shown else 1.0,
+                        "wins": queries // 2,
+                        "ties": queries // 8,
+                        "losses": queries - queries // 2 - queries // 8,
+                        "detectable": 0.031,
+                        "verdict": verdict,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def duels() -> pd.DataFrame:
+    """Every ranker against every other."""
+    return pd.concat([comparison(name).assign(baseline=name) for name in RANKERS])
+
+
+def values() -> pd.DataFrame:
+    """Values of 20 queries, on half of which fusion is better than annotation."""
+    rows = [
+        {"ranker": ranker, "query_id": f"q{query}", "measure": MAIN, "value": value}
+        for query in range(20)
+        for ranker, value in (("annotation", 0.5), ("fusion", 0.5 + 0.02 * (query - 9)))
+    ]
+    return pd.DataFrame(rows)
+
+
+def queries() -> pd.DataFrame:
+    """The texts of 20 queries; the first one is hostile."""
+    return pd.DataFrame(
+        {
+            "query_id": [f"q{query}" for query in range(20)],
+            "text": [HOSTILE, *(f"how to bake sourdough bread {query}" for query in range(1, 20))],
+            "frequency": np.arange(20) ** 3,
+            "bucket": ["low"] * 10 + ["medium"] * 6 + ["high"] * 4,
+        }
+    )
+
+
+def documents() -> pd.DataFrame:
+    """The texts of four documents; the first has no title, the second is hostile."""
+    return pd.DataFrame(
+        {
+            "doc_id": ["d0", "d1", "d2", "d3"],
+            "title": ["", HOSTILE, "Bread", "Toast"],
+            "body": ["A starter.", "A long text. " * 40, "Baked", "Baked twice"],
+        }
+    )
+
+
+def signals() -> dict[str, pd.DataFrame]:
+    """Grades and click labels of four pairs of q0 and q1; humans and clicks differ most on d1."""
+    pairs = pd.DataFrame({"query_id": ["q0", "q0", "q1", "q1"], "doc_id": ["d0", "d1", "d2", "d3"]})
+    return {
+        "human": pairs.assign(value=[0, 3, 1, 2]),
+        "judge": pairs.assign(value=[0.1, 2.7, 0.9, 2.1]),
+        "clicks": pairs.assign(value=[0.2, 0.0, 0.5, 0.4], impressions=[30, 50, 20, 2]),
+    }
+
+
+def histories() -> dict[str, list[dict[str, float]]]:
+    """Of two rankers, whose best epochs are not their last; the first has epochs without values."""
+    return {
+        "click": [
+            {"epoch": epoch, "validation_ndcg": value, "click_loss": 1 / epoch, "seconds": 2.0}
+            for epoch, value in enumerate([0.5, 0.7, 0.6, 0.55], 1)
+        ],
+        "annotation": [
+            {"epoch": 1, "validation_ndcg": 0.8, "validation_ndcg_high": 0.7, "seconds": 3.0},
+            {"epoch": 2, "validation_ndcg": 0.75, "validation_ndcg_high": 0.71, "seconds": 3.0},
+        ],
+    }
+
+
+def sensitivity() -> pd.DataFrame:
+    """Clicks overtake annotations between 10 and 100 searches a query."""
+    rows = [
+        {"setting": "searches a query", "level": level, "ranker": ranker, "bucket": "all"}
+        | {"value": value, "low": value - 0.02, "high": value + 0.02}
+        for level, click in ((1, 0.6), (10, 0.7), (100, 0.9))
+        for ranker, value in (("click", click), ("annotation", 0.8))
+    ]
+    return pd.DataFrame(rows)
+
+
+def propensities() -> pd.DataFrame:
+    """Of two contexts, one with a position that the log tells nothing of."""
+    return pd.DataFrame(
+        {
+            "position": [1, 2, 1, 2],
+            "propensity": [1.0, 0.5, 1.0, np.nan],
+            "low": [1.0, 0.4, 1.0, np.nan],
+            "high": [1.0, 0.6, 1.0, np.nan],
+            "context": ["phone", "phone", "$desk$", "$desk$"],
+        }
+    )
+
+
+def all_sections() -> list[Section]:
+    """Every section that a report can have."""
+    confusion = pd.DataFrame([[900, 120], [30, 410]], index=[0, 1], columns=[0, 1])
+    agreement = pd.DataFrame(
+        {
+            "measure": ["kappa", "kappa", "tau"],
+            "group": ["all", "high", "all"],
+            "value": [0.62, 0.7, np.nan],
+            "low": [0.5, np.nan, np.nan],
+            "high": [0.7, np.nan, np.nan],
+        }
+    )
+    tops = pd.DataFrame(
+        {"ranker": ["fusion", "annotation"], "query_id": ["q19", "q19"]}
+        | {"title": [HOSTILE, "Toast"], "grade": [3, np.nan]}
+    )
+    wide = Figure(figsize=(12, 2))
+    wide.subplots(1, 5)
+    return [
+        Section("Tuning", [Picture("wide", wide, "Five empty panels", "A wide picture.")]),
+        headline_section(measures(), MAIN, comparison(), "annotation"),
+        win_loss_section(duels(), MAIN),
+        frontier_section(measures(), MAIN),
+        two_truths_section(measures(), MAIN, TRAFFIC),
+        queries_section(values(), queries(), MAIN, "fusion", "annotation", tops),
+        training_section(histories(), "validation_ndcg", MAIN),
+        agreement_section(confusion, agreement),
+        audit_section(rank_differences(signals(), 10, 20), queries(), documents(), 10),
+        propensities_section(propensities()),
+        sensitivity_section(sensitivity(), MAIN),
+        all_measures_section(measures(), [MAIN, TRAFFIC]),
+        settings_section({"train": {"mix": {"click_weight": 1.0}, "stages": [{"share": 0.5}]}}),
+    ]
