@@ -183,11 +183,14 @@ def _held_out_traffic(
 
 def _say_empty_groups(measures: pd.DataFrame, none_of: str) -> None:
     """Says in which groups of queries a measure has nothing to measure."""
+    of_groups: dict[str, list[str]] = {}
     for measure in COMPARED:
         of_measure = measures[measures["measure"] == measure]
         found = set(of_measure["bucket"][of_measure["queries"] > 0])
         if found and (empty := [group for group in GROUPS if group not in found]):
-            print(f"{none_of} can be measured by {measure} in the groups {', '.join(empty)}")
+            of_groups.setdefault(", ".join(empty), []).append(measure)
+    for groups, names in of_groups.items():
+        print(f"{none_of} in the groups {groups} can be measured by {', '.join(names)}")
 
 
 def _judged_queries(collection: Collection, split: str) -> list[str]:
