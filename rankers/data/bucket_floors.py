@@ -73,8 +73,8 @@ def bucket_numbers(frequency: NDArray[np.int64], floors: Floors) -> NDArray[np.i
     [0, 1, 2, 2]
     """
     reached = [
-        np.full(len(frequency), False) if floors[name] is None else frequency >= floors[name]
-        for name in BUCKETS[:-1]
+        np.full(len(frequency), fill_value=False) if floor is None else frequency >= floor
+        for floor in (floors[name] for name in BUCKETS[:-1])
     ]
     return np.select(reached, range(len(reached)), len(reached)).astype(np.int64)
 

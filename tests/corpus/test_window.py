@@ -129,10 +129,9 @@ def test_rows_that_stand_for_many_sessions_are_counted_so(tiny_collection: Colle
 def test_what_is_held_out_is_never_earlier_nor_more_than_the_share(
     rows: list[tuple[int, bool, int]], share: float
 ) -> None:
-    time, known, sessions = (
-        np.array([row[place] for row in rows], dtype=kind)
-        for place, kind in enumerate((np.int64, np.bool_, np.int64))
-    )
+    time = np.array([row[0] for row in rows], dtype=np.int64)
+    known = np.array([row[1] for row in rows], dtype=np.bool_)
+    sessions = np.array([row[2] for row in rows], dtype=np.int64)
     parts = part_by_time(time, known, sessions, share)
     assert (parts[~known] == TIMELESS).all()
     window, later = (parts == WINDOW) & known, (parts == LATER) & known

@@ -121,7 +121,7 @@ def with_traffic(collection: Collection, folder: Path, judged: bool) -> tuple[Pa
     ids = [f"q{number}" for number in range(6)]
     pages = [(f"s{n}", ids[n % 6], ["d1", "d2"], [False, n % 3 > 0]) for n in range(36)]
     splits = [(name, "test", "high" if n < 3 else "low", False) for n, name in enumerate(ids)]
-    tables = {
+    tables: dict[str, list[tuple[object, ...]]] = {
         "queries": [(name, "fox", 4 if n < 3 else 0) for n, name in enumerate(ids)],
         "candidates": [(name, f"d{rank}", rank, 0.0) for name in ids for rank in (1, 2)],
         "held_out_sessions": [("s", "q0", ["d4", "d1"], [True, False]), *pages],
@@ -129,7 +129,7 @@ def with_traffic(collection: Collection, folder: Path, judged: bool) -> tuple[Pa
         "judgments": [("q0", "d1", 2), ("q1", "d1", 1), ("q2", "d1", 0)] if judged else [],
         "sessions": [],
     }
-    made = {name: make_table(name, list(rows)) for name, rows in tables.items()}
+    made = {name: make_table(name, rows) for name, rows in tables.items()}
     write_collection(replace(collection, **made), folder / "collection")
     (folder / "clicks").mkdir()
     known = {"position": [1, 2], "propensity": [1.0, 0.5]}
