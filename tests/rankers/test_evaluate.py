@@ -120,7 +120,9 @@ def with_traffic(collection: Collection, folder: Path, judged: bool) -> tuple[Pa
     """
     ids = [f"q{number}" for number in range(6)]
     pages = [(f"s{n}", ids[n % 6], ["d1", "d2"], [False, n % 3 > 0]) for n in range(36)]
-    splits = [(name, "test", "high" if n < 3 else "low", False) for n, name in enumerate(ids)]
+    splits: list[tuple[object, ...]] = [
+        (name, "test", "high" if n < 3 else "low", False) for n, name in enumerate(ids)
+    ]
     tables: dict[str, list[tuple[object, ...]]] = {
         "queries": [(name, "fox", 4 if n < 3 else 0) for n, name in enumerate(ids)],
         "candidates": [(name, f"d{rank}", rank, 0.0) for name in ids for rank in (1, 2)],
