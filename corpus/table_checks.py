@@ -93,6 +93,8 @@ def check_table(
             refuse_where(table, pc.is_null(checked[field.name]), source, field.name, "is null")
     if name in SESSION_TABLES:
         _check_clicks(table, source)
+    if name == "splits":
+        _check_truth(table, "supervised", source)
     result = pa.table(checked)
     if check_keys:
         check_unique(result, name, source)
@@ -186,6 +188,14 @@ def _check_clicks(table: pa.Table, source: str | Path) -> None:
         other = pc.not_equal(values, values.cast(pa.bool_()).cast(values.type))
         rows = pc.unique(pc.list_parent_indices(lists).filter(other)).to_pylist()
         refuse_rows(table, rows, source, "clicks", "holds a number other than 0 and 1")
+
+
+def _check_truth(table: pa.Table, name: str, source: str | Path) -> None:
+    # As for clicks: any number but 0 would pass for true.
+    values = table[name]
+    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        other = pc.not_equal(values, values.cast(pa.bool_()).cast(values.type))
+        refuse_where(table, other, source, name, "is a number other than 0 and 1")
 
 
 def _key_codes(table: pa.Table, key: Sequence[str]) -> NDArray[np.int64]:

@@ -177,7 +177,8 @@ def _held_out_traffic(
             print("there is no held-out traffic to measure by; prepare holds it out")
         held_out, propensities = held_out.slice(0, 0), np.array([1.0])
         return count_traffic(held_out, propensities, max_weight)
-    counts = read_traffic(held_out, click_labels, max_weight)
+    of_split = pc.is_in(held_out["query_id"], value_set=pa.array(candidates["query_id"].unique()))
+    counts = read_traffic(held_out.filter(of_split), click_labels, max_weight)
     return counts.merge(candidates[["query_id", "doc_id"]], on=["query_id", "doc_id"])
 
 
