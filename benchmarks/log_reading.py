@@ -24,7 +24,7 @@ import resource, sys
 from pathlib import Path
 from corpus.readers.log_tables import write_log_tables
 from corpus.readers.tiangong import TianGongLog
-write_log_tables(TianGongLog(Path(sys.argv[1]), None, None), Path(sys.argv[2]))
+write_log_tables(TianGongLog(Path(sys.argv[1]), None, None), Path(sys.argv[2]), 0.2)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -91,12 +90,14 @@ def reported_groups(collection: Collection) -> pd.DataFrame:
         collection: with queries.
 
     Returns:
-        query_id and group, three rows for each query.
+        query_id and group, three rows for each query, in the order of `GROUPS`.
     """
     groups = query_groups(collection).select(["query_id", "frequency", "bucket"]).to_pandas()
-    known = np.where(groups["frequency"] > 0, IN_LOG, NEW)
+    searched = groups["frequency"] > 0
+    members = {bucket: groups["bucket"] == bucket for bucket in BUCKETS}
+    members |= {"all": searched | True, IN_LOG: searched, NEW: ~searched}
     return pd.concat(
-        [groups[["query_id"]].assign(group=group) for group in (groups["bucket"], "all", known)],
+        [groups.loc[members[group], ["query_id"]].assign(group=group) for group in GROUPS],
         ignore_index=True,
     )
 

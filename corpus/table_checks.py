@@ -93,6 +93,9 @@ def check_table(
             refuse_where(table, pc.is_null(checked[field.name]), source, field.name, "is null")
     if name in SESSION_TABLES:
         _check_clicks(table, source)
+    if name == "splits":
+        other = _no_truth(table["supervised"])
+        refuse_where(table, other, source, "supervised", "is a number other than 0 and 1")
     result = pa.table(checked)
     if check_keys:
         check_unique(result, name, source)
@@ -177,15 +180,18 @@ def _uncastable(column: pa.ChunkedArray, wanted: pa.DataType) -> Iterator[int]:
 
 
 def _check_clicks(table: pa.Table, source: str | Path) -> None:
-    # Arrow takes every number but 0 for true: a count of clicks or a rating would pass for a click.
     lists = table["clicks"].combine_chunks()
-    if not pa.types.is_nested(lists.type):
-        return
-    values = lists.flatten()
-    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
-        other = pc.not_equal(values, values.cast(pa.bool_()).cast(values.type))
+    if pa.types.is_nested(lists.type):
+        other = _no_truth(lists.flatten())
         rows = pc.unique(pc.list_parent_indices(lists).filter(other)).to_pylist()
         refuse_rows(table, rows, source, "clicks", "holds a number other than 0 and 1")
+
+
+def _no_truth(values: Any) -> Any:
+    """Where numbers are neither 0 nor 1: Arrow takes every other one for true, too."""
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+        return pa.array(np.zeros(len(values), dtype=np.bool_))
+    return pc.not_equal(values, values.cast(pa.bool_()).cast(values.type))
 
 
 def _key_codes(table: pa.Table, key: Sequence[str]) -> NDArray[np.int64]:

@@ -26,6 +26,7 @@ NUMBERS_AND_TEXTS = (
     pa.types.is_floating,
     pa.types.is_string,
     pa.types.is_large_string,
+    pa.types.is_string_view,
 )
 WINDOW, LATER, TIMELESS = 0, 1, 2
 
@@ -195,11 +196,20 @@ def _as_times(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
     """A column of numbers, times, dates or texts as int64, or as times in microseconds."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     column = column.cast(kind)
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column), pa.int64())])
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
+        # Nanoseconds are cut; other units can be beyond what microseconds hold.
+        cut = pa.types.is_timestamp(kind) and kind.unit == "ns"
+        try:
+            return column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=not cut)
+        except pa.ArrowInvalid as error:
+            raise InputError(
+                f"{path}: column {TIME!r} holds times out of range: {error}"
+            ) from error
     if any(holds(kind) for holds in NUMBERS_AND_TEXTS):
         times = pa.array([seconds_of(value) for value in column.to_pylist()], pa.int64())
-        if times.null_count == column.null_count or times.null_count < len(times):
+        if times.null_count < len(times):
             return pa.chunked_array([times])
     raise InputError(
         f"{path}: column {TIME!r} is {kind}, which tells no times; give numbers, dates or texts of "

@@ -20,6 +20,7 @@ OPEN = (
     "report.training",
     "significance",
     "tables",
+    "traffic",
     "trec_run",
     "yardstick",
 )

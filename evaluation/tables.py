@@ -1,6 +1,7 @@
 """The tables of `evaluate`: means with intervals, and bold only where a win is shown."""
 
 import math
+import re
 from typing import NamedTuple
 
 import pandas as pd
@@ -133,8 +134,10 @@ def _interval(row: "pd.Series[float]") -> str:
 
     >>> _interval(pd.Series({"low": 0.849, "high": 1.0}))
     '.85–1.00'
+    >>> _interval(pd.Series({"low": -0.302, "high": -0.25}))
+    '-.30–-.25'
     """
     if math.isnan(row["low"]):
         return ""
     ends = (f"{end:.2f}" for end in row[["low", "high"]])
-    return "–".join(end.removeprefix("0") for end in ends)
+    return "–".join(re.sub("^(-?)0", r"\1", end) for end in ends)

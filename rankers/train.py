@@ -47,6 +47,7 @@ def train(
         InputError: an input is missing or broken, or `output` or `checkpoints` is in use.
     """
     from cluster.connection import connect  # these bring PyTorch and Ray
+    from rankers.data.bucket_floors import write_bucket_floors
     from rankers.fit import fit_ranker, tokenize_input
     from rankers.settings_checks import check_training_settings
     from rankers.supervision import read_supervised_lists
@@ -72,6 +73,7 @@ def train(
                 shutil.copy(path, output / path.name)
     # That of the best checkpoint ends with its own epoch.
     (output / HISTORY).write_bytes(read_content(last, HISTORY))
+    write_bucket_floors(lists.collection, output)
     finish_output(output)
     print(f"{output}: the ranker of the best epoch is ready")
 

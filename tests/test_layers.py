@@ -15,7 +15,7 @@ FLOORS = {
     "|protocol readers simulation|sources|prepare",
     "cluster": "blocks connection|gpus",
     "evaluation": "graded_measures significance trec_run|frontier given_runs measures"
-    "|tables yardstick|diagnosis report",
+    "|tables yardstick|diagnosis report traffic",
     "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary"
     "|pool settings_checks|annotate",
     "clicks": "log|inference|models|labels propensities|fit_clicks",

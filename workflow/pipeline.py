@@ -29,7 +29,7 @@ STAGES: dict[str, tuple[Callable[..., None], set[str]]] = {
         {"collection", "click_labels", "annotations", "output", "mix", "tokens", "resume"},
     ),
     "tune": (tune, {"collection", "click_labels", "annotations", "output", "tokens", "resume"}),
-    "evaluate": (evaluate, {"collection", "rankers", "output", "resume"}),
+    "evaluate": (evaluate, {"collection", "rankers", "click_labels", "output", "resume"}),
 }
 TUNED = "tuned"
 
@@ -109,7 +109,11 @@ def run_pipeline(
     stage("train", f"train the arm {TUNED}: {mix}", **shared, mix=mix, output=rankers[TUNED])
     evaluation = output / "evaluation"
     baseline = stages.get("evaluate", {}).get("baseline") or better_signal(arms, rankers)
-    compared = {"rankers": rankers, "baseline": baseline}
+    compared = {
+        "rankers": rankers,
+        "baseline": baseline,
+        "click_labels": labels["click_labels"],
+    }
     stage("evaluate", "evaluate", collection=collection, output=evaluation, **compared)
     report = write_pipeline_report(output, list(rankers))
     finish_output(output)

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from cluster.blocks import table_of_row
 from corpus.errors import InputError
+from rankers.data.bucket_floors import read_bucket_floors, with_buckets
 from rankers.data.padding import pad_lists
 from rankers.data.pair_template import as_pairs, pair_ids
 from rankers.mixes import Constant
@@ -40,7 +41,8 @@ class PairScorer:
     many pairs is hardly padded.
 
     Args:
-        rankers: from `ranker_place`, by name.
+        rankers: from `ranker_place`, by name. Two heads are mixed by the buckets of their training,
+            which lie beside them.
         lists: text, frequency and bucket of each query, as of `rankers.data.lists.candidate_ids`.
         texts: of the documents, from `corpus.texts.document_column`.
         precision: that the encoder computes in: fp32, bf16, or auto: bf16 where the processor has
@@ -94,7 +96,8 @@ class PairScorer:
             )
         )
         alone = pa.array([[row] for row in range(len(documents))])
-        lists = lists.select(["frequency", "bucket"]).append_column("doc_ids", alone)
+        lists = with_buckets(lists.select(["frequency", "bucket"]), self.floors)
+        lists = lists.append_column("doc_ids", alone)
         batch = pad_lists(lists, pairs, self.tokenizer.pad_token_id, self.tokens_at_once)
         with torch.inference_mode():
             scores = ranking_scores(self.model(batch), self.mix(1.0, batch.traffic))
@@ -120,6 +123,7 @@ class PairScorer:
             small = self.device.type == "cpu" and not in_bf16
             self.tokens_at_once = CACHED_TOKENS if small else MOST_TOKENS
             self.mix = mix or Constant()
+            self.floors = read_bucket_floors(Path(self.rankers[ranker])) if mix else None
             self.model = ListRanker(model).to(self.device).train(False)
             self._loaded = ranker
 

@@ -64,7 +64,9 @@ def test_how_tables_are_chunked_makes_no_difference(tiny_collection: Collection)
 def test_each_query_is_reported_in_its_bucket_in_all_and_as_known_or_new(
     tiny_collection: Collection,
 ) -> None:
-    groups = reported_groups(tiny_collection)
+    rare_first = replace(tiny_collection, queries=tiny_collection.queries.take([2, 1, 0]))
+    groups = reported_groups(rare_first)
+    assert groups["group"].unique().tolist() == ["medium", "low", "all", "in the log", "new"]
     assert groups.groupby("query_id")["group"].agg(list).to_dict() == {
         "q1": ["medium", "all", "in the log"],
         "q2": ["low", "all", "in the log"],

@@ -60,7 +60,7 @@ def test_a_beir_folder_is_prepared_with_what_is_set_aside_counted(
     assert lines == [
         "set aside: 1 judgments of unknown queries",
         "set aside: 2 judgments of unknown documents",
-        "held out: 6 of 30 sessions, the last by the order of the log, which has no times",
+        "held out: 6 of 30 sessions, the last by time",
         "queries: 1 train, 0 validation, 1 test; 0 high, 1 medium, 1 low; 2 may train",
         f"{tmp_path / 'out'}: 2 queries, 2 documents, 1 candidate pairs, 24 sessions, 1 judgments; "
         "1 queries have no candidate and are set aside",

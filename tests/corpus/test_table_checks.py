@@ -67,6 +67,12 @@ def test_a_wrong_type_is_named_with_the_rows_that_have_it(
     assert f"; {row}" in message
 
 
+def test_splits_may_tell_supervision_by_numbers_and_leave_cells_empty() -> None:
+    told = check("splits", bucket=[None, "low"], supervised=[1, None])
+    assert told["bucket"].to_pylist() == [None, "low"]
+    assert told["supervised"].to_pylist() == [True, None]
+
+
 @pytest.mark.parametrize("name", KEYS)
 def test_a_repeated_key_is_named(name: str) -> None:
     good = pa.table(ROWS[name], SCHEMAS[name])
@@ -89,6 +95,9 @@ def test_a_repeated_key_is_named(name: str) -> None:
         ("sessions", "clicks", [[True, False], None], "is null", 1),
         ("sessions", "doc_ids", [["d1", "d2"], [None]], "holds a null", 1),
         ("splits", "split", ["train", "dev"], "is none of train, validation, test", 1),
+        ("splits", "bucket", ["high", "head"], "is none of high, medium, low", 1),
+        ("splits", "supervised", [1, 2], "is a number other than 0 and 1", 1),
+        ("splits", "supervised", [0.5, 1.0], "is a number other than 0 and 1", 0),
         ("click_labels", "impressions", [10, -4], "is below 0", 1),
         ("click_labels", "clicks", [-5, 1], "is below 0", 0),
         ("click_labels", "relevance", [float("inf"), 0.5], "is not finite", 0),

@@ -64,6 +64,7 @@ def test_the_last_of_a_log_without_times_are_held_out_and_counted_in_neither(
         [50.5, 10.0, 40.0, 20.0, 30.0],
         pa.array([50, 10, 40, 20, 30], pa.int16()),
         ["50", "10", "40", "20", "30"],
+        pa.array(["50", "10", "40", "20", "30"], pa.string_view()),
         pa.array(["50", "10", "40", "20", "30"]).dictionary_encode(),
         [f"2026-03-{day}T10:00:00" for day in (25, 10, 24, 20, 23)],
         ["2026-03-05T00:00Z", "2026-03-01", "2026-03-04T23:00-01:00", "2026-03-01", "2026-03-02"],
@@ -92,8 +93,9 @@ def test_sessions_without_a_time_that_others_have_are_set_aside(
     assert (held(parted), parted.sessions["session_id"].to_pylist()) == (["s0"], ["s3", "s4"])
     assert parted.queries["frequency"].to_pylist() == [1, 1, 0]
     assert "set aside: 2 searches without a time" in capsys.readouterr().out
-    nothing_told = hold_out(log_of(tiny_collection, pa.nulls(5, pa.int64())), 0.4, "mine")
-    assert held(nothing_told) == ["s3", "s4"]
+    for kind in (pa.int64(), pa.null(), pa.string(), pa.timestamp("s")):
+        nothing_told = hold_out(log_of(tiny_collection, pa.nulls(5, kind)), 0.4, "mine")
+        assert held(nothing_told) == ["s3", "s4"]
 
 
 @pytest.mark.parametrize("times", [["noon"] * 5, [True] * 5, [[1]] * 5, [b"1"] * 5])
@@ -104,6 +106,14 @@ def test_a_column_time_of_something_else_is_refused(
         hold_out(log_of(tiny_collection, times), 0.4, "mine")
     untouched = log_of(tiny_collection, times)
     assert hold_out(untouched, 0.0, "mine") is untouched
+
+
+def test_times_beyond_microseconds_are_refused_rather_than_taken_for_others(
+    tiny_collection: Collection,
+) -> None:
+    times = pa.array([2**60, 1, 2, 3, 4], pa.timestamp("s"))
+    with pytest.raises(InputError, match=r"column 'time' holds times out of range"):
+        hold_out(log_of(tiny_collection, times), 0.4, "mine")
 
 
 def test_own_frequencies_and_own_held_out_sessions_are_kept(tiny_collection: Collection) -> None:
@@ -129,10 +139,9 @@ def test_rows_that_stand_for_many_sessions_are_counted_so(tiny_collection: Colle
 def test_what_is_held_out_is_never_earlier_nor_more_than_the_share(
     rows: list[tuple[int, bool, int]], share: float
 ) -> None:
-    time, known, sessions = (
-        np.array([row[place] for row in rows], dtype=kind)
-        for place, kind in enumerate((np.int64, np.bool_, np.int64))
-    )
+    time = np.array([row[0] for row in rows], dtype=np.int64)
+    known = np.array([row[1] for row in rows], dtype=np.bool_)
+    sessions = np.array([row[2] for row in rows], dtype=np.int64)
     parts = part_by_time(time, known, sessions, share)
     assert (parts[~known] == TIMELESS).all()
     window, later = (parts == WINDOW) & known, (parts == LATER) & known

@@ -1,0 +1,93 @@
+"""The buckets of frequency that a ranker was trained with, kept beside it for where it serves."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from corpus.errors import InputError
+from corpus.frequency import BUCKETS
+from corpus.groups import query_groups
+from corpus.tables import Collection
+
+BUCKET_FLOORS = "bucket_floors.json"
+Floors = dict[str, int | None]
+
+
+def write_bucket_floors(collection: Collection, ranker: Path) -> None:
+    """Writes from how many searches on a query is of high, and of medium, frequency.
+
+    They are those of the buckets in the collection. Where these do not follow from frequency alone,
+    as a team's own may not, nothing is written.
+
+    Args:
+        collection: that the ranker was trained on.
+        ranker: its folder.
+    """
+    groups = query_groups(collection)
+    frequency, bucket = groups["frequency"].to_numpy(), groups["bucket"].to_numpy()
+    floors: Floors = {}
+    for name in BUCKETS[:-1]:
+        of_bucket = frequency[bucket == name]
+        floors[name] = int(of_bucket.min()) if len(of_bucket) else None
+    numbers = bucket_numbers(frequency, floors)
+    if [BUCKETS[number] for number in numbers] == bucket.tolist():
+        (ranker / BUCKET_FLOORS).write_text(json.dumps(floors, indent=1))
+
+
+def read_bucket_floors(ranker: Path) -> Floors | None:
+    """What `write_bucket_floors` wrote beside a ranker; None where it wrote nothing.
+
+    Raises:
+        InputError: the file holds something else.
+    """
+    path = ranker / BUCKET_FLOORS
+    if not path.exists():
+        return None
+    try:
+        floors = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        floors = None
+    if (
+        not isinstance(floors, dict)
+        or list(floors) != list(BUCKETS[:-1])
+        or any(type(floor) not in (int, type(None)) for floor in floors.values())
+    ):
+        raise InputError(
+            f"{path}: does not hold whole numbers or null for {' and '.join(BUCKETS[:-1])}; "
+            "take it away, to take the buckets of each collection"
+        )
+    return floors
+
+
+def bucket_numbers(frequency: NDArray[np.int64], floors: Floors) -> NDArray[np.int64]:
+    """The number among `BUCKETS` of the bucket of each query.
+
+    Args:
+        frequency: searches of each query, int64, shape (queries,).
+        floors: the lowest frequency of high and of medium; None where no query is of the bucket.
+
+    >>> bucket_numbers(np.array([90, 9, 8, 1]), {"high": 90, "medium": 9}).tolist()
+    [0, 1, 2, 2]
+    """
+    reached = [
+        np.full(len(frequency), fill_value=False) if floor is None else frequency >= floor
+        for floor in (floors[name] for name in BUCKETS[:-1])
+    ]
+    return np.select(reached, range(len(reached)), len(reached)).astype(np.int64)
+
+
+def with_buckets(lists: pa.Table, floors: Floors | None) -> pa.Table:
+    """Lists of any collection with the buckets by a ranker's floors, where it has some.
+
+    Args:
+        lists: frequency and bucket of each query, as of `rankers.data.lists.candidate_ids`.
+        floors: from `read_bucket_floors`.
+    """
+    if floors is None:
+        return lists
+    numbers = bucket_numbers(lists["frequency"].to_numpy(), floors)
+    place = lists.schema.get_field_index("bucket")
+    return lists.set_column(place, "bucket", pa.array(numbers))
