@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from clicks.inference.graded_prior import GRID, HIGHEST_GRADE, GradedPrior
+from clicks.log.supervised import withheld_queries
 from corpus.errors import InputError
 from corpus.tables import read_table, table_path
 
@@ -22,7 +23,7 @@ def read_grades(prior: Path, collection: Path) -> pa.Table:
     Args:
         prior: a folder with the table annotations.
         collection: the folder of the collection; pairs of queries or documents that it does not
-            have are set aside and counted.
+            have, and those of queries that training may not read, are set aside and counted.
 
     Returns:
         query_id, doc_id and grade (float64 from 0 to 3), sorted by both ids: the expected grade, or
@@ -62,13 +63,16 @@ def read_grades(prior: Path, collection: Path) -> pa.Table:
             f"{path}: none of its {grades.num_rows:,} graded pairs is of a query and a document of "
             f"{collection}; give the annotations of this collection"
         )
+    withheld = pc.is_in(kept["query_id"], value_set=withheld_queries(collection))
+    supervised = kept.filter(pc.invert(withheld))
     for count, why in (
         (table.num_rows - grades.num_rows, "without a grade"),
         (grades.num_rows - kept.num_rows, "of a query or document that the collection lacks"),
+        (kept.num_rows - supervised.num_rows, "of queries that training may not read"),
     ):
         if count:
             print(f"{path}: {count:,} rows {why} are set aside")
-    return kept.sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
+    return supervised.sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
 
 
 def _ids(collection: Path, table: str, name: str) -> pa.Array:

@@ -253,6 +253,12 @@ def test_sessions_that_training_may_not_read_shape_no_label(
         assert sorted(set(labels["query_id"].to_pylist())) == expected
         count = 3 * (3 - len(expected))
         assert f"left out: {count} sessions of {count // 3} queries" in capsys.readouterr().out
+        # Neither do grades of such queries.
+        doc_id = shown["doc_ids"][0]
+        prior = annotate(tmp_path / name / "grades", {(q, doc_id): 2.0 for q in ("q1", "q2", "q3")})
+        fit_clicks(tmp_path / name, tmp_path / f"{name} fused", prior=prior, resamples=0)
+        fused = read_table(tmp_path / f"{name} fused", "click_labels")
+        assert sorted(set(fused["query_id"].to_pylist())) == expected
 
 
 def annotate(
