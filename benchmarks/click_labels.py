@@ -74,7 +74,7 @@ def main(
 def _compare_fusion(seeds: int, sizes: tuple[int, int, int], error: float) -> None:
     measured = []
     for seed in track(range(seeds), description="worlds"):
-        world = simulate_world(seed, *sizes)
+        world = simulate_world(seed, *sizes, judged=1.0)
         for name, labels in joined_labels(world, judge(world, error, seed)).items():
             values = measure(labels, world.collection)
             measured.append(values.assign(labels=name, seed=seed))
