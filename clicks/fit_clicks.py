@@ -7,11 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clicks.inference.graded_prior import GradedPrior
 from clicks.inference.harvesting import LEAST_OVERLAP
+from clicks.judge import describe_prior, fingerprint, read_grades, refuse_unseen, tabulate_prior
 from clicks.labels import average_labels, inverse_propensity_labels, relevance_labels
-from clicks.log.click_log import read_click_log
+from clicks.log.click_log import ClickLog, read_click_log
 from clicks.log.contexts import check_context, split_by_context
 from clicks.log.distinct import distinct_sessions
+from clicks.log.grades import add_grades, find_graded
 from clicks.log.supervised import keep_supervised
 from clicks.models.base import ClickModel
 from clicks.models.cascade import CascadeModel, DependentClickModel
@@ -66,9 +69,10 @@ CLICK_MODELS: dict[str, type[ClickModel]] = {
 def fit_clicks(
     collection: Path,
     output: Path,
-    labels: Labels = "ipw",
+    labels: Labels | None = None,
     propensity: PropensityMethod = "em",
     context: str | None = None,
+    prior: Path | None = None,
     max_weight: float = 20.0,
     resamples: int = 200,
     resume: bool = False,
@@ -77,7 +81,8 @@ def fit_clicks(
 
     Estimates propensities from the sessions of a collection (estimate_propensities) and weights
     clicks by their inverse (inverse_propensity_labels), or fits a click model and takes the
-    relevance that it infers.
+    relevance that it infers. With `prior`, a judge's grades are the prior of each pair's rates in
+    the click model, and the label is what clicks make of it (fusion, docs/fusion.md).
 
     Args:
         collection: the folder of the collection; it must hold sessions. Those of judged and test
@@ -85,14 +90,18 @@ def fit_clicks(
         output: the folder to write: click_labels.parquet (query_id, doc_id, relevance,
             impressions, clicks, model), propensities.parquet (null where the log does not tell a
             propensity) and propensities.svg; of a click model, also the folder click_model, with
-            a folder 1, 2 and so on for each context.
+            a folder 1, 2 and so on for each context. With `prior`, click_labels also has precision
+            (the trials that a label is worth) and rows for graded pairs that were never shown, and
+            prior.parquet has what each grade is worth.
         labels: "ipw", clicks weighted by inverse propensity, or the name of a click model, whose
-            relevance is the label.
+            relevance is the label. By default ipw, and with `prior` PositionBasedModel.
         propensity: how propensities are estimated: em (a position-based model), all_pairs,
             adjacent_chain or pivot_one (intervention harvesting).
         context: a column of the sessions, such as the device, by which each context has
             propensities, or a click model, of its own; a pair's label is the mean of its contexts'
             by impressions. Sessions in which it is null are set aside and counted.
+        prior: a folder of annotations, of one judge, whose grades of pairs are the prior of a click
+            model. What a grade is worth is learned from the log.
         max_weight: the most that one click can weigh, at least 1. With 20, positions examined
             less than 1 time in 20 count as examined 1 time in 20.
         resamples: the number of bootstrap resamples of queries, for the intervals of the
@@ -101,9 +110,12 @@ def fit_clicks(
 
     Raises:
         InputError: the collection breaks its schema or has no sessions, a setting is out of
-            range, a propensity cannot be known from the log, or the output folder is taken.
+            range, a propensity cannot be known from the log, the annotations cannot be a prior, or
+            the output folder is taken.
     """
-    check_click_settings(max_weight, resamples)
+    check_click_settings(max_weight, resamples, labels, prior)
+    if labels is None:
+        labels = "ipw" if prior is None else "PositionBasedModel"
     path = table_path(collection, "sessions")
     if context is not None:
         check_context(path, context)
@@ -113,8 +125,12 @@ def fit_clicks(
             f"{path}: there are no sessions to learn from; add the click log to the collection, or "
             "simulate clicks when preparing it"
         )
+    grades = None if prior is None else read_grades(prior, collection)
     parts = {"all": sessions} if context is None else split_by_context(sessions, context, path)
-    found = {name: estimate(read_click_log(part), propensity) for name, part in parts.items()}
+    logs = {name: read_click_log(part) for name, part in parts.items()}
+    if prior is not None and grades is not None:
+        _print_overlap(list(logs.values()), grades, prior)
+    found = {name: estimate(log, propensity) for name, log in logs.items()}
     for name, estimated in found.items():
         _print_propensities(name, estimated)
     if labels == "ipw":
@@ -127,6 +143,8 @@ def fit_clicks(
         "max_weight": max_weight,
         "resamples": resamples,
     }
+    if grades is not None:
+        settings |= {"prior": prior, "prior_hash": fingerprint(grades)}
     if not begin_output(output, "fit_clicks", settings, resume):
         print(f"{output}: already finished")
         return
@@ -145,15 +163,16 @@ def fit_clicks(
         weighed = list(zip(parts.values(), known, strict=True))
         made = inverse_propensity_labels(weighed, max_weight, propensity)
     else:
-        made = average_labels(
-            [
-                _fit_model(
-                    *(labels, name, part),
-                    output / "click_model" / ("" if context is None else str(number)),
-                )
-                for number, (name, part) in enumerate(parts.items(), 1)
-            ]
-        )
+        fitted = []
+        for number, (name, part) in enumerate(parts.items(), 1):
+            log = logs[name] if grades is None else add_grades(logs[name], grades)
+            model = CLICK_MODELS[labels]().fit_log(log)
+            model.save(output / "click_model" / ("" if context is None else str(number)))
+            _print_model(model, name, part)
+            fitted.append((name, model, relevance_labels(model, part)))
+        made = average_labels([of_part for _, _, of_part in fitted])
+        if grades is not None:
+            _write_priors({name: model for name, model, _ in fitted}, context, output)
     write_table(made, output, "click_labels")
     finish_output(output)
     distinct = distinct_sessions(pa.concat_tables(parts.values()))
@@ -164,7 +183,9 @@ def fit_clicks(
     )
 
 
-def check_click_settings(max_weight: float, resamples: int) -> None:
+def check_click_settings(
+    max_weight: float, resamples: int, labels: Labels | None = None, prior: Path | None = None
+) -> None:
     """Refuses settings of `fit_clicks` that no log could make right.
 
     Raises:
@@ -174,6 +195,11 @@ def check_click_settings(max_weight: float, resamples: int) -> None:
         raise InputError(f"max_weight must be at least 1, not {max_weight}")
     if resamples < 0:
         raise InputError(f"resamples must be at least 0, not {resamples}")
+    if prior is not None and labels == "ipw":
+        raise InputError(
+            "labels ipw are weighted clicks, which have no prior; leave labels out "
+            "(PositionBasedModel), or name another click model"
+        )
 
 
 def _read_sessions(collection: Path, path: Path, context: str | None) -> pa.Table:
@@ -227,16 +253,44 @@ def _print_propensities(context: str, found: Estimate) -> None:
         )
 
 
-def _fit_model(labels: str, context: str, sessions: pa.Table, folder: Path) -> pa.Table:
-    """Fits a click model to one context, saves it, and makes labels of its relevance."""
-    model = CLICK_MODELS[labels]().fit(sessions)
-    model.save(folder)
-    perplexity = model.perplexity(sessions)
-    print(f"{labels} of {context} sessions: perplexity {perplexity:.4f} on its own log")
+def _print_model(model: ClickModel, context: str, sessions: pa.Table) -> None:
+    name, perplexity = type(model).__name__, model.perplexity(sessions)
+    print(f"{name} of {context} sessions: perplexity {perplexity:.4f} on its own log")
     if isinstance(model, ExaminationModel) and len(model.unidentified_positions):
         positions = name_positions(model.unidentified_positions)
         print(
             f"  the log does not tell how much position {positions} is "
             "examined: documents there are taken to be as attractive as all others, on average"
         )
-    return relevance_labels(model, sessions)
+    if isinstance(model.prior_, GradedPrior):
+        print(
+            "  what a grade is worth, attractiveness (and the trials that it counts as): "
+            f"{describe_prior(model.prior_)}"
+        )
+
+
+def _print_overlap(logs: list[ClickLog], grades: pa.Table, prior: Path) -> None:
+    """Refuses grades of pairs that no log shows, and says of how many pairs there are grades."""
+    shown = sum(len(log.pairs.query) for log in logs)
+    graded = np.zeros(grades.num_rows, dtype=np.bool_)
+    both = 0
+    for log in logs:
+        found = find_graded(log, grades) >= 0
+        graded |= found
+        both += int(found.sum())
+    refuse_unseen(graded, prior)
+    print(
+        f"{both:,} of {shown:,} shown pairs have a grade, and {np.sum(~graded):,} graded pairs "
+        "were never shown"
+    )
+
+
+def _write_priors(models: dict[str, ClickModel], context: str | None, output: Path) -> None:
+    tables = []
+    for name, model in models.items():
+        assert isinstance(model.prior_, GradedPrior)
+        table = tabulate_prior(model.prior_)
+        if context is not None:
+            table = table.append_column("context", pa.repeat(name, len(table)))
+        tables.append(table)
+    write_parquet(pa.concat_tables(tables), output / "prior.parquet")

@@ -11,6 +11,10 @@ from clicks.log.distinct import compact_sessions, list_results
 from clicks.models.base import ClickModel
 from corpus.errors import InputError
 
+PAIR = ["query_id", "doc_id"]
+SORTED = [(name, "ascending") for name in PAIR]
+UNSEEN = 1e-9  # impressions of a pair that a context does not show
+
 
 def inverse_propensity_labels(
     parts: Sequence[tuple[pa.Table, NDArray[np.float64]]], max_weight: float, method: str = "em"
@@ -89,14 +93,30 @@ def relevance_labels(model: ClickModel, sessions: pa.Table) -> pa.Table:
         sessions: the table sessions of a collection, the same that the model was fitted to.
 
     Returns:
-        The table click_labels; its column `model` has the name of the click model's class.
+        The table click_labels; its column `model` has the name of the click model's class. Of a
+        model that was fitted with a judge's grades it has a column `precision` (float64 above 0),
+        the trials that the relevance is worth, and rows with 0 impressions for graded pairs that
+        were not shown.
     """
     counts = _count_pairs(list_results(compact_sessions(sessions)))
-    return _as_labels(counts, model.relevance()["relevance"].to_numpy(), type(model).__name__)
+    inferred = model.relevance()
+    if inferred.num_rows > counts.num_rows:
+        rows = inferred.select(PAIR).join(counts, PAIR, join_type="left outer").sort_by(SORTED)
+        for at, name in enumerate(rows.column_names):
+            rows = rows.set_column(at, name, pc.fill_null(rows[name], "" if name in PAIR else 0))
+        counts = rows
+    labels = _as_labels(counts, inferred["relevance"].to_numpy(), type(model).__name__)
+    if "precision" in inferred.column_names:
+        labels = labels.append_column("precision", inferred["precision"])
+    return labels
 
 
 def average_labels(labels: Sequence[pa.Table]) -> pa.Table:
     """Averages the labels of several contexts for each pair, weighted by impressions.
+
+    Contexts that do not show a pair have no part in its label, unless none does; then, as they all
+    have the judge's opinion, its precision is their mean. Otherwise precision is what the mean of
+    independent estimates has.
 
     Args:
         labels: the table click_labels of each context, at least one; all of the same model.
@@ -107,18 +127,38 @@ def average_labels(labels: Sequence[pa.Table]) -> pa.Table:
     if len(labels) == 1:
         return labels[0]
     together = pa.concat_tables(labels)
-    weighted = pc.multiply(together["relevance"], together["impressions"])
-    counts = _count_pairs(together.append_column("weighted", weighted), "weighted")
-    relevance = counts["weighted_sum"].to_numpy() / counts["impressions_sum"].to_numpy()
-    return _as_labels(counts, relevance, together["model"][0].as_py())
+    # Far less than one impression, so that it only counts where there is none.
+    weight = together["impressions"].to_numpy() + UNSEEN
+    sums = {"weight": weight, "weighted": weight * together["relevance"].to_numpy()}
+    judged = "precision" in together.column_names
+    if judged:
+        precision = together["precision"].to_numpy()
+        sums |= {"precision": weight * precision, "variance": weight**2 / precision}
+    for name, values in sums.items():
+        place = together.column_names.index(name) if name in together.column_names else None
+        column = pa.array(values)
+        if place is None:
+            together = together.append_column(name, column)
+        else:
+            together = together.set_column(place, name, column)
+    counts = _count_pairs(together, *sums)
+    total = counts["weight_sum"].to_numpy()
+    relevance = counts["weighted_sum"].to_numpy() / total
+    made = _as_labels(counts, relevance, together["model"][0].as_py())
+    if judged:
+        seen = counts["impressions_sum"].to_numpy() > 0
+        mean = counts["precision_sum"].to_numpy() / total
+        of_mean = total**2 / counts["variance_sum"].to_numpy()
+        made = made.append_column("precision", pa.array(np.where(seen, of_mean, mean)))
+    return made
 
 
 def _count_pairs(results: pa.Table, *further: str) -> pa.Table:
     """Impressions, clicks and `further` columns summed for each pair, sorted by both ids."""
     return (
-        results.group_by(["query_id", "doc_id"], use_threads=False)
+        results.group_by(PAIR, use_threads=False)
         .aggregate([(name, "sum") for name in ("impressions", "clicks", *further)])
-        .sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
+        .sort_by(SORTED)
     )
 
 

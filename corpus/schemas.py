@@ -59,6 +59,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("impressions", pa.int64()),
             ("clicks", pa.int64()),
             ("model", pa.string()),
+            ("precision", pa.float64()),
         ]
     ),
 }
@@ -78,11 +79,13 @@ KEYS: dict[str, list[str]] = {
 OPTIONAL: dict[str, set[str]] = {
     "splits": {"bucket", "supervised"},
     "annotations": {"answered_mass", "reasoning"},
+    "click_labels": {"precision"},
 }
 
 NULLABLE: dict[str, set[str]] = {
     "splits": OPTIONAL["splits"],
     "annotations": {"grade", "expected_grade", "confidence", "error"} | OPTIONAL["annotations"],
+    "click_labels": OPTIONAL["click_labels"],
 }
 
 SPLITS = ("train", "validation", "test")

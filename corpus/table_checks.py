@@ -40,7 +40,12 @@ RANGES: dict[str, dict[str, tuple[float | None, float | None]]] = {
         "confidence": (None, 1),
         "answered_mass": (0, 1),
     },
-    "click_labels": {"relevance": (None, None), "impressions": (0, None), "clicks": (0, None)},
+    "click_labels": {
+        "relevance": (None, None),
+        "impressions": (0, None),
+        "clicks": (0, None),
+        "precision": (0, None),
+    },
 }
 
 

@@ -33,6 +33,29 @@ def log_gamma_and_slope(x: float) -> tuple[float, float]:
     return value, slope
 
 
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _beta_binomial(
+    successes: float, misses: float, expected: float, strength: float
+) -> tuple[float, float, float]:
+    """The log-likelihood, and its derivatives by `expected` and by `strength`."""
+    alpha = expected * strength
+    beta = strength - alpha
+    likelihood = of_alpha = of_beta = 0.0
+    if successes > 0:
+        after, slope_after = log_gamma_and_slope(alpha + successes)
+        before, slope = log_gamma_and_slope(alpha)
+        likelihood, of_alpha = after - before, slope_after - slope
+    if misses > 0:
+        after, slope_after = log_gamma_and_slope(beta + misses)
+        before, slope = log_gamma_and_slope(beta)
+        likelihood, of_beta = likelihood + after - before, slope_after - slope
+    after, slope_after = log_gamma_and_slope(strength + successes + misses)
+    before, slope = log_gamma_and_slope(strength)
+    of_expected = strength * (of_alpha - of_beta)
+    of_strength = expected * of_alpha + (1 - expected) * of_beta + slope - slope_after
+    return likelihood + before - after, of_expected, of_strength
+
+
 @njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def two_level_likelihood(
     successes: Array,
@@ -74,24 +97,11 @@ def two_level_likelihood(
             between = (1 - within) / (others + 1)
             spread = within + between
             strength = 1 / spread - 1
-            alpha = expected * strength
-            beta = strength - alpha
-            misses = max(trials[row] - successes[row], 0.0)
-            likelihood = of_alpha = of_beta = 0.0
-            if successes[row] > 0:
-                after, slope_after = log_gamma_and_slope(alpha + successes[row])
-                before, slope = log_gamma_and_slope(alpha)
-                likelihood, of_alpha = after - before, slope_after - slope
-            if misses > 0:
-                after, slope_after = log_gamma_and_slope(beta + misses)
-                before, slope = log_gamma_and_slope(beta)
-                likelihood, of_beta = likelihood + after - before, slope_after - slope
-            after, slope_after = log_gamma_and_slope(strength + successes[row] + misses)
-            before, slope = log_gamma_and_slope(strength)
-            of_expected = strength * (of_alpha - of_beta)
-            of_strength = expected * of_alpha + (1 - expected) * of_beta + slope - slope_after
+            likelihood, of_expected, of_strength = _beta_binomial(
+                successes[row], max(trials[row] - successes[row], 0.0), expected, strength
+            )
             of_strength /= spread * spread
-            of_chunk[0] += likelihood + before - after
+            of_chunk[0] += likelihood
             of_chunk[1] += of_expected * document_strength / others
             of_others = of_strength * between / (others + 1) + of_expected * (
                 (mean - expected) / others
@@ -99,3 +109,28 @@ def two_level_likelihood(
             of_chunk[2] += of_others * document_strength
             of_chunk[3] += of_strength * within * (1 - within) * others / (others + 1)
     return sums.sum(axis=0)
+
+
+@njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def beta_binomial_likelihood(
+    successes: Array, trials: Array, expected: Array, strength: Array
+) -> Array:
+    """Log-likelihood of each pair's successes, whose rate has a Beta distribution of its own.
+
+    Args:
+        successes: successes of each pair, float64, at least 0, shape (pairs,). Expected successes
+            need not be whole.
+        trials: trials of each pair, shape (pairs,); fewer than its successes count as many.
+        expected: mean of the Beta distribution, in (0, 1), shape (pairs,).
+        strength: its strength in trials, above 0, shape (pairs,).
+
+    Returns:
+        The log-likelihood in nats, and its derivatives by `expected` and by `strength`; float64,
+        shape (3, pairs).
+    """
+    values = np.empty((3, len(successes)))
+    for row in prange(len(successes)):
+        values[:, row] = _beta_binomial(
+            successes[row], max(trials[row] - successes[row], 0.0), expected[row], strength[row]
+        )
+    return values

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from clicks.inference.anderson import Extrapolation
+from clicks.inference.graded_prior import GradedPrior
 from clicks.inference.rate_prior import PairRates, RatePrior
 from clicks.log.click_log import ClickLog
-from clicks.log.trials import Array, Trials
+from clicks.log.trials import Array
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class CompositeFit:
 def maximize_composite_likelihood(
     log: ClickLog,
     first: list[PairRates],
-    priors: list[RatePrior],
+    priors: list[RatePrior | GradedPrior],
     max_iterations: int = 300,
     tolerance: float = 1e-4,
 ) -> CompositeFit:
@@ -80,7 +81,7 @@ def maximize_composite_likelihood(
     return CompositeFit(rates, iterations, converged)
 
 
-def _em_step(log: ClickLog, rates: Array, priors: list[RatePrior]) -> list[PairRates]:
+def _em_step(log: ClickLog, rates: Array, priors: list[RatePrior | GradedPrior]) -> list[PairRates]:
     satisfaction = rates[1] if len(rates) > 1 else np.ones(1)
     counts = np.zeros((rates.shape[1], len(rates), 3))
     _expect(
@@ -96,7 +97,7 @@ def _em_step(log: ClickLog, rates: Array, priors: list[RatePrior]) -> list[PairR
 def _maximization_step(
     log: ClickLog,
     rate: Array,
-    prior: RatePrior,
+    prior: RatePrior | GradedPrior,
     successes: Array,
     trials: Array,
     information: Array,
@@ -107,11 +108,9 @@ def _maximization_step(
     """
     # Several positions can each say that one trial failed, which must not go below 0 successes.
     observed_successes = np.clip(rate * information + successes - rate * trials, 0.0, information)
-    known = Trials(observed_successes, information, log.pairs.document, len(log.pairs.documents))
-    goal = prior.rates(known)
-    length = (information + prior.pair_strength) / (
-        np.maximum(trials, information) + prior.pair_strength
-    )
+    known = log.pairs.trials(observed_successes, information)
+    goal, own = prior.rates(known), prior.own_strength(known)
+    length = (information + own) / (np.maximum(trials, information) + own)
     return replace(goal, pair=rate + length * (goal.pair - rate))
 
 

@@ -45,6 +45,10 @@ class RatePrior:
     document_strength: float
     pair_strength: float
 
+    def own_strength(self, known: Trials) -> Array:
+        """Strength of each pair's prior if its document is known, in trials, shape (pairs,)."""
+        return np.full(len(known.trials), self.pair_strength)
+
     def rates(self, known: Trials) -> "PairRates":
         """Posterior mean rates.
 
@@ -76,11 +80,14 @@ class PairRates:
         document: expected rate of an unseen pair with each document of the log, float64 in (0, 1),
             shape (documents,).
         mean: expected rate of a pair whose document is not in the log, in (0, 1).
+        trials: strength of the posterior of each pair's rate, in trials: those of its prior and its
+            own; float64 above 0, shape (pairs,). None where it was not asked for.
     """
 
     pair: Array
     document: Array
     mean: float
+    trials: Array | None = None
 
     def of(self, pair: NDArray[np.int64], document: NDArray[np.int64]) -> Array:
         """Looks up the rate of each pair, or else of its document, or else the mean.
@@ -118,7 +125,7 @@ def learn_prior(
         first = learn_prior(known, most=FIRST_TO_LEARN_FROM)
     document_successes, document_trials, _ = known.of_documents
     tried = np.flatnonzero(known.trials > 0)
-    drawn = _draw(tried, most)
+    drawn = draw(tried, most)
     successes, trials = known.successes[drawn], known.trials[drawn]
     other_successes = np.maximum(document_successes[known.document[drawn]] - successes, 0.0)
     other_trials = np.maximum(document_trials[known.document[drawn]] - trials, other_successes)
@@ -164,7 +171,7 @@ def learn_prior(
 
 def _shared(known: Trials, most: int) -> tuple[Array, Array]:
     """Discounted successes and trials of documents with several pairs, each shape (documents,)."""
-    shared = _draw(np.flatnonzero(known.of_documents[2] > 1), most)
+    shared = draw(np.flatnonzero(known.of_documents[2] > 1), most)
     if len(shared) == 0:
         return np.zeros(0), np.zeros(0)
     share = (np.exp(STRENGTH) + 1) / (np.exp(STRENGTH) + known.trials)
@@ -173,7 +180,8 @@ def _shared(known: Trials, most: int) -> tuple[Array, Array]:
     return successes, trials
 
 
-def _draw(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+def draw(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """All of the numbers, or `most` of them drawn at random, always the same ones."""
     if len(numbers) <= most:
         return numbers
     return numbers[np.random.default_rng(0).integers(len(numbers), size=most)]

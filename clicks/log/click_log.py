@@ -29,12 +29,19 @@ class Pairs:
         documents: distinct document ids, strings, shape (documents,).
         query: number of each pair's query in `queries`, int64, shape (pairs,).
         document: number of each pair's document in `documents`, int64, shape (pairs,).
+        grade: a judge's expected grade of each pair, float64 from 0 to 3, NaN where there is none,
+            shape (pairs,); None where no judge was asked.
     """
 
     queries: pa.Array
     documents: pa.Array
     query: NDArray[np.int64]
     document: NDArray[np.int64]
+    grade: NDArray[np.float64] | None = None
+
+    def trials(self, successes: NDArray[np.float64], trials: NDArray[np.float64]) -> Trials:
+        """Successes and trials of these pairs, each float64, shape (pairs,)."""
+        return Trials(successes, trials, self.document, len(self.documents), self.grade)
 
     def find(self, others: "Pairs") -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Looks up the pairs and documents of another log.
@@ -138,12 +145,7 @@ class ClickLog:
             *(self.parts, self.starts, self.pair, self.clicks, self.sessions),
             *(where, successes, trials),
         )
-        return Trials(
-            successes=successes,
-            trials=trials,
-            document=self.pairs.document,
-            documents=len(self.pairs.documents),
-        )
+        return self.pairs.trials(successes, trials)
 
     def by_position(self, of_results: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Sums over the sessions at each position.

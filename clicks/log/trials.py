@@ -19,12 +19,15 @@ class Trials:
         trials: trials of each pair, such as impressions; float64, at least 0, shape (pairs,).
         document: number of each pair's document, from 0, int64, shape (pairs,).
         documents: the number of documents.
+        grade: a judge's expected grade of each pair, float64 from 0 to 3, NaN where there is none,
+            shape (pairs,); None where no judge was asked.
     """
 
     successes: Array
     trials: Array
     document: NDArray[np.int64]
     documents: int
+    grade: Array | None = None
 
     @cached_property
     def of_documents(self) -> Array:

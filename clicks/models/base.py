@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from threadpoolctl import ThreadpoolController
 
-from clicks.inference.rate_prior import PairRates
+from clicks.inference.graded_prior import GradedPrior
+from clicks.inference.rate_prior import PairRates, RatePrior
 from clicks.log.click_log import ClickLog, PageBlock, Pairs, encode_sessions, read_click_log
+from clicks.log.grades import add_grades
 from clicks.log.trials import Array
 from corpus.errors import InputError
 from corpus.table_checks import check_table
@@ -40,21 +42,28 @@ class ClickModel(ABC):
     `distinct_sessions` or `clicks.log.distributed.count_sessions`.
 
     Attributes:
-        pairs_: the query-document pairs of the fitted log, in the order of the rates.
+        pairs_: the query-document pairs of the fitted log, and those that a judge has graded, in
+            the order of the rates.
+        prior_: the prior of attractiveness that was learned; None where the model has none.
     """
 
     # Names of the attributes that `save` writes: parameters of the whole log, and rates of pairs.
     numbers: ClassVar[tuple[str, ...]] = ()
     rates: ClassVar[tuple[str, ...]] = ()
     pairs_: Pairs
+    prior_: RatePrior | GradedPrior | None = None
 
-    def fit(self, sessions: pa.Table) -> Self:
+    def fit(self, sessions: pa.Table, grades: pa.Table | None = None) -> Self:
         """Fits the model to sessions.
 
         Args:
             sessions: the table sessions of a collection (session_id, query_id, doc_ids, clicks). A
                 column `sessions` (int64), as `distinct_sessions` adds it, says how many sessions
                 each row stands for.
+            grades: query_id, doc_id and a judge's expected grade (float64 from 0 to 3) of pairs,
+                each once; they become the prior of a pair's rates
+                (`clicks.inference.graded_prior`). Pairs that the sessions do not show then have
+                rates, too.
 
         Returns:
             The model itself.
@@ -62,7 +71,8 @@ class ClickModel(ABC):
         Raises:
             InputError: there are no sessions, they show no documents, or they break the schema.
         """
-        return self.fit_log(read_click_log(sessions))
+        log = read_click_log(sessions)
+        return self.fit_log(log if grades is None else add_grades(log, grades))
 
     def fit_log(self, log: ClickLog) -> Self:
         """Fits the model to encoded sessions, so that several models share one encoding.
@@ -82,15 +92,19 @@ class ClickModel(ABC):
         """The relevance that the model infers for each pair of the fitted log.
 
         Returns:
-            query_id, doc_id (string), relevance (float64 in (0, 1)), sorted by both ids.
+            query_id, doc_id (string), relevance (float64 in (0, 1)), sorted by both ids. Of a model
+            that was fitted with grades also the precision of the relevance (float64 above 0): of
+            how many trials a rate of this mean and variance would be known; and the pairs that were
+            graded and not shown.
         """
-        table = pa.table(
-            {
-                "query_id": self.pairs_.queries.take(self.pairs_.query),
-                "doc_id": self.pairs_.documents.take(self.pairs_.document),
-                "relevance": self._relevance(),
-            }
-        )
+        columns = {
+            "query_id": self.pairs_.queries.take(self.pairs_.query),
+            "doc_id": self.pairs_.documents.take(self.pairs_.document),
+            "relevance": pa.array(self._relevance()),
+        }
+        if self.pairs_.grade is not None and self.rates:
+            columns["precision"] = pa.array(self._precision())
+        table = pa.table(columns)
         return table.sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
 
     def log_likelihood(self, sessions: pa.Table) -> float:
@@ -237,6 +251,19 @@ class ClickModel(ABC):
     @abstractmethod
     def _relevance(self) -> Array:
         """The relevance of each of `pairs_`, float64 in (0, 1), shape (pairs,)."""
+
+    def _precision(self) -> Array:
+        """The trials of a Beta distribution with the relevance's mean and variance, (pairs,).
+
+        Relevance is one rate, or the product of several.
+        """
+        mean = square = np.ones(len(self.pairs_.query))
+        for name in self.rates:
+            rate: PairRates = getattr(self, name)
+            assert rate.trials is not None
+            mean = mean * rate.pair
+            square = square * rate.pair * (1 + rate.pair * rate.trials) / (1 + rate.trials)
+        return np.asarray((mean - square) / (square - mean * mean))
 
     @abstractmethod
     def _click(self, pages: PageBlock, *rates: Array) -> Array:

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicks.inference.composite_likelihood import maximize_composite_likelihood
-from clicks.inference.rate_prior import PairRates, learn_prior
+from clicks.inference.graded_prior import learn_pair_prior
+from clicks.inference.rate_prior import PairRates
 from clicks.inference.sequential_em import ExpectedExaminations, observe_examinations
 from clicks.log.click_log import ClickLog
 from clicks.log.trials import Array
@@ -38,9 +39,9 @@ class CascadeModel(SequentialModel):
         last = observe_examinations(log).last
         examined = np.where(last < 0, log.lengths, last + 1)
         known = log.trials(log.position < np.repeat(examined, log.lengths))
-        prior = learn_prior(known)
+        self.prior_ = learn_pair_prior(known)
         (self.attractiveness_,) = maximize_composite_likelihood(
-            log, [prior.rates(known)], [prior]
+            log, [self.prior_.rates(known)], [self.prior_]
         ).rates
 
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from clicks.inference.rate_prior import PairRates, learn_prior
+from clicks.inference.graded_prior import learn_pair_prior
+from clicks.inference.rate_prior import PairRates
 from clicks.log.click_log import ClickLog, PageBlock
 from clicks.models.base import Array, ClickModel
 
@@ -80,7 +81,8 @@ class DocumentCTR(ClickModel):
 
     def _fit(self, log: ClickLog) -> None:
         known = log.trials()
-        self.pair_rates_ = learn_prior(known).rates(known)
+        self.prior_ = learn_pair_prior(known)
+        self.pair_rates_ = self.prior_.rates(known)
 
     def _relevance(self) -> Array:
         return self.pair_rates_.pair

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicks.inference.composite_likelihood import maximize_composite_likelihood
-from clicks.inference.rate_prior import PairRates, RatePrior, learn_prior
+from clicks.inference.graded_prior import GradedPrior, learn_pair_prior
+from clicks.inference.rate_prior import PairRates, RatePrior
 from clicks.inference.sequential_em import ExpectedExaminations
 from clicks.log.click_log import ClickLog
-from clicks.log.trials import Array, Trials
+from clicks.log.trials import Array
 from clicks.models.sequential import SequentialModel
 
 
@@ -35,7 +36,7 @@ class DynamicBayesianNetwork(SequentialModel):
     rates = ("attractiveness_", "satisfaction_")
     satisfaction_: PairRates
     perseverance_: float
-    _satisfaction_prior: RatePrior | None
+    _satisfaction_prior: RatePrior | GradedPrior | None
 
     def _start(self, pairs: int, documents: int, positions: int) -> None:
         self.satisfaction_ = PairRates(np.full(pairs, 0.5), np.full(documents, 0.5), 0.5)
@@ -60,14 +61,9 @@ class DynamicBayesianNetwork(SequentialModel):
         satisfaction = self.satisfaction_.pair
         stopped = 1 - self.perseverance_ * (1 - satisfaction)
         satisfied = (expected.clicks - expected.continuations) * satisfaction / stopped
-        known = Trials(
-            successes=satisfied,
-            trials=expected.clicks,
-            document=self.pairs_.document,
-            documents=len(self.pairs_.documents),
-        )
+        known = self.pairs_.trials(satisfied, expected.clicks)
         if learning or self._satisfaction_prior is None:
-            self._satisfaction_prior = learn_prior(known, self._satisfaction_prior, learning)
+            self._satisfaction_prior = learn_pair_prior(known, self._satisfaction_prior, learning)
         self.satisfaction_ = self._satisfaction_prior.rates(known)
         return float(satisfied.sum())
 
@@ -103,12 +99,12 @@ class SimplifiedDynamicBayesianNetwork(DynamicBayesianNetwork):
 
     def _fit(self, log: ClickLog) -> None:
         super()._fit(log)
-        assert self._prior
+        assert self.prior_
         assert self._satisfaction_prior
         fit = maximize_composite_likelihood(
             log,
             [self.attractiveness_, self.satisfaction_],
-            [self._prior, self._satisfaction_prior],
+            [self.prior_, self._satisfaction_prior],
             self.max_iterations,
             self.tolerance,
         )

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from clicks.inference.examination_counts import DistinctCounts, gather_counts
 from clicks.inference.examination_em import ExaminationParameters, maximize_marginal_likelihood
+from clicks.inference.graded_prior import GradedPrior, learn_pair_prior
 from clicks.inference.identification import Identified, identify_slots
-from clicks.inference.rate_prior import FIRST_TO_LEARN_FROM, PairRates, RatePrior, learn_prior
+from clicks.inference.rate_prior import FIRST_TO_LEARN_FROM, PairRates, RatePrior
 from clicks.log.click_log import ClickLog
 from clicks.log.pair_counts import PairCounts, count_by_slot, count_pairs
-from clicks.log.trials import Array, Trials
+from clicks.log.trials import Array
 from clicks.models.base import ClickModel
 from corpus.errors import InputError
 
@@ -30,6 +31,7 @@ class ExaminationFit:
         assumed: the same, but where the log does not identify it, the probability under which
             documents there are as attractive as the average document; in (0, 1], shape (slots,).
         attractiveness: posterior mean attractiveness of each pair, given `assumed`.
+        prior: the prior of attractiveness that was learned.
         iterations: the number of EM iterations.
         converged: whether the tolerance was reached.
     """
@@ -37,6 +39,7 @@ class ExaminationFit:
     examination: Array
     assumed: Array
     attractiveness: PairRates
+    prior: RatePrior | GradedPrior
     iterations: int
     converged: bool
 
@@ -95,7 +98,8 @@ def fit_examination(
     EM (`clicks.inference.examination_em`).
 
     The attractiveness of each pair is then the posterior mean of its clicks per examined
-    impression, under the prior of `clicks.inference.rate_prior`. Of impressions without a click,
+    impression, under the prior of `clicks.inference.rate_prior`, or where a judge has graded pairs
+    that of `clicks.inference.graded_prior`. Of impressions without a click,
     the expected share that was examined is
 
         P(examined | no click) = e (1 - a) / (1 - e a).
@@ -122,9 +126,9 @@ def fit_examination(
         [clicks], [impressions] = count_by_slot(log, slot, slots, every_pair, 1)
         rate = (clicks + 1) / (impressions * found.parameters.mean_attractiveness + 2)
         assumed[unknown] = np.minimum(rate[unknown], 1.0)
-    attractiveness = _attractiveness(log, found.counts, assumed)
+    attractiveness, prior = _attractiveness(log, found.counts, assumed)
     return ExaminationFit(
-        found.examination, assumed, attractiveness, found.iterations, found.converged
+        found.examination, assumed, attractiveness, prior, found.iterations, found.converged
     )
 
 
@@ -141,24 +145,26 @@ def learn_examination(
     )
 
 
-def _attractiveness(log: ClickLog, counts: PairCounts, examination: Array) -> PairRates:
-    document, documents = log.pairs.document, len(log.pairs.documents)
+def _attractiveness(
+    log: ClickLog, counts: PairCounts, examination: Array
+) -> tuple[PairRates, RatePrior | GradedPrior]:
     attractiveness = np.full(len(counts.pair_clicks), 0.5)
-    prior: RatePrior | None = None
+    prior: RatePrior | GradedPrior | None = None
     for rounds in range(RATE_ROUNDS):
         examined = np.empty_like(attractiveness)
         _examine_non_clicks(
             *(counts.first, counts.last, counts.slot, counts.non_clicks),
             *(examination, attractiveness, examined),
         )
-        known = Trials(counts.pair_clicks, counts.pair_clicks + examined, document, documents)
+        known = log.pairs.trials(counts.pair_clicks, counts.pair_clicks + examined)
         if prior is None:
-            prior = learn_prior(known, most=FIRST_TO_LEARN_FROM)
+            prior = learn_pair_prior(known, most=FIRST_TO_LEARN_FROM)
         elif rounds == 1:
-            prior = learn_prior(known, prior)
+            prior = learn_pair_prior(known, prior)
         rates = prior.rates(known)
         attractiveness = rates.pair
-    return rates
+    assert prior is not None
+    return rates, prior
 
 
 @njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -216,7 +222,7 @@ class ExaminationModel(ClickModel):
         found = fit_examination(log, slot, count, self.max_iterations, self.tolerance)
         self.examination_ = found.examination.reshape(shape)
         self.assumed_examination_ = found.assumed.reshape(shape)
-        self.attractiveness_ = found.attractiveness
+        self.attractiveness_, self.prior_ = found.attractiveness, found.prior
         self.iterations_, self.converged_ = found.iterations, found.converged
 
     @property

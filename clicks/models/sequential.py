@@ -9,13 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from clicks.inference.anderson import Extrapolation
-from clicks.inference.rate_prior import (
-    FIRST_TO_LEARN_FROM,
-    MOST_TO_LEARN_FROM,
-    PairRates,
-    RatePrior,
-    learn_prior,
-)
+from clicks.inference.graded_prior import learn_pair_prior
+from clicks.inference.rate_prior import FIRST_TO_LEARN_FROM, MOST_TO_LEARN_FROM, PairRates
 from clicks.inference.sequential_em import (
     ExpectedExaminations,
     ObservedExaminations,
@@ -23,7 +18,7 @@ from clicks.inference.sequential_em import (
     observe_examinations,
 )
 from clicks.log.click_log import ClickLog, PageBlock
-from clicks.log.trials import Array, Trials
+from clicks.log.trials import Array
 from clicks.models.base import ClickModel
 from clicks.models.examination import check_fitting
 
@@ -48,7 +43,6 @@ class SequentialModel(ClickModel):
     attractiveness_: PairRates
     iterations_: int
     converged_: bool
-    _prior: RatePrior | None
 
     def __init__(self, max_iterations: int = 300, tolerance: float = 1e-5) -> None:
         """Sets the stopping rule of EM.
@@ -95,7 +89,7 @@ class SequentialModel(ClickModel):
         self.attractiveness_ = PairRates(
             np.full(pairs, overall), np.full(documents, overall), overall
         )
-        self._prior = None
+        self.prior_ = None
         self._start(pairs, documents, log.positions)
         start = self._state()
         numbers = len(start) - pairs * len(self.rates)
@@ -129,15 +123,12 @@ class SequentialModel(ClickModel):
             log, observed, rates[0], after_skip, np.atleast_2d(after_click)
         )
         more_successes, more_trials = self._maximize(expected, learning)
-        clicked = Trials(
-            successes=pair_clicks + more_successes,
-            trials=expected.examinations + more_trials,
-            document=self.pairs_.document,
-            documents=len(self.pairs_.documents),
+        clicked = self.pairs_.trials(
+            pair_clicks + more_successes, expected.examinations + more_trials
         )
-        if learning or self._prior is None:
-            self._prior = learn_prior(clicked, self._prior, learning)
-        self.attractiveness_ = self._prior.rates(clicked)
+        if learning or self.prior_ is None:
+            self.prior_ = learn_pair_prior(clicked, self.prior_, learning)
+        self.attractiveness_ = self.prior_.rates(clicked)
 
     def _state(self) -> Array:
         """All parameters: global ones, then the rates of pairs; in [0, 1], shape (parameters,)."""

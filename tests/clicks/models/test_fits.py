@@ -25,6 +25,8 @@ from clicks.log.click_log import read_click_log
 from corpus.errors import InputError
 from tests.clicks.models.conftest import MODELS, a_model, make_sessions, random_pages, rates_of
 
+NAMES = ["query_id", "doc_id", "grade"]
+
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_recovers_what_made_the_clicks(kind: type[ClickModel]) -> None:
@@ -59,11 +61,17 @@ def test_what_a_log_can_be(kind: type[ClickModel]) -> None:
             ("q", [str(n) for n in range(130)], [n > 60 for n in range(130)])
         ],
     }
+    grades = pa.table([["q", "r", "z"], ["a", "c", "y"], [0.0, 3.0, 1.5]], NAMES)
     for name, log in logs.items():
-        model = kind().fit(make_sessions(log))
-        relevance = model.relevance()["relevance"].to_numpy()
-        assert np.all((relevance > 0) & (relevance < 1)), name
-        assert np.isfinite(model.perplexity(make_sessions(log))), name
+        for prior in (None, grades):
+            model = kind().fit(make_sessions(log), prior)
+            found = model.relevance()
+            relevance = found["relevance"].to_numpy()
+            assert np.all((relevance > 0) & (relevance < 1)), name
+            assert np.isfinite(model.perplexity(make_sessions(log))), name
+            if "precision" in found.column_names:
+                precision = found["precision"].to_numpy()
+                assert np.all((precision > 0) & np.isfinite(precision)), name
     with pytest.raises(InputError, match="no rows"):
         kind().fit(make_sessions([("q", ["a"], [True])]).slice(0, 0))
 
@@ -170,3 +178,32 @@ def test_one_long_page_costs_what_it_shows(kind: type[ClickModel]) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100_000_000
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind.rates])
+def test_grades_are_a_prior_of_every_model_in_whatever_order(kind: type[ClickModel]) -> None:
+    """Twenty queries show a (grade 3) and b (grade 0); c was graded and never shown."""
+    rng = np.random.default_rng(0)
+    log = []
+    for n in range(400):
+        order = rng.permutation(2)
+        clicked = rng.random(2) < np.array([0.7, 0.1])[order] * [1.0, 0.6]
+        log.append((str(n % 20), [f"{n % 20}-{'ab'[at]}" for at in order], clicked.tolist()))
+    sessions = make_sessions(log)
+    of_document = {"a": 3.0, "b": 0.0, "c": 2.9}
+    graded = [(str(n), f"{n}-{c}", grade) for n in range(20) for c, grade in of_document.items()]
+    grades = pa.table([list(c) for c in zip(*graded, strict=True)], NAMES)
+    model = kind().fit(sessions, grades)
+    found = model.relevance()
+    assert found.num_rows == 60
+    relevance = found["relevance"].to_numpy().reshape(20, 3)
+    assert relevance[:, 0].min() > relevance[:, 1].max()
+    assert relevance[:, 2].min() > relevance[:, 1].max()
+    precision = found["precision"].to_numpy().reshape(20, 3)
+    assert np.all(precision > 0)
+    assert np.all(precision[:, 0] > precision[:, 2])
+    assert np.isfinite(model.perplexity(sessions))
+    shuffled = sessions.take(rng.permutation(400))
+    for other in (shuffled, clicks.distinct_sessions(shuffled)):
+        again = kind().fit(other, grades.take(rng.permutation(60))).relevance()
+        np.testing.assert_allclose(again["relevance"], found["relevance"], rtol=1e-4)
