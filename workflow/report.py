@@ -105,7 +105,10 @@ def _tuning_section(output: Path) -> Section:
     caption = f"What mattered in the search of the mix. {text}. Colours and marks are kinds of mix."
     told = "The trials of the search, best first; each kind of mix has parameters of its own."
     shown = trials[[*(name for name in trials if name != "mix"), "mix"]]
-    parts = [Picture("trials", plot_trials(trials), text, caption), Table("trials", shown, told)]
+    parts: list[str | Table | Picture] = [
+        Picture("trials", plot_trials(trials), text, caption),
+        Table("trials", shown, told),
+    ]
     head, tail = (f"{VALIDATION_MEASURE}_{bucket}" for bucket in ("high", "low"))
     if {head, tail} <= set(trials) and trials[[head, tail]].notna().all(axis=1).any():
         points = trials.rename(columns={"kind": "name", head: "across", tail: "up"})

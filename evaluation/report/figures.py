@@ -4,13 +4,14 @@ import io
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from corpus.shown_text import printable
@@ -36,7 +37,7 @@ def new_panel(across: str, up: str, size: tuple[float, float] = SIZE) -> tuple[F
     return figure, panel
 
 
-def styles(names: Iterable[str]) -> dict[str, dict[str, str]]:
+def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Colour, mark and line of each name: no two of 70 names share both colour and mark.
 
     >>> styles(["click", "famol"])["famol"]
@@ -55,7 +56,7 @@ def styles(names: Iterable[str]) -> dict[str, dict[str, str]]:
 def draw_points(
     panel: Axes,
     name: str,
-    style: dict[str, str],
+    style: dict[str, Any],
     across: ArrayLike,
     up: ArrayLike,
     across_ends: ArrayLike | None = None,
@@ -91,6 +92,11 @@ def ends_of(rows: pd.DataFrame) -> NDArray[np.float64] | None:
     if not {"low", "high"} <= set(rows.columns):
         return None
     return np.asarray(rows[["low", "high"]].to_numpy(float).T)
+
+
+def count_across(panel: Axes) -> None:
+    """Whole numbers alone along the axis across, as of positions and epochs."""
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def make_logarithmic(panel: Axes) -> None:

@@ -1,6 +1,6 @@
 """Sections on who wins on which queries: means with intervals, paired tests, wins and losses."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -197,10 +197,9 @@ def _verdicts(comparison: pd.DataFrame | None, measure: str) -> dict[tuple[str, 
     """What is shown of each ranker and group; that nothing is shown is left to the other tables."""
     if comparison is None:
         return {}
-    tested = comparison[
-        (comparison["measure"] == measure) & comparison["verdict"].isin(VERDICTS[:2])
-    ]
-    return {(row.ranker, str(row.group)): row.verdict for row in tested.itertuples()}
+    tested = comparison[comparison["measure"] == measure]
+    rows: Iterable[Any] = tested[tested["verdict"].isin(VERDICTS[:2])].itertuples()
+    return {(row.ranker, str(row.group)): row.verdict for row in rows}
 
 
 def _difference(row: Any, counts: bool = False) -> Estimate:

@@ -1,5 +1,8 @@
 """The section on single queries: those that a ranker helps most, and those that it hurts most."""
 
+from functools import partial
+
+import numpy as np
 import pandas as pd
 
 from evaluation.report.parts import Estimate, Section, Table
@@ -68,7 +71,8 @@ def choose_ranker(measures: pd.DataFrame, measure: str, baseline: str) -> str | 
     """The ranker with the highest mean over all queries, but for the baseline; None without any."""
     of_all = measures[(measures["measure"] == measure) & (measures["bucket"] == "all")]
     others = of_all[of_all["ranker"] != baseline].dropna(subset=["value"])
-    return None if others.empty else str(others.loc[others["value"].idxmax(), "ranker"])
+    best = others.sort_values("value", ascending=False, kind="stable")["ranker"]
+    return None if best.empty else str(best.iloc[0])
 
 
 def _rows(
@@ -80,18 +84,17 @@ def _rows(
         table["group"] = found["bucket"].astype(str)
     # Numbers of single queries, which no interval belongs to.
     for name, column in ((baseline, "baseline_value"), (ranker, "value")):
-        table[name] = [Estimate(value) for value in found[column]]
-    table["difference"] = [Estimate(value, signed=True) for value in found["difference"]]
+        table[name] = found[column].map(Estimate)
+    table["difference"] = found["difference"].map(partial(Estimate, signed=True))
     if tops is not None:
         for name in (baseline, ranker):
-            first = tops[tops["ranker"] == name].drop_duplicates("query_id").set_index("query_id")
-            shown = [_document(first, query) for query in found["query_id"]]
-            table[f"first by {name}"] = shown
+            first = tops[tops["ranker"] == name].drop_duplicates("query_id")
+            shown = map(_document, first["title"], first["grade"].astype(float))
+            table[f"first by {name}"] = found["query_id"].map(
+                pd.Series(list(shown), index=first["query_id"], dtype=object)
+            )
     return table
 
 
-def _document(first: pd.DataFrame, query: str) -> str | None:
-    if query not in first.index:
-        return None
-    title, grade = first.loc[query, "title"], first.loc[query, "grade"]
-    return f"{title} ({'not judged' if pd.isna(grade) else f'grade {grade:g}'})"
+def _document(title: object, grade: float) -> str:
+    return f"{title} ({'not judged' if np.isnan(grade) else f'grade {grade:g}'})"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from evaluation.report.figures import COLOURS, add_legend, new_panel, plain, styles
+from evaluation.report.figures import COLOURS, add_legend, count_across, new_panel, plain, styles
 from evaluation.report.headline import known
 from evaluation.report.parts import Estimate, Picture, Section, Table
 
@@ -150,7 +150,7 @@ def propensities_section(propensities: pd.DataFrame) -> Section:
             line["position"], line["low"], line["high"], color=style["color"], alpha=0.2
         )
     panel.set_ylim(bottom=0)
-    panel.xaxis.get_major_locator().set_params(integer=True)
+    count_across(panel)
     add_legend(figure, panel)
     told = "How likely users look at a position, relative to the first, with 95 % intervals."
     counted = "Propensities by position, and how much of the log they are learned from."
@@ -163,9 +163,9 @@ def propensities_section(propensities: pd.DataFrame) -> Section:
     )
 
 
-def shorten(text: object) -> str:
+def shorten(text: str | None) -> str:
     """The beginning of a document's text."""
-    text = "" if pd.isna(text) else " ".join(str(text).split())
+    text = " ".join(text.split()) if isinstance(text, str) else ""
     return text if len(text) <= TEXT_LENGTH else f"{text[: TEXT_LENGTH - 1]}…"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from evaluation.report.figures import add_legend, new_panel, plain, styles
+from evaluation.report.figures import add_legend, count_across, new_panel, plain, styles
 from evaluation.report.parts import Estimate, Picture, Section, Table
 
 
@@ -22,8 +22,12 @@ def training_section(
         name: what it is called.
     """
     frames = {ranker: pd.DataFrame(list(rows)) for ranker, rows in histories.items() if rows}
-    frames = {ranker: frame for ranker, frame in frames.items() if measure in frame}
-    best = {ranker: frame[measure].idxmax() for ranker, frame in frames.items()}
+    frames = {
+        ranker: frame
+        for ranker, frame in frames.items()
+        if measure in frame and frame[measure].notna().any()
+    }
+    best: dict[str, Any] = {ranker: frame[measure].idxmax() for ranker, frame in frames.items()}
     curves = {measure: f"{name} on all validation queries"}
     curves |= {
         f"{measure}_{group}": f"{name} on validation queries of {group} frequency"
@@ -44,8 +48,8 @@ def training_section(
         {
             "ranker": ranker,
             "epochs": len(frame),
-            "best epoch": int(frame["epoch"][best[ranker]]),
-            f"best validation {name}": Estimate(frame[measure][best[ranker]]),
+            "best epoch": int(frame.loc[best[ranker], "epoch"]),
+            f"best validation {name}": Estimate(frame.loc[best[ranker], measure]),
             f"last validation {name}": Estimate(frame[measure].iloc[-1]),
             "seconds": round(frame["seconds"].sum()) if "seconds" in frame else None,
         }
@@ -66,6 +70,6 @@ def _draw_curves(
         panel.plot(frame["epoch"], frame[metric], markersize=4, label=plain(ranker), **style)
         kept = frame.loc[[best[ranker]]]
         panel.plot(kept["epoch"], kept[metric], markersize=10, **style | {"linestyle": ""})
-    panel.xaxis.get_major_locator().set_params(integer=True)
+    count_across(panel)
     add_legend(figure, panel)
     return figure

@@ -88,6 +88,8 @@ def test_runs_of_other_systems_are_compared_without_a_ranker(
     assert "nDCG@10 is not tested on" in (output / "comparison.md").read_text()
     measures = pd.read_parquet(output / "measures.parquet")
     assert {"low", "high", "queries", "bucket"} <= set(measures)
+    assert "Who wins on which queries" in (output / "report.html").read_text()
+    assert (output / "tables" / "comparison.tex").exists()
     # Again, from what is there.
     evaluate(folder, output, runs={"bm25": run}, resume=True)
     assert capsys.readouterr().out.splitlines()[-4:] == printed.splitlines()[-4:]

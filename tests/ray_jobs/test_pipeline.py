@@ -102,10 +102,15 @@ def test_ends_with_one_table_and_the_path_of_the_report(finished: Path) -> None:
 
 def test_the_report_is_whole_and_self_contained(finished: Path) -> None:
     page = (finished / "report.html").read_text()
-    assert page.count("<svg") == 5
+    headings = re.findall("<h2 id=.*>(.*)</h2>", page)
+    assert headings[:2] == ["Who wins on which queries", "Every ranker against every other"]
+    for heading in ("Training", "Tuning", "How good the judge is", "Pairs to look at"):
+        assert heading in headings
+    assert headings[-1] == "Settings and versions"
     assert not re.search(r"(src|href)=[\"']https?:", page)
-    for arm in ARMS:
-        assert arm in page
+    trainings = pd.read_csv(finished / "tables" / "training.csv")
+    assert trainings["ranker"].tolist() == ARMS
+    assert (finished / "evaluation" / "report.html").exists()
 
 
 def test_each_training_and_trial_has_a_store_of_its_own(finished: Path) -> None:

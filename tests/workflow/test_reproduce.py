@@ -38,11 +38,11 @@ def test_a_study_is_made_once_and_compares_each_condition(
     assert {"first stage", *CONDITIONS} == set(values["ranker"])
     assert values["query_id"].str.startswith("0/").all(), "each seed is another world"
     measures = pd.read_parquet(output / "measures.parquet")
-    [mean] = measures.query("ranker == 'fusion' and bucket == 'all' and measure == @MAIN_MEASURE")[
-        "value"
+    fused = [
+        frame[(frame["ranker"] == "fusion") & (frame["measure"] == MAIN_MEASURE)]["value"]
+        for frame in (values, measures[measures["bucket"] == "all"])
     ]
-    of_queries = values.query("ranker == 'fusion' and measure == @MAIN_MEASURE")["value"]
-    assert mean == pytest.approx(of_queries.mean())
+    assert fused[1].item() == pytest.approx(fused[0].mean())
     assert (output / "comparison_annotation.md").exists()
     assert not (output / "comparison_famol.md").exists(), "it is none of the conditions"
     labels = read_table(output / "seed-0" / "fusion", "click_labels")

@@ -9,7 +9,6 @@ import pytest
 from evaluation.report.figures import new_panel
 from evaluation.report.page import write_report
 from evaluation.report.parts import Estimate, Picture, Section, Table
-from tests.evaluation.report.frames import HOSTILE, all_sections
 
 
 class Reading(HTMLParser):
@@ -35,12 +34,6 @@ def read(path: Path) -> Reading:
     reading = Reading()
     reading.feed(path.read_text(encoding="utf-8"))
     return reading
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    return write_report(all_sections(), path, HOSTILE, [HOSTILE])
 
 
 def test_asks_for_nothing(report: Path) -> None:
