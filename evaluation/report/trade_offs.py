@@ -20,6 +20,8 @@ from evaluation.report.figures import (
 from evaluation.report.headline import in_order, means_table
 from evaluation.report.parts import Picture, Section, Table
 
+SQUARE = (4.6, 4.4)  # inches
+
 
 def frontier_section(
     measures: pd.DataFrame, measure: str, head: str = "high", tail: str = "low"
@@ -144,7 +146,8 @@ def frontier_of_mixes(points: pd.DataFrame, measure: str) -> Picture:
         measure: the measure to show.
     """
     points = points.dropna(subset=["across", "up"])
-    figure, panel = new_panel(f"{measure}, high frequency", f"{measure}, low frequency")
+    axes = (f"{measure}, high frequency", f"{measure}, low frequency")
+    figure, panel = new_panel(*axes, size=SQUARE)
     for name, style in styles(sorted(points["name"].unique())).items():
         of_kind = points[points["name"] == name]
         draw_points(panel, name, style, of_kind["across"], of_kind["up"])
@@ -159,7 +162,7 @@ def _draw_frontier(
     across: pd.DataFrame, up: pd.DataFrame, axes: tuple[str, str]
 ) -> tuple[Figure, list[str]]:
     """Each ranker as a point, and the names of those that no other beats on both axes."""
-    figure, panel = new_panel(*axes, size=(4.6, 4.4))
+    figure, panel = new_panel(*axes, size=SQUARE)
     names = [name for name in across.index if name in up.index]
     for name, style in styles(names).items():
         one, other = across.loc[[name]], up.loc[[name]]

@@ -78,6 +78,14 @@ def test_a_trial_that_was_spoiled_is_last_whatever_it_reached(tmp_path: Path) ->
     assert best_mix(tmp_path) == Constant(0.3)
 
 
+def test_a_trial_has_the_values_of_each_bucket_at_its_best_epoch(tmp_path: Path) -> None:
+    by_epoch = {VALIDATION_MEASURE: [0.2, 0.5, 0.4], f"{VALIDATION_MEASURE}_low": [0.9, 0.3, 0.8]}
+    trial = finished([], Constant(0.5))._replace(metrics_dataframe=pd.DataFrame(by_epoch))
+    [row] = write_analysis([trial], tmp_path).to_dict("records")
+    assert (row[VALIDATION_MEASURE], row[f"{VALIDATION_MEASURE}_low"]) == (0.5, 0.3)
+    assert np.isnan(row[f"{VALIDATION_MEASURE}_high"])
+
+
 def test_trials_are_printed_by_their_parameters(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
