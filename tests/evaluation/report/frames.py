@@ -192,7 +192,6 @@ def all_sections() -> list[Section]:
     mixes["up"] = [0.7, 0.8, np.nan]
     wide = Figure(figsize=(12, 2))
     wide.subplots(1, 5)
-    wide_picture = Picture("wide", wide, "Five panels", "Wide.")
     return [
         Section(
             "Tuning",
