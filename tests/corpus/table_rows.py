@@ -56,6 +56,7 @@ ROWS: dict[str, Columns] = {
         "impressions": [10, 4],
         "clicks": [5, 1],
         "model": ["pbm", "pbm"],
+        "precision": [12.5, 6.0],
     },
 }
 

@@ -85,4 +85,4 @@ def test_a_measure_by_traffic_has_no_share_of_judged_documents_and_may_be_below_
         pd.concat([measures, likelihood]), comparison.assign(measure="likelihood"), "base"
     )
     assert "| ranker | all (20) | new (1) |\n" in page
-    assert "| sure | **-0.591** -0.59–-0.59 | -0.600 |\n" in page
+    assert "| sure | **-0.591** -.59–-.59 | -0.600 |\n" in page

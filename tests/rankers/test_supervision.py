@@ -27,7 +27,7 @@ def read(
 ) -> SupervisedLists:
     """From click labels alone: q1 is for training, q2 for validation."""
     write_collection(collection, folder / "collection")
-    rows = [(*pair, label, 100, 2, "ipw") for pair, label in labels.items()]
+    rows = [(*pair, label, 100, 2, "ipw", None) for pair, label in labels.items()]
     write_table(make_table("click_labels", rows), folder / "clicks", "click_labels")
     training = with_settings(TrainingSettings(), workers=1, **settings)
     check_training_settings(training, mix)
