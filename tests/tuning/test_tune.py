@@ -34,7 +34,8 @@ def test_every_suggestion_is_a_mix_beside_its_parameters() -> None:
         if isinstance(mix, Constant):
             assert mix.click_weight == suggested["click_weight"]
         if isinstance(mix, FrequencySigmoid):
-            assert 1 <= mix.midpoint == suggested["midpoint"] <= 900
+            assert mix.midpoint == suggested["midpoint"]
+            assert 1 <= suggested["midpoint"] <= 900
             assert mix.steepness == suggested["steepness"]
         if isinstance(mix, Staged):
             first = 1.0 if suggested["first"] == "clicks" else 0.0
