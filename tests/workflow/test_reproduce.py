@@ -83,7 +83,7 @@ def test_a_study_that_cannot_be_is_refused_before_it_begins(
     change: dict[str, object], reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=reason):
-        reproduce(tmp_path / "study", WORLD, **change)  # type: ignore[arg-type]
+        reproduce(tmp_path / "study", WORLD, **change)
     assert not (tmp_path / "study").exists()
 
 
