@@ -101,12 +101,13 @@ def reproduce(
     for name, frame in (("values", values), ("measures", measures)):
         _write(frame, output / f"{name}.parquet")
     main = values[values["measure"] == MAIN_MEASURE]
-    for baseline in BASELINES:
-        if baseline in conditions:
-            comparison = compare(main, groups, baseline)
-            _write(comparison, output / f"comparison_{baseline}.parquet")
-            page = markdown_comparison(measures, comparison, baseline)
-            (output / f"comparison_{baseline}.md").write_text(page, encoding="utf-8")
+    named = [name for name in BASELINES if name in conditions] or [FIRST_STAGE]
+    for baseline in named:
+        comparison = compare(main, groups, baseline)
+        _write(comparison, output / f"comparison_{file_name(baseline)}.parquet")
+        page = markdown_comparison(measures, comparison, baseline)
+        (output / f"comparison_{file_name(baseline)}.md").write_text(page, encoding="utf-8")
+        if baseline == named[0]:
             print_comparison(measures, comparison, baseline)
     finish_output(output)
 
