@@ -15,6 +15,7 @@ from corpus.prepare import prepare
 from rankers.evaluate import evaluate
 from rankers.mixes import Constant, FrequencySigmoid, Mix, Staged
 from rankers.mixes.encoding import encode_mix
+from rankers.settings import TrainingSettings
 from rankers.train import train
 from rankers.training.storage import place_within
 from tuning.tune import best_mix, tune
@@ -23,7 +24,7 @@ from tuning.tune import best_mix, tune
 STAGES: dict[str, tuple[Callable[..., None], set[str]]] = {
     "prepare": (prepare, {"output", "resume"}),
     "annotate": (annotate, {"collection", "output", "estimate", "resume"}),
-    "fit_clicks": (fit_clicks, {"collection", "output", "resume"}),
+    "fit_clicks": (fit_clicks, {"collection", "output", "prior", "resume"}),
     "train": (
         train,
         {"collection", "click_labels", "annotations", "output", "mix", "tokens", "resume"},
@@ -31,7 +32,7 @@ STAGES: dict[str, tuple[Callable[..., None], set[str]]] = {
     "tune": (tune, {"collection", "click_labels", "annotations", "output", "tokens", "resume"}),
     "evaluate": (evaluate, {"collection", "rankers", "click_labels", "output", "resume"}),
 }
-TUNED = "tuned"
+FUSION, TUNED = "fusion", "tuned"
 
 
 def default_arms() -> dict[str, Mix]:
@@ -55,14 +56,17 @@ def run_pipeline(
 
     The settings of all jobs are looked through before the first of them starts.
 
-    Prepares a collection, annotates it, fits clicks, trains a ranker for each arm, tunes the mix,
-    trains a ranker with the best mix found, and measures them all on the test queries.
+    Prepares a collection, annotates it, fits clicks, fuses both, trains a ranker for each arm,
+    tunes the mix, trains a ranker with the best mix found, and measures them all on the test
+    queries.
 
     Args:
-        output: folder for everything: collection/, annotations/, click_labels/, rankers/,
-            tuning/, evaluation/, tokens/ (of the texts, for all trainings) and report.html.
+        output: folder for everything: collection/, annotations/, click_labels/, fused_labels/,
+            rankers/, tuning/, evaluation/, tokens/ (of the texts, for all trainings) and
+            report.html.
         arms: the mix of each ranker to train, by name; by default click, annotation, schedule and
-            famol. The arm `tuned` is added.
+            famol. Two arms are added: `fusion`, which learns from fused labels alone (not where
+            clicks are learned from sessions), and `tuned`.
         stages: further arguments of each job, by the job's name. Below `checkpoints` of train and
             tune, each arm and the search have a folder of their own, by their names.
         resume: go on where an earlier run, with the same settings, has stopped.
@@ -76,10 +80,12 @@ def run_pipeline(
 
     # YAML has numbers for names too.
     arms = default_arms() if arms is None else {str(name): mix for name, mix in arms.items()}
-    check_arms(arms, TUNED)
+    check_arms(arms, [FUSION, TUNED])
     jobs = {name: job for name, (job, _) in STAGES.items()}
     collection, tuning = output / "collection", output / "tuning"
-    stores = {"train": [*arms, TUNED], "tune": [tuning.name]}
+    by_labels = learns_from_labels(stages.get("train", {}))
+    added = [FUSION, TUNED] if by_labels else [TUNED]
+    stores = {"train": [*arms, *added], "tune": [tuning.name]}
     check_stages(jobs, stages, arms, stores, (collection / RECORD).exists(), resume)
     record = {"arms": {name: encode_mix(mix) for name, mix in arms.items()}}
     begin_output(output, "pipeline", record, resume)
@@ -99,11 +105,19 @@ def run_pipeline(
     stage("prepare", "prepare the collection", output=collection)
     stage("fit_clicks", "fit the clicks", collection=collection, output=labels["click_labels"])
     stage("annotate", "annotate", collection=collection, output=labels["annotations"])
-    rankers = {name: output / "rankers" / name for name in (*arms, TUNED)}
+    if by_labels:
+        fused = {"output": output / "fused_labels", "prior": labels["annotations"]}
+        if stages.get("fit_clicks", {}).get("labels") == "ipw":
+            fused["labels"] = None  # weighted clicks have no prior
+        stage("fit_clicks", "fuse clicks and annotations", collection=collection, **fused)
+    rankers = {name: output / "rankers" / name for name in (*arms, *added)}
     # All arms and trials learn from the same texts.
     shared = {"collection": collection, **labels, "tokens": output / "tokens"}
     for name, mix in arms.items():
         stage("train", f"train the arm {name}: {mix}", **shared, mix=mix, output=rankers[name])
+    if by_labels:
+        of_fusion = shared | {"click_labels": output / "fused_labels", "mix": Constant(1.0)}
+        stage("train", f"train the arm {FUSION}", **of_fusion, output=rankers[FUSION])
     stage("tune", "tune the mix", **shared, output=tuning)
     mix = best_mix(tuning)
     stage("train", f"train the arm {TUNED}: {mix}", **shared, mix=mix, output=rankers[TUNED])
@@ -119,6 +133,12 @@ def run_pipeline(
     finish_output(output)
     minutes, seconds = divmod(int(time.perf_counter() - start), 60)
     print(f"done in {minutes} min {seconds} s; report: {report}")
+
+
+def learns_from_labels(train_settings: Mapping[str, Any]) -> bool:
+    """Whether rankers learn clicks from labels, which can be fused, and not from sessions."""
+    training = train_settings.get("training", TrainingSettings())
+    return bool(training.objective.click_objective == "labels")
 
 
 def better_signal(arms: Mapping[str, Mix], rankers: Mapping[str, Path]) -> str | None:

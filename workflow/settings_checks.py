@@ -27,19 +27,19 @@ CHECKS: dict[str, Callable[..., None]] = {
 }
 
 
-def check_arms(arms: Mapping[str, Mix], tuned: str) -> None:
+def check_arms(arms: Mapping[str, Mix], added: Collection[str]) -> None:
     """Refuses names of arms that no folder can have, or that the pipeline needs itself.
 
     Args:
         arms: the mix of each arm, by name.
-        tuned: the name of the arm that the pipeline adds.
+        added: the names of the arms that the pipeline adds.
 
     Raises:
         InputError: naming the arm.
     """
-    if tuned in arms:
-        raise InputError(f"the arm {tuned!r} is made by the pipeline; give yours another name")
-    check_names([*arms, tuned, FIRST_STAGE], "arm")
+    if taken := [name for name in added if name in arms]:
+        raise InputError(f"the arm {taken[0]!r} is made by the pipeline; give yours another name")
+    check_names([*arms, *added, FIRST_STAGE], "arm")
 
 
 def check_stages(

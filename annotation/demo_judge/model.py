@@ -3,8 +3,7 @@
 import torch
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from annotation.prompts.prompt import Document, load_prompt
 
@@ -12,31 +11,26 @@ CONTEXT_LENGTH = 512  # tokens of prompt and answer
 END_OF_TEXT = "<|endoftext|>"
 
 
-def train_tokenizer(texts: list[str], vocabulary: int = 1024) -> PreTrainedTokenizerFast:
-    """Trains a byte-level BPE tokenizer, which can encode any text.
+def train_tokenizer(texts: list[str], vocabulary: int = 1024) -> Qwen2Tokenizer:
+    """Trains a tokenizer as Qwen2 has it, byte-level BPE, which can encode any text.
+
+    Transformers and vLLM load the tokenizer of a Qwen2 model as this class, whatever is written
+    beside it; another one would part the same text in another way there.
 
     Args:
         texts: texts to learn from; the pointwise prompt is added to each.
         vocabulary: the number of tokens.
     """
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[END_OF_TEXT],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
     # The judge reads the prompt with every document; the fence differs each time.
     prompt = load_prompt().compile()("", [Document("", "")], fence="")
-    tokenizer.train_from_iterator([*texts, *[prompt] * len(texts)], trainer)
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer, eos_token=END_OF_TEXT, pad_token=END_OF_TEXT
+    empty = Qwen2Tokenizer(eos_token=END_OF_TEXT, pad_token=END_OF_TEXT, unk_token=END_OF_TEXT)
+    trained: Qwen2Tokenizer = empty.train_new_from_iterator(
+        [*texts, *[prompt] * len(texts)], vocabulary, show_progress=False
     )
+    return trained
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Qwen2ForCausalLM:
+def new_model(tokenizer: Qwen2Tokenizer, texts: list[str]) -> Qwen2ForCausalLM:
     """A small Qwen2 model, untrained but for its word embeddings.
 
     Args:
@@ -96,9 +90,7 @@ def pad(prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), last
 
 
-def _embed_words(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: list[str]
-) -> None:
+def _embed_words(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, texts: list[str]) -> None:
     """Initializes the embeddings by latent semantic analysis (Deerwester et al., JASIS 1990).
 
     Words that occur in the same texts start close together, so that the model need not learn first

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Qwen2ForCausalLM,
+    Qwen2Tokenizer,
+)
 
 from annotation.asking.ask import CHOICES
 from annotation.demo_judge.model import (
@@ -119,10 +124,9 @@ def train_judge(folder: Path, training: JudgeTraining) -> JudgeReport:
     encoder = PromptEncoder(tokenizer, load_prompt())
     model = new_model(tokenizer, sorted({*learned.queries, *learned.bodies}))
     _fit(model, tokenizer, encoder, learned, training)
-    report = _report(model, encoder, unseen, seconds=time.time() - started)
     model.bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return report
+    return _report(folder, unseen, seconds=time.time() - started)
 
 
 def graded_pairs(seed: int, queries: int, documents: int) -> GradedPairs:
@@ -147,7 +151,7 @@ def graded_pairs(seed: int, queries: int, documents: int) -> GradedPairs:
 
 def _fit(
     model: Qwen2ForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: Qwen2Tokenizer,
     encoder: PromptEncoder,
     pairs: GradedPairs,
     training: JudgeTraining,
@@ -198,7 +202,7 @@ def _encode(encoder: PromptEncoder, pairs: GradedPairs) -> list[EncodedPrompt]:
     return encoder.encode(asked, longest=CONTEXT_LENGTH - 1)
 
 
-def _fence_tokens(tokenizer: PreTrainedTokenizerFast, messages: list[str]) -> list[torch.Tensor]:
+def _fence_tokens(tokenizer: Qwen2Tokenizer, messages: list[str]) -> list[torch.Tensor]:
     """Whether each token of each message belongs to a fence; bool, shape (tokens,)."""
     fenced = []
     offsets = tokenizer(messages, return_offsets_mapping=True)["offset_mapping"]
@@ -210,9 +214,10 @@ def _fence_tokens(tokenizer: PreTrainedTokenizerFast, messages: list[str]) -> li
     return fenced
 
 
-def _report(
-    model: Qwen2ForCausalLM, encoder: PromptEncoder, unseen: GradedPairs, seconds: float
-) -> JudgeReport:
+def _report(folder: Path, unseen: GradedPairs, seconds: float) -> JudgeReport:
+    """Measures the judge as it is saved, and as others load it."""
+    encoder = PromptEncoder(AutoTokenizer.from_pretrained(folder), load_prompt())
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     prompts = [prompt.token_ids for prompt in _encode(encoder, unseen)]
     choices = encoder.choice_tokens(CHOICES.choices)
     model.train(False)

@@ -44,7 +44,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A collection, click labels, annotations, and backbones with and without dropout."""
     folder = tmp_path_factory.mktemp("inputs")
-    prepare(folder / "collection", SimulatedWorld(45, 120, 600, judged=1.0))
+    prepare(folder / "collection", SimulatedWorld(28, 120, 600, judged=1.0))
     collection = read_collection(folder / "collection")
     fit_clicks(folder / "collection", folder / "clicks", resamples=0)
     graded = collection.judgments.select(["query_id", "doc_id", "grade"]).to_pandas()

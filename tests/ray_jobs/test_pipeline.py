@@ -40,7 +40,7 @@ MIXES = {
     "click": {"class_path": "Constant", "init_args": {"click_weight": 1.0}},
     "schedule": {"class_path": "Staged"},
 }
-ARMS = [*MIXES, "tuned"]
+ARMS = [*MIXES, "fusion", "tuned"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
