@@ -42,8 +42,9 @@ def reproduce(
     Each seed has a collection, click labels, fused labels and annotations of its own, a ranker for
     each condition, and an evaluation. Of simulated worlds each seed is another world, so that the
     tests are over the queries of all of them; of one collection with simulated clicks, a query's
-    value is its mean over seeds. Writes `values.parquet`, `measures.parquet` and, against each of
-    annotation, click and famol that there is, `comparison_NAME.parquet` and `comparison_NAME.md`.
+    value is its mean over seeds. Writes `values.parquet`, `measures.parquet`, `report.html` and,
+    against each of annotation, click and famol that there is, `comparison_NAME.parquet` and
+    `comparison_NAME.md`. The table is printed, and the report made, against the first of them.
 
     Each ranker is trained by one process. What is there already is not made again, so a study that
     was cut short goes on, and one with more seeds makes only those.
@@ -62,7 +63,11 @@ def reproduce(
     Raises:
         InputError: a setting cannot be right, or `output` is in use.
     """
-    from evaluation.significance import compare, group_means  # these bring SciPy
+    # These bring SciPy and Matplotlib.
+    from evaluation.report.evaluated import INTRODUCTION, evaluation_sections
+    from evaluation.report.page import write_report
+    from evaluation.report.settings import settings_section
+    from evaluation.significance import compare, group_means
     from evaluation.tables import markdown_comparison, print_comparison
 
     conditions = conditions or headline_conditions()
@@ -96,7 +101,8 @@ def reproduce(
             click_labels=folder / "clicks",
             resume=True,
         )
-    values, groups = _values(of_seeds, apart=isinstance(source, SimulatedWorld))
+    apart = isinstance(source, SimulatedWorld)
+    values, groups = _values(of_seeds, apart)
     measures = group_means(values, groups).rename(columns={"group": "bucket"})
     for name, frame in (("values", values), ("measures", measures)):
         _write(frame, output / f"{name}.parquet")
@@ -108,6 +114,11 @@ def reproduce(
         page = markdown_comparison(measures, comparison, baseline)
         (output / f"comparison_{file_name(baseline)}.md").write_text(page, encoding="utf-8")
         if baseline == named[0]:
+            queries = _queries(of_seeds, apart)
+            sections = evaluation_sections(values, measures, comparison, groups, queries, baseline)
+            sections.append(settings_section({"reproduce": record | {"seeds": seeds}}))
+            title = f"Who wins on which queries, over {seeds} seeds: {output.name}"
+            write_report(sections, output / "report.html", title, INTRODUCTION)
             print_comparison(measures, comparison, baseline)
     finish_output(output)
 
@@ -169,6 +180,18 @@ def _values(of_seeds: list[Path], apart: bool) -> tuple[pd.DataFrame, pd.DataFra
     together = pd.concat(groups, ignore_index=True).drop_duplicates()
     together = together.sort_values("group", key=lambda names: names.map(in_order), kind="stable")
     return pd.concat(values, ignore_index=True), together
+
+
+def _queries(of_seeds: list[Path], apart: bool) -> pd.DataFrame:
+    """query_id, text, frequency and bucket of the queries of all seeds."""
+    from evaluation.report.evaluated import texts_of_queries
+
+    frames = [texts_of_queries(read_collection(folder / "collection")) for folder in of_seeds]
+    if not apart:
+        return frames[0]
+    for seed, frame in enumerate(frames):
+        frame["query_id"] = f"{seed}/" + frame["query_id"]
+    return pd.concat(frames, ignore_index=True)
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:

@@ -44,6 +44,7 @@ def test_a_study_is_made_once_and_compares_each_condition(
     ]
     assert fused[1].item() == pytest.approx(fused[0].mean())
     assert (output / "comparison_annotation.md").exists()
+    assert "Who wins on which queries" in (output / "report.html").read_text()
     assert not (output / "comparison_famol.md").exists(), "it is none of the conditions"
     labels = read_table(output / "seed-0" / "fusion", "click_labels")
     assert labels["impressions"].to_pylist().count(0) > 0, "pairs that nobody saw have labels, too"
