@@ -106,7 +106,10 @@ def run_pipeline(
     stage("fit_clicks", "fit the clicks", collection=collection, output=labels["click_labels"])
     stage("annotate", "annotate", collection=collection, output=labels["annotations"])
     if by_labels:
-        fused = {"output": output / "fused_labels", "prior": labels["annotations"]}
+        fused: dict[str, Path | None] = {
+            "output": output / "fused_labels",
+            "prior": labels["annotations"],
+        }
         if stages.get("fit_clicks", {}).get("labels") == "ipw":
             fused["labels"] = None  # weighted clicks have no prior
         stage("fit_clicks", "fuse clicks and annotations", collection=collection, **fused)

@@ -24,7 +24,7 @@ def train_tokenizer(texts: list[str], vocabulary: int = 1024) -> Qwen2Tokenizer:
     # The judge reads the prompt with every document; the fence differs each time.
     prompt = load_prompt().compile()("", [Document("", "")], fence="")
     empty = Qwen2Tokenizer(eos_token=END_OF_TEXT, pad_token=END_OF_TEXT, unk_token=END_OF_TEXT)
-    trained: Qwen2Tokenizer = empty.train_new_from_iterator(
+    trained: Qwen2Tokenizer = empty.train_new_from_iterator(  # type: ignore[no-untyped-call]
         [*texts, *[prompt] * len(texts)], vocabulary, show_progress=False
     )
     return trained

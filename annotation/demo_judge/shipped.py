@@ -5,6 +5,7 @@
 trains it anew, in six to ten minutes on two cores, and puts it in the place of the old one.
 """
 
+import ast
 import hashlib
 import json
 from dataclasses import asdict
@@ -69,16 +70,17 @@ def read_report(folder: Path) -> tuple[JudgeReport, str]:
 
 
 def fingerprint(training: JudgeTraining) -> str:
-    """Changes with everything that a judge of this recipe depends on."""
+    """Changes with everything that a judge of this recipe depends on, but not with comments."""
     files = [
         path
         for folder in SOURCES
         for path in folder.iterdir()
         if path.suffix in SUFFIXES and path.name not in UNDECISIVE
     ]
-    content = [path.read_bytes() for path in sorted(files)]
-    content += [repr(load_prompt()).encode(), repr(training).encode()]
-    return hashlib.sha256(b"\0".join(content)).hexdigest()[:12]
+    texts = [(path.suffix, path.read_text(encoding="utf-8")) for path in sorted(files)]
+    content = [ast.dump(ast.parse(text)) if kind == ".py" else text for kind, text in texts]
+    content += [repr(load_prompt()), repr(training)]
+    return hashlib.sha256("\0".join(content).encode()).hexdigest()[:12]
 
 
 if __name__ == "__main__":

@@ -225,7 +225,7 @@ def _report(folder: Path, unseen: GradedPairs, seconds: float) -> JudgeReport:
     with torch.no_grad():
         for start in range(0, len(prompts), 100):
             tokens, last = pad(prompts[start : start + 100])
-            logits = logits_after_shared(model, tokens, shared=1)
+            logits = logits_after_shared(model, tokens, shared=1)  # type: ignore[arg-type]
             answers = logits[torch.arange(len(tokens)), last - 1][:, choices]
             graded.append(answers.argmax(dim=1))
     grades = torch.cat(graded).numpy()

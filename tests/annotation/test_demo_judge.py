@@ -66,7 +66,10 @@ def test_a_change_of_any_source_is_another_judge(
     monkeypatch.setattr(shipped, "SOURCES", (copy,))
     before = fingerprint(SHORT)
     assert fingerprint(SHORT) == before
-    (copy / "model.py").write_text("# another model\n")
+    source = (copy / "model.py").read_text()
+    (copy / "model.py").write_text(f"# Said in other words.\n{source}")
+    assert fingerprint(SHORT) == before
+    (copy / "model.py").write_text(f"{source}\nLAYERS = 3\n")
     assert fingerprint(SHORT) != before
 
 
