@@ -1,5 +1,5 @@
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from annotation.demo_judge.shipped import (
     read_report,
     ship_judge,
 )
-from annotation.demo_judge.training import JudgeTraining, _report, graded_pairs
+from annotation.demo_judge.training import GradedPairs, JudgeTraining, _report, graded_pairs
 from annotation.prompts.prompt import Document, load_prompt
 from annotation.prompts.prompt_encoder import PromptEncoder
 
@@ -82,8 +82,8 @@ def test_the_demo_judge_sees_more_than_the_most_frequent_grade() -> None:
     unseen = graded_pairs(JudgeTraining().unseen_seed, 200, JudgeTraining().documents)
     assert report.pairs == len(unseen.grades)
     assert report.majority == max((unseen.grades == grade).mean() for grade in range(4))
-    again = _report(demo_judge(), unseen, 0.0)
-    assert again.accuracy == pytest.approx(report.accuracy, abs=0.02)
+    some = GradedPairs(*(getattr(unseen, field.name)[:400] for field in fields(unseen)))
+    assert _report(demo_judge(), some, 0.0).accuracy == pytest.approx(report.accuracy, abs=0.05)
 
 
 @pytest.mark.slow

@@ -275,7 +275,7 @@ def test_training_that_is_spoiled_stops_and_goes_on_without_that_step(
         assert {"query_id", "doc_ids", "click_label"} <= set(pq.read_table(path).column_names)
     [refusal] = read_refused(tmp_path / "ranker")
     with pytest.raises(InputError, match="stopped: loss or gradient of step"):
-        trained(inputs, tmp_path / "ranker", training, resume=True)
+        trained(inputs, tmp_path / "ranker", with_settings(training, workers=1), resume=True)
     assert f"goes on without step {refusal.step};" in capfd.readouterr().err
     assert len(read_refused(tmp_path / "ranker")) == 2, "the next step is another one"
 

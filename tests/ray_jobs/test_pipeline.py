@@ -35,11 +35,8 @@ from tuning.tune import best_mix
 from workflow.pipeline import run_pipeline
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# Two, of which one knows one signal alone and one stages; each is trained by two workers.
-MIXES = {
-    "click": {"class_path": "Constant", "init_args": {"click_weight": 1.0}},
-    "schedule": {"class_path": "Staged"},
-}
+# One that knows one signal alone, beside those that the pipeline adds; two workers train each.
+MIXES = {"annotation": {"class_path": "Constant", "init_args": {"click_weight": 0.0}}}
 ARMS = [*MIXES, "fusion", "tuned"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -117,12 +114,11 @@ def test_the_report_is_whole_and_self_contained(finished: Path) -> None:
 def test_each_training_and_trial_has_a_store_of_its_own(finished: Path) -> None:
     stores = finished.with_name("checkpoints")
     mixes = [
-        json.loads((stores / arm / "job.json").read_text())["settings"]["mix"] for arm in MIXES
+        json.loads((stores / arm / "job.json").read_text())["settings"]["mix"] for arm in ARMS[:2]
     ]
     assert len({json.dumps(mix) for mix in mixes}) == 2
-    # Of all epochs: the best ranker of a schedule can be that of its first stage alone.
     histories = [
-        json.loads((finished / "rankers" / arm / "history.json").read_text()) for arm in MIXES
+        json.loads((finished / "rankers" / arm / "history.json").read_text()) for arm in ARMS[:2]
     ]
     assert len({history[-1]["click_loss"] for history in histories}) == 2
     assert len(list(stores.glob("tuning/*/checkpoints/*/training_state.pt"))) == 2
@@ -148,7 +144,7 @@ def test_measures_follow_from_the_trec_runs(finished: Path) -> None:
 def test_the_ranker_is_a_cross_encoder_of_sentence_transformers(finished: Path) -> None:
     collection = read_collection(finished / "collection")
     lists = candidate_lists(collection, "test")
-    ranker = finished / "rankers" / "schedule"
+    ranker = finished / "rankers" / "fusion"
     ours = score_candidates(lists.drop_columns(["documents"]), collection.documents, {"r": ranker})
     scores = ours["r"]["score"].to_numpy()
     pairs = [(row["text"], document) for row in lists.to_pylist() for document in row["documents"]]
