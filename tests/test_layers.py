@@ -14,7 +14,7 @@ FLOORS = {
     "|splits tables|candidates groups mapped_tables window"
     "|protocol readers simulation|sources|prepare",
     "cluster": "blocks connection|gpus",
-    "evaluation": "graded_measures significance trec_run|frontier given_runs measures"
+    "evaluation": "graded_measures significance trec_run|given_runs measures"
     "|tables yardstick|diagnosis report traffic",
     "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary"
     "|pool settings_checks|annotate",
