@@ -35,6 +35,7 @@ CHOICES = [
     "rankers.mixes.by_progress",
     "rankers.mixes.by_traffic",
     "rankers.mixes.product",
+    "workflow.conditions.Condition",
 ]
 jsonargparse.set_parsing_settings(
     import_path_denylist=["*"],

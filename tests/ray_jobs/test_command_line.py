@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import runpy
@@ -17,6 +18,8 @@ from rankers.mixes.encoding import encode_mix
 from rankers.train import train
 from tests.ray_jobs.conftest import parse_job, refusal
 from tuning.tune import tune
+from workflow.conditions import Condition
+from workflow.reproduce import reproduce
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 JOBS = [path.stem for path in (REPOSITORY / "ray_jobs").glob("*.py") if path.stem[0] != "_"]
@@ -192,3 +195,16 @@ def test_an_empty_argument_is_not_lost(
 ) -> None:
     given = ["--collection", "c", "--output", "o", "--click_labels", ""]
     assert parse_job(monkeypatch, "train", train, *given)["click_labels"] == Path()
+
+
+def test_conditions_of_a_study_can_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    mix = {"class_path": "FrequencySigmoid", "init_args": {"midpoint": 7.0}}
+    given = {
+        "famol": {"mix": mix},
+        "fusion": {"mix": {"class_path": "Constant"}, "labels": "fusion"},
+    }
+    flags = ["--output", "out", "--conditions", json.dumps(given)]
+    assert parse_job(monkeypatch, "reproduce", reproduce, *flags)["conditions"] == {
+        "famol": Condition(FrequencySigmoid(7.0)),
+        "fusion": Condition(Constant(), "fusion"),
+    }
