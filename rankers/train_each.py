@@ -4,6 +4,7 @@ A run of Ray Train starts a controller and workers, and each of them imports PyT
 for a ranker that trains in one. Here a process goes from one ranker to the next.
 """
 
+import shutil
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -16,13 +17,14 @@ from rich.console import Console
 from cluster.connection import connect
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
+from rankers.data.bucket_floors import write_bucket_floors
 from rankers.fit import tokenize_input
 from rankers.mixes import Mix
 from rankers.settings import TrainingSettings
 from rankers.settings_checks import check_training_settings
 from rankers.supervision import read_supervised_lists
 from rankers.train import training_record
-from rankers.training.alone import train_alone
+from rankers.training.alone import CHECKPOINTS, train_alone
 from rankers.training.learner import WorkerTask
 
 
@@ -69,6 +71,7 @@ def train_each(arms: Sequence[Arm], at_once: int) -> None:
         if (stop := ray.get(finished)) is not None:
             raise InputError(f"{arm.output}: training stopped: {stop.reason}")
         finish_output(arm.output)
+        shutil.rmtree(arm.output / CHECKPOINTS)
         done += 1
         minutes = (time.monotonic() - begun) / done * (wanted - done) / 60
         Console(highlight=False).print(
@@ -90,5 +93,6 @@ def _task(arm: Arm) -> WorkerTask:
         arm.collection, arm.click_labels, arm.annotations, arm.mix, arm.training
     )
     read = tokenize_input(lists, arm.output, arm.training, arm.tokens)
+    write_bucket_floors(lists.collection, arm.output)
     objective = read.objective(arm.mix)
     return WorkerTask(arm.output.absolute(), arm.training, objective, read, live=False)

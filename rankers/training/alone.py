@@ -11,14 +11,17 @@ from rankers.training.learner import WorkerTask
 from rankers.training.loop import train_ranker
 from rankers.training.stops import Stop
 from rankers.training.validation import VALIDATION_MEASURE
-from rankers.training.workers import OneProcess
+from rankers.training.workers import OneProcess, replace_folder
+
+CHECKPOINTS = "checkpoints"
+MEASURED = "measured"  # the file beside the best checkpoint that holds its measure
 
 
 def train_alone(task: WorkerTask, threads: int = 1) -> Stop | None:
     """Trains a ranker in this process and leaves that of the best epoch in the task's folder.
 
     A killed training goes on from its last checkpoint. Beside the ranker is the history of all
-    epochs, as `train` leaves it.
+    epochs, as `train` leaves it, and the folder `CHECKPOINTS`, which may go once all is recorded.
 
     Args:
         task: what to do.
@@ -28,15 +31,13 @@ def train_alone(task: WorkerTask, threads: int = 1) -> Stop | None:
         Why training had to stop; None where it did not.
     """
     torch.set_num_threads(threads)
-    place = task.folder / "checkpoints"
-    worker = BestAndLast(place)
+    worker = BestAndLast(task.folder / CHECKPOINTS)
     if (stop := train_ranker(task, worker)) is not None:
         return stop
     for path in worker.best.iterdir():
-        if path.name != TRAINING_STATE:
+        if path.name not in (TRAINING_STATE, MEASURED):
             shutil.copy(path, task.folder / path.name)
     shutil.copy(worker.last / HISTORY, task.folder / HISTORY)
-    shutil.rmtree(place)
     return None
 
 
@@ -54,15 +55,14 @@ class BestAndLast(OneProcess):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / "last")
         self.last, self.best = folder / "last", folder / "best"
-        measured = self.best / "measured"
+        measured = self.best / MEASURED
         self._highest = float(measured.read_text()) if measured.exists() else -1.0
 
     def report(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         value = metrics[VALIDATION_MEASURE]
         # First, so that an epoch is done again whose checkpoint a kill has left half.
         if checkpoint is not None and value > self._highest:
-            shutil.rmtree(self.best, ignore_errors=True)
-            shutil.copytree(checkpoint, self.best)
-            (self.best / "measured").write_text(repr(value))
+            replace_folder(self.best, checkpoint)
+            (self.best / MEASURED).write_text(repr(value))
             self._highest = value
         super().report(metrics, checkpoint)

@@ -82,9 +82,17 @@ class OneProcess:
     def report(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         self.reports.append(dict(metrics))
         if self.folder is not None and checkpoint is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            shutil.copytree(checkpoint, self.folder)
+            replace_folder(self.folder, checkpoint)
 
     def last_checkpoint(self, name: str) -> bytes | None:
         path = None if self.folder is None else self.folder / name
         return path.read_bytes() if path is not None and path.exists() else None
+
+
+def replace_folder(folder: Path, source: Path) -> None:
+    """Puts a copy of `source` in the place of a folder, whole or, after a kill, not at all."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
