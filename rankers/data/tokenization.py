@@ -84,7 +84,7 @@ def tokenize_once(
 
 
 def map_with_ray(cpus: float) -> MapInOrder:
-    """A `map` over the nodes of a Ray cluster, by Ray Data.
+    """A `map` over the nodes of a Ray cluster, by Ray Data, where there is more than one block.
 
     Args:
         cpus: that one block takes.
@@ -92,7 +92,10 @@ def map_with_ray(cpus: float) -> MapInOrder:
     import ray.data  # readers of this module's folders, and their tests, need no Ray
 
     def map_blocks(function: Tokenize, blocks: Iterable[pa.Table]) -> Iterable[pa.Table]:
-        mapped = ray.data.from_arrow(list(blocks)).map_batches(
+        tables = list(blocks)
+        if len(tables) == 1:  # done here sooner than a worker starts
+            return map(function, tables)
+        mapped = ray.data.from_arrow(tables).map_batches(
             function, batch_format="pyarrow", batch_size=None, num_cpus=cpus
         )
         mapped.context.enable_progress_bars = False

@@ -2,18 +2,29 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import ray
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
-from annotation.prompts.prompt import StrategyName, load_prompt
+from annotation.asking.ask import CHOICES
+from annotation.asking.strategies import grade_from_log_probabilities
+from annotation.prompts.prompt import Document, StrategyName, load_prompt
+from annotation.prompts.prompt_encoder import PromptEncoder
 from corpus.schemas import SCHEMAS, empty_table
-from corpus.tables import Collection, write_collection
+from corpus.tables import Collection, read_collection, write_collection
 
 QUERIES = {"q1": "night trains", "q2": "夜行列车 去 巴黎", "q3": "  ", "q4": "قطار الليل 🚂"}
 # So many that an interruption finds the job at work.
@@ -88,6 +99,35 @@ def collection_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_collection(Collection(**tables), folder)
     return folder
+
+
+def grade_alone(
+    model_folder: Path, collection_folder: Path, pairs: pa.Table
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Grade, expected grade and confidence of each pair, asked alone by transformers in float32.
+
+    Args:
+        model_folder: the judge's checkpoint.
+        collection_folder: where queries and documents are.
+        pairs: query_id and doc_id.
+    """
+    tables = read_collection(collection_folder)
+    encoder = PromptEncoder(AutoTokenizer.from_pretrained(model_folder), load_prompt())
+    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
+    texts = dict(zip(*tables.queries.select(["query_id", "text"]), strict=True))
+    documents = tables.documents.take(
+        pc.index_in(pairs["doc_id"], value_set=tables.documents["doc_id"])
+    )
+    bodies = zip(documents["title"].to_pylist(), documents["body"].to_pylist(), strict=True)
+    asked = [
+        (texts[query].as_py(), [Document(*document)])
+        for query, document in zip(pairs["query_id"], bodies, strict=True)
+    ]
+    prompts = [prompt.token_ids for prompt in encoder.encode(asked, longest=1020)]
+    with torch.no_grad():
+        logits = [model(torch.tensor([token_ids])).logits[0, -1] for token_ids in prompts]
+    believed = torch.stack(logits)[:, encoder.choice_tokens(CHOICES.choices)].double().numpy()
+    return grade_from_log_probabilities(believed)
 
 
 @pytest.fixture(scope="module")

@@ -28,13 +28,20 @@ from corpus.errors import InputError
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection, write_table
+from rankers.data.tokenization import map_with_ray
+from rankers.fit import tokenize_input
 from rankers.mixes import Ramp
 from rankers.models.small_bert import build_small_bert
 from rankers.settings import TrainingSettings
+from rankers.supervision import read_supervised_lists
 from rankers.train import train
-from rankers.training.checkpoints import HISTORY, TRAINING_STATE
+from rankers.training.alone import CHECKPOINTS, train_alone
+from rankers.training.checkpoints import HISTORY, TRAINING_STATE, read_states
+from rankers.training.learner import WorkerTask
+from rankers.training.loop import train_ranker
 from rankers.training.stops import read_refused
 from rankers.training.storage import checkpoint_storage
+from rankers.training.workers import OneProcess
 from tests.conftest import REPOSITORY, with_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -77,6 +84,17 @@ def trained(inputs: Path, output: Path, training: TrainingSettings, **options: A
     tables = {"click_labels": inputs / "clicks", "annotations": inputs / "llm"}
     train(inputs / "collection", output, mix=Ramp(), training=training, **tables, **options)
     return output
+
+
+def alone(inputs: Path, folder: Path, training: TrainingSettings) -> WorkerTask:
+    """The same training as a task of one process."""
+    folder.mkdir()
+    mix = Ramp()
+    lists = read_supervised_lists(
+        inputs / "collection", inputs / "clicks", inputs / "llm", mix, training
+    )
+    read = tokenize_input(lists, folder, training)
+    return WorkerTask(folder, training, read.objective(mix), read, live=False)
 
 
 def last_state(place: Path) -> dict[str, Any]:
@@ -153,38 +171,44 @@ def wait_for_the_middle_of_an_epoch(
 
 
 def kill_a_worker(job: "subprocess.Popen[bytes]") -> None:
-    """Kills one of two workers, as soon as there are two."""
+    """Kills one of the two workers of nodes on this machine, as soon as there are two."""
     workers: list[psutil.Process] = []
     while len(workers) < 2:
         assert job.poll() is None
         with suppress(psutil.NoSuchProcess):
             workers = [
                 process
-                for process in psutil.Process(job.pid).children(recursive=True)
+                for process in psutil.Process().children(recursive=True)
                 if "RayTrainWorker" in " ".join(process.cmdline())
             ]
     workers[1].kill()
 
 
-def test_after_kills_in_the_middle_of_epochs_training_ends_as_if_undisturbed(
+def test_after_lost_workers_a_lost_node_and_a_kill_training_ends_as_if_undisturbed(
     undisturbed: Path, inputs: Path, tmp_path: Path
 ) -> None:
-    """A worker is killed twice, and when training has gone on, the job; checkpoints lie elsewhere.
+    """Workers of two nodes; checkpoints lie elsewhere.
 
     These belong to this training, whatever becomes of its output.
     """
     output, place = tmp_path / "ranker", tmp_path / "elsewhere"
-    start = partial(
-        start_training, inputs, output, {"RAY_ADDRESS": "local"}, "--checkpoints", place.as_uri()
-    )
-    job = start()
-    kill_a_worker(job)  # before the first step
-    before = wait_for_the_middle_of_an_epoch(job, output, place)
-    kill_a_worker(job)
-    wait_for_the_middle_of_an_epoch(job, output, place, after=before)
-    job.kill()
-    job.wait()
-    assert finish(start("--resume"), output).count("epoch 1/3") == 1
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        lost = cluster.add_node(num_cpus=1)
+        # A whole CPU each: one worker a node.
+        options = ("--checkpoints", place.as_uri(), "--training.resources.cpus_per_worker", "0.9")
+        start = partial(start_training, inputs, output, {"RAY_ADDRESS": cluster.address}, *options)
+        job = start()
+        kill_a_worker(job)  # before the first step
+        before = wait_for_the_middle_of_an_epoch(job, output, place)
+        cluster.remove_node(lost, allow_graceful=False)
+        cluster.add_node(num_cpus=1)
+        wait_for_the_middle_of_an_epoch(job, output, place, after=before)
+        job.kill()
+        job.wait()
+        assert finish(start("--resume"), output).count("epoch 1/3") == 1
+    finally:
+        cluster.shutdown()
     assert_same(output, undisturbed, place)
     assert not (output / "checkpoints").exists()
     kept, kept_alone = (
@@ -204,38 +228,20 @@ def test_after_kills_in_the_middle_of_epochs_training_ends_as_if_undisturbed(
     assert_same(other(elsewhere, resume=True), undisturbed, place)
 
 
-def test_a_lost_node_changes_nothing(undisturbed: Path, inputs: Path, tmp_path: Path) -> None:
-    output = tmp_path / "ranker"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    try:
-        lost = cluster.add_node(num_cpus=1)
-        environment = {"RAY_ADDRESS": cluster.address}
-        # A whole CPU each: one worker a node.
-        cpus = ("--training.resources.cpus_per_worker", "0.9")
-        job = start_training(inputs, output, environment, *cpus)
-        wait_for_the_middle_of_an_epoch(job, output, output)
-        cluster.remove_node(lost, allow_graceful=False)
-        cluster.add_node(num_cpus=1)
-        finish(job, output)
-    finally:
-        cluster.shutdown()
-    assert_same(output, undisturbed, output)
-
-
 def test_workers_and_parts_share_a_step_as_if_one_took_it_whole(
     undisturbed: Path, inputs: Path, tmp_path: Path
 ) -> None:
     """Shards hold unequal numbers of lists here, and some parts are empty."""
-    states = []
-    for workers, accumulation in ((1, 1), (2, 2)):
-        # A softmax has no gradient for the scoring bias, and AdamW makes steps of its rounding.
-        changes = {"workers": workers, "accumulation": accumulation, "learning_rate": 1e-4}
-        training = settings(inputs / "exact", epochs=2, loss="pointwise_sigmoid", **changes)
-        states.append(last_state(trained(inputs, tmp_path / f"{workers}-{accumulation}", training)))
-    for state in states[1:]:
-        assert state["ranker"].keys() == states[0]["ranker"].keys()
-        for name, value in state["ranker"].items():
-            torch.testing.assert_close(value, states[0]["ranker"][name], atol=1e-5, rtol=0)
+    # A softmax has no gradient for the scoring bias, and AdamW makes steps of its rounding.
+    changes = {"epochs": 2, "loss": "pointwise_sigmoid", "learning_rate": 1e-4}
+    shared = settings(inputs / "exact", workers=2, accumulation=2, **changes)
+    whole = alone(inputs, tmp_path / "whole", settings(inputs / "exact", workers=1, **changes))
+    assert train_ranker(whole, OneProcess(tmp_path / "last")) is None
+    ours = last_state(trained(inputs, tmp_path / "shared", shared))["ranker"]
+    theirs = read_states((tmp_path / "last" / TRAINING_STATE).read_bytes())["ranker"]
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        torch.testing.assert_close(value, theirs[name], atol=1e-5, rtol=0)
 
 
 def assert_same(output: Path, undisturbed: Path, place: Path) -> None:
@@ -280,6 +286,11 @@ def test_training_that_is_spoiled_stops_and_goes_on_without_that_step(
     assert len(read_refused(tmp_path / "ranker")) == 2, "the next step is another one"
 
 
+def test_blocks_are_tokenized_by_ray_in_their_order(undisturbed: Path) -> None:
+    blocks = [pa.table({"text": [f"{number} {row}" for row in range(3)]}) for number in range(4)]
+    assert list(map_with_ray(0.5)(pa.Table.combine_chunks, blocks)) == blocks
+
+
 @pytest.mark.parametrize(
     ("place", "reason"),
     [
@@ -293,7 +304,7 @@ def test_a_place_that_cannot_be_reached_is_named(place: str, reason: str) -> Non
         checkpoint_storage(place)
 
 
-def test_the_settings_work_together(undisturbed: Path, inputs: Path, tmp_path: Path) -> None:
+def test_the_settings_work_together(inputs: Path, tmp_path: Path) -> None:
     training = settings(
         inputs / "dropping",
         heads="two",
@@ -306,8 +317,10 @@ def test_the_settings_work_together(undisturbed: Path, inputs: Path, tmp_path: P
         epochs=1,
         workers=1,
     )
-    output = trained(inputs, tmp_path / "ranker", training)
-    state = last_state(output)["ranker"]
+    output = tmp_path / "ranker"
+    assert train_alone(alone(inputs, output, training)) is None
+    last = output / CHECKPOINTS / "last" / TRAINING_STATE
+    state = read_states(last.read_bytes())["ranker"]
     assert {name for name in state if "lora" not in name and "classifier" not in name} <= {
         name for name in state if "position_ids" in name or "token_type_ids" in name
     }, "frozen weights are not kept twice"

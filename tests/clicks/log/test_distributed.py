@@ -23,9 +23,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def two_nodes() -> Iterator[None]:
     """A cluster of two nodes on this machine."""
-    node = {"num_cpus": 2, "include_dashboard": False}
+    node = {"num_cpus": 1, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=node)
-    cluster.add_node(num_cpus=2)
+    cluster.add_node(num_cpus=1)
     ray.init(address=cluster.address, log_to_driver=False)
     yield
     ray.shutdown()
