@@ -141,7 +141,12 @@ def add_adapters(model: PreTrainedModel, rank: int) -> PreTrainedModel:
     from peft import LoraConfig, TaskType, get_peft_model  # two seconds that few trainings need
 
     config = LoraConfig(
-        task_type=TaskType.SEQ_CLS, r=rank, lora_alpha=2 * rank, target_modules="all-linear"
+        task_type=TaskType.SEQ_CLS,
+        r=rank,
+        lora_alpha=2 * rank,
+        target_modules="all-linear",
+        # DistilBERT's, whose name peft takes for that of a head, which it trains whole.
+        exclude_modules=["pre_classifier"],
     )
     return get_peft_model(model, config)  # type: ignore[return-value] # behaves as the model
 

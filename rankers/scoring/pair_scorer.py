@@ -21,8 +21,8 @@ from rankers.models.cross_encoder import (
     model_place,
     score_in_float32,
 )
+from rankers.models.first_token import end_at_first_token, mask_once
 from rankers.models.list_ranker import ListRanker, ranking_scores, uses_bf16
-from rankers.scoring.fast_bert import end_at_first_token, mask_once
 from rankers.settings import Precision
 
 # On CPUs the activations of a micro-batch should stay in the cache, and be small enough that the
@@ -115,7 +115,7 @@ class PairScorer:
             # Of one head any weight makes the score.
             mix = read_heads_mix(Path(self.rankers[ranker]))
             model, self.tokenizer = load_cross_encoder(self.rankers[ranker], heads=2 if mix else 1)
-            end_at_first_token(model)
+            end_at_first_token(model, frozen=True)
             mask_once(model)
             in_bf16 = uses_bf16(self.precision, self.device)
             if in_bf16:

@@ -19,6 +19,7 @@ from rankers.data.token_files import open_tokens
 from rankers.losses.hybrid import Objective
 from rankers.mixes import Mix
 from rankers.models.cross_encoder import add_adapters, load_cross_encoder
+from rankers.models.first_token import end_at_first_token, mask_once
 from rankers.models.list_ranker import ListRanker
 from rankers.settings import BatchingSettings, TrainingSettings
 from rankers.training.checkpoints import Stateful, Trained
@@ -141,6 +142,8 @@ def build_learner(task: WorkerTask, workers: Workers, steps: int, lists: BatchRe
     model, tokenizer = load_cross_encoder(
         task.input.backbone, model_settings.max_length, heads, new_head=True
     )
+    end_at_first_token(model)
+    mask_once(model)
     if model_settings.lora_rank:
         model = add_adapters(model, model_settings.lora_rank)
     ranker = ListRanker(model).to(workers.device)

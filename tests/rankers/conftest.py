@@ -3,14 +3,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import (
+    AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -54,3 +57,15 @@ def score_in_one_process(ranker: Path, collection: Collection) -> NDArray[np.flo
     scored = pa.concat_tables([scorer(block) for block in blocks]).sort_by("pair")
     assert scored["pair"].to_pylist() == list(range(scored.num_rows))
     return np.asarray(scored["score"].to_numpy())
+
+
+def random_model(config: type[PreTrainedConfig], **settings: Any) -> PreTrainedModel:
+    """Of two small layers, with one head and weights and biases that all have a say."""
+    torch.manual_seed(0)
+    settings |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    settings |= {"vocab_size": 99, "num_labels": 1}
+    model = AutoModelForSequenceClassification.from_config(config(**settings))
+    for name, parameter in model.named_parameters():
+        if "norm" not in name.lower():
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model.eval()

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import ir_measures
 import numpy as np
@@ -13,14 +12,11 @@ import ray
 import torch
 from numpy.typing import NDArray
 from transformers import (
-    AutoModelForSequenceClassification,
     BertConfig,
     DistilBertConfig,
     ElectraConfig,
     PreTrainedConfig,
-    PreTrainedModel,
     RobertaConfig,
-    XLMRobertaConfig,
 )
 
 from corpus.errors import InputError
@@ -33,11 +29,10 @@ from rankers.models.cross_encoder import load_cross_encoder
 from rankers.models.list_ranker import save_ranker
 from rankers.models.small_bert import build_small_bert
 from rankers.rerank import rerank
-from rankers.scoring.fast_bert import end_at_first_token, mask_once
 from rankers.scoring.pair_scorer import PairScorer, encode_in_bf16
 from rankers.scoring.pool import refuse_unsound, score_candidates, scoring_blocks
 from tests.conftest import make_table
-from tests.rankers.conftest import score_in_one_process
+from tests.rankers.conftest import random_model, score_in_one_process
 
 WORDS = ["tide", "moon", "bread", "rye", "fox", "train", "night", "Paris"]
 MIX = FrequencySigmoid(midpoint=15.0)
@@ -144,18 +139,6 @@ def test_scores_that_cannot_be_sorted_are_refused(score: float) -> None:
         refuse_unsound(scored, lists, rows)
 
 
-def random_model(config: type[PreTrainedConfig], **settings: Any) -> PreTrainedModel:
-    """Of two small layers, with one head and weights and biases that all have a say."""
-    torch.manual_seed(0)
-    settings |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    settings |= {"vocab_size": 99, "num_labels": 1}
-    model = AutoModelForSequenceClassification.from_config(config(**settings))
-    for name, parameter in model.named_parameters():
-        if "norm" not in name.lower():
-            torch.nn.init.normal_(parameter, std=0.2)
-    return model.eval()
-
-
 @pytest.mark.parametrize("config", [BertConfig, ElectraConfig, RobertaConfig, DistilBertConfig])
 def test_scores_of_a_bf16_encoder_are_finer_than_bf16(config: type[PreTrainedConfig]) -> None:
     model = random_model(config)
@@ -168,32 +151,6 @@ def test_scores_of_a_bf16_encoder_are_finer_than_bf16(config: type[PreTrainedCon
     assert scores.dtype == torch.float32
     assert not torch.equal(scores, scores.to(torch.bfloat16).float())
     torch.testing.assert_close(scores, whole, atol=0.02 * float(whole.abs().max()), rtol=0)
-
-
-@pytest.mark.parametrize(
-    "config", [BertConfig, ElectraConfig, RobertaConfig, XLMRobertaConfig, DistilBertConfig]
-)
-def test_shortcuts_change_no_score(config: type[PreTrainedConfig]) -> None:
-    model = random_model(config)
-    ids, mask = torch.randint(3, 99, (4, 20)), torch.ones(4, 20, dtype=torch.long)
-    mask[2, 7:] = 0
-    with torch.inference_mode():
-        whole = model(input_ids=ids, attention_mask=mask).logits
-        for take in (mask_once, end_at_first_token):
-            take(model)
-            for seen in (mask, mask[:2]):
-                logits = model(input_ids=ids[: len(seen)], attention_mask=seen).logits
-                torch.testing.assert_close(logits, whole[: len(seen)])
-
-
-def test_tokens_that_attend_to_earlier_ones_only_go_on_doing_so() -> None:
-    model = random_model(BertConfig, is_decoder=True)
-    ids = torch.randint(3, 99, (4, 20))
-    with torch.inference_mode():
-        whole = model(input_ids=ids).logits
-        for take in (mask_once, end_at_first_token):
-            take(model)
-        assert torch.equal(model(input_ids=ids).logits, whole)
 
 
 @pytest.mark.slow
