@@ -23,6 +23,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#0
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 LINES = ("-", "--", "-.", ":")
 SIZE = (4.6, 3.4)  # inches; as wide as a phone can show with letters that can be read
+# Of a legend: letters in a row, those that a mark takes, and inches from row to row.
+LETTERS_ACROSS, LETTERS_OF_MARK, ROW = 60, 6, 0.19
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
@@ -108,10 +110,12 @@ def make_logarithmic(panel: Axes) -> None:
 
 
 def add_legend(figure: Figure, panel: Axes) -> None:
-    """A legend below the panel, where it covers nothing."""
+    """A legend below the panel, where it covers nothing, in a figure that grows with it."""
     handles, labels = panel.get_legend_handles_labels()
     if labels:
-        columns = 3 if max(map(len, labels)) <= 14 else 1
+        columns = max(1, min(3, LETTERS_ACROSS // (max(map(len, labels)) + LETTERS_OF_MARK)))
+        rows = -(-len(labels) // columns)
+        figure.set_figheight(figure.get_figheight() + ROW * max(rows - 1, 0))
         figure.legend(
             handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
         )

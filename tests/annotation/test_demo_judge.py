@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from annotation.asking.ask import CHOICES
-from annotation.demo_judge import shipped
+from annotation.demo_judge import shipped, training
 from annotation.demo_judge.model import pad
 from annotation.demo_judge.shipped import (
     RECIPE,
@@ -38,7 +38,13 @@ SHORT = JudgeTraining(worlds=1, queries=40, documents=100, steps=5)
 
 
 @pytest.mark.slow
-def test_a_judge_that_is_made_is_a_normal_checkpoint(tmp_path: Path) -> None:
+def test_a_judge_that_is_made_is_a_normal_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_few_queries(seed: int, queries: int, documents: int) -> GradedPairs:
+        return graded_pairs(seed, min(queries, 40), documents)
+
+    monkeypatch.setattr(training, "graded_pairs", of_few_queries)
     ship_judge(tmp_path, SHORT)
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert 0 < model.num_parameters() <= 3_000_000
