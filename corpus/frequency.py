@@ -65,12 +65,8 @@ def frequency_buckets(
     return buckets
 
 
-def median_search(frequency: NDArray[np.int64]) -> float:
-    """The frequency of the query that the median search is for.
-
-    At least half of all searches are for queries that are searched as often, or more often. It
-    grows with the log as a midpoint between head and tail should, where the median query of most
-    logs was searched once.
+def median_query(frequency: NDArray[np.int64]) -> float:
+    """The median frequency of the queries that were searched.
 
     Args:
         frequency: searches of each query, int64, at least 0, shape (queries,).
@@ -78,11 +74,8 @@ def median_search(frequency: NDArray[np.int64]) -> float:
     Returns:
         At least 1.0, which it also is where nothing was searched.
 
-    >>> median_search(np.array([40, 30, 10, 10, 5, 1, 1, 1, 1, 1, 0]))
-    30.0
+    >>> median_query(np.array([40, 30, 10, 8, 1, 0, 0]))
+    10.0
     """
-    if frequency.sum() <= 0:
-        return 1.0
-    descending = np.sort(frequency)[::-1]
-    place = np.searchsorted(np.cumsum(descending), descending.sum() / 2)
-    return max(float(descending[place]), 1.0)
+    searched = frequency[frequency > 0]
+    return float(np.median(searched)) if len(searched) else 1.0

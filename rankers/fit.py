@@ -21,7 +21,7 @@ from ray.train import (
 )
 from ray.train.torch import TorchTrainer
 
-from corpus.frequency import median_search
+from corpus.frequency import median_query
 from rankers.data.impressions import longest_page
 from rankers.data.pair_texts import number_texts
 from rankers.data.store import write_lists
@@ -118,13 +118,13 @@ def objective_maker(
         mean_power=float(max(np.mean(searches ** POWER[settings.query_weight]), 1e-9)),
         balance=settings.balance_losses,
     )
-    return partial(_settled_objective, make, median_search(frequency))
+    return partial(_settled_objective, make, median_query(frequency))
 
 
 def _settled_objective(
-    make: Callable[[Mix], Objective], median_search: float, mix: Mix
+    make: Callable[[Mix], Objective], median_query: float, mix: Mix
 ) -> Objective:
-    return make(mix.settled(median_search))
+    return make(mix.settled(median_query))
 
 
 def fit_ranker(

@@ -57,11 +57,11 @@ class Mix(ABC):
             Weights in [0, 1], float32, shaped as `traffic.frequency`.
         """
 
-    def settled(self, median_search: float) -> "Mix":
+    def settled(self, median_query: float) -> "Mix":
         """The mix with what was left to the log filled in.
 
         Args:
-            median_search: from `corpus.frequency.median_search`, of the training queries.
+            median_query: from `corpus.frequency.median_query`, of the training queries.
         """
         return self
 

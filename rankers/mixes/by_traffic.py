@@ -42,8 +42,8 @@ class FrequencySigmoid(Mix):
 
     Attributes:
         midpoint: the frequency at which both signals count the same, above 0; by default that of
-            the median search of the training queries (`corpus.frequency.median_search`), so that
-            half of the traffic is on either side.
+            the median training query (`corpus.frequency.median_query`), so that half of what is
+            trained on is on either side.
         steepness: how fast clicks take over around the midpoint, per unit of ln f, above 0.
     """
 
@@ -54,8 +54,8 @@ class FrequencySigmoid(Mix):
         check_positive("midpoint", 1.0 if self.midpoint is None else self.midpoint)
         check_positive("steepness", self.steepness)
 
-    def settled(self, median_search: float) -> Mix:
-        return replace(self, midpoint=median_search) if self.midpoint is None else self
+    def settled(self, median_query: float) -> Mix:
+        return replace(self, midpoint=median_query) if self.midpoint is None else self
 
     def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
         distance = traffic.frequency.float().log() - math.log(_settled(self, self.midpoint))
@@ -69,8 +69,9 @@ class FrequencyPower(Mix):
     a = min(f / saturation, 1) ** exponent
 
     Attributes:
-        saturation: the frequency from which on clicks alone count, above 0; by default that of the
-            median search of the training queries (`corpus.frequency.median_search`).
+        saturation: the frequency from which on clicks alone count, above 0; by default the one by
+            which both signals count the same for the median training query
+            (`corpus.frequency.median_query`).
         exponent: above 0; the lower, the sooner clicks count.
     """
 
@@ -81,8 +82,9 @@ class FrequencyPower(Mix):
         check_positive("saturation", 1.0 if self.saturation is None else self.saturation)
         check_positive("exponent", self.exponent)
 
-    def settled(self, median_search: float) -> Mix:
-        return replace(self, saturation=median_search) if self.saturation is None else self
+    def settled(self, median_query: float) -> Mix:
+        saturation = median_query * 2 ** (1 / self.exponent)
+        return replace(self, saturation=saturation) if self.saturation is None else self
 
     def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
         share = traffic.frequency.float() / _settled(self, self.saturation)

@@ -33,8 +33,8 @@ class Product(Mix):
     def needs_impressions(self) -> bool:
         return any(mix.needs_impressions for mix in self.mixes)
 
-    def settled(self, median_search: float) -> Mix:
-        return Product([mix.settled(median_search) for mix in self.mixes])
+    def settled(self, median_query: float) -> Mix:
+        return Product([mix.settled(median_query) for mix in self.mixes])
 
     def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
         return reduce(mul, [mix(progress, traffic) for mix in self.mixes])

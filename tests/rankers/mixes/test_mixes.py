@@ -92,9 +92,9 @@ def test_a_stage_covers_its_buckets() -> None:
     assert product.covers(0.6, TRAFFIC).tolist() == [False, False, False, True]
 
 
-def test_what_is_left_to_the_log_is_taken_from_its_median_search() -> None:
+def test_what_is_left_to_the_log_is_taken_from_its_median_query() -> None:
     found = Product([FrequencySigmoid(), FrequencyPower(), Ramp()]).settled(30.0)
-    assert found == Product([FrequencySigmoid(30.0), FrequencyPower(30.0), Ramp()])
+    assert found == Product([FrequencySigmoid(30.0), FrequencyPower(120.0), Ramp()])
     assert FrequencySigmoid(7.0).settled(30.0) == FrequencySigmoid(7.0)
     with pytest.raises(ValueError, match="leaves a number to the log"):
         FrequencySigmoid()(0.5, TRAFFIC)
