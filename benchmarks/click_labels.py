@@ -22,13 +22,13 @@ from jsonargparse import auto_cli
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from scipy.special import softmax
 
 from clicks.fit_clicks import CLICK_MODELS
 from clicks.labels import inverse_propensity_labels, relevance_labels
 from clicks.models.pbm import PositionBasedModel
 from clicks.propensities import PropensityMethod, estimate_propensities
 from corpus.frequency import BUCKETS
+from corpus.simulation.judge import GRADES, grade_chances
 from corpus.simulation.user import examination_probability
 from corpus.simulation.world import World, simulate_world
 from corpus.tables import Collection
@@ -85,11 +85,8 @@ def _compare_fusion(seeds: int, sizes: tuple[int, int, int], error: float) -> No
 def judge(world: World, error: float, seed: int) -> pa.Table:
     """Expected grades of all candidates by a judge who reads the topical grade with an error."""
     topical = world.topical_grades["grade"].to_numpy()
-    read = topical + np.random.default_rng(seed).normal(0, error, len(topical))
-    chance = softmax(-((np.arange(4) - read[:, None]) ** 2) / (2 * error**2), axis=1)
-    return world.topical_grades.select(PAIR).append_column(
-        "grade", pa.array(chance @ np.arange(4.0))
-    )
+    chances = grade_chances(topical, error, np.random.default_rng(seed))
+    return world.topical_grades.select(PAIR).append_column("grade", pa.array(chances @ GRADES))
 
 
 def joined_labels(world: World, grades: pa.Table) -> dict[str, pa.Table]:

@@ -17,6 +17,8 @@ OPEN = (
     "sources",
     "shown_text",
     "simulation",
+    "simulation.judge",
+    "simulation.traffic",
     "simulation.world",
     "table_checks",
     "tables",

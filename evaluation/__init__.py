@@ -14,6 +14,7 @@ OPEN = (
     "report.page",
     "report.parts",
     "report.queries",
+    "report.sensitivity",
     "report.settings",
     "report.signals",
     "report.trade_offs",

@@ -22,9 +22,10 @@ FLOORS = {
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
     "|settings_checks supervision|fit|evaluate rerank train|train_each",
     "tuning": "analysis search_space|search|tune",
-    "workflow": "conditions report settings_checks|pipeline reproduce",
+    "workflow": "conditions report settings_checks|levels pipeline study"
+    "|reproduce simulated_annotations|sensitivity",
     "ray_jobs": "command_line|agreement annotate evaluate fit_clicks merge pipeline prepare"
-    " reproduce rerank train tune",
+    " reproduce rerank sensitivity train tune",
 }
 
 

@@ -1,27 +1,30 @@
 """The job `reproduce`: the paper's comparison and Tandem's own, over several seeds."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-from rich.console import Console
 
 from annotation.annotate import annotate
-from clicks.fit_clicks import fit_clicks
-from corpus.errors import InputError
-from corpus.groups import GROUPS, reported_groups
-from corpus.names import check_names, file_name
+from corpus.names import file_name
 from corpus.output_folder import begin_output, finish_output
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld, Source
-from corpus.tables import read_collection, write_parquet
+from corpus.tables import read_collection
 from evaluation.given_runs import FIRST_STAGE
 from evaluation.measures import MAIN_MEASURE
 from rankers.evaluate import evaluate
-from rankers.mixes.encoding import encode_mix
 from rankers.settings import TrainingSettings
-from workflow.conditions import ANNOTATION, CLICK, FAMOL, FUSION, Condition, headline_conditions
+from workflow.conditions import ANNOTATION, CLICK, FAMOL, Condition, headline_conditions
+from workflow.study import (
+    announce,
+    check_study,
+    describe_conditions,
+    label_clicks,
+    ranker_folder,
+    ranker_of,
+    values_of_seeds,
+    write_frame,
+)
 
 BASELINES = (ANNOTATION, CLICK, FAMOL)
 
@@ -63,37 +66,38 @@ def reproduce(
     Raises:
         InputError: a setting cannot be right, or `output` is in use.
     """
-    # These bring SciPy and Matplotlib.
+    # These bring SciPy, Matplotlib, PyTorch and Ray.
     from evaluation.report.evaluated import INTRODUCTION, evaluation_sections
     from evaluation.report.page import write_report
     from evaluation.report.settings import settings_section
     from evaluation.significance import compare, group_means
     from evaluation.tables import markdown_comparison, print_comparison
+    from rankers.train_each import train_each
 
     conditions = conditions or headline_conditions()
-    check_names(conditions, "condition", taken=[FIRST_STAGE])
-    if seeds < 1 or at_once < 1:
-        raise InputError(f"seeds and at_once must be at least 1, not {seeds} and {at_once}")
+    check_study(conditions, training, seeds, at_once)
     source.check()
     record = {
         "source": {"class_path": type(source).__name__, "init_args": vars(source)},
-        "conditions": {
-            name: {"mix": encode_mix(condition.mix), "labels": condition.labels}
-            for name, condition in conditions.items()
-        },
+        "conditions": describe_conditions(conditions),
         "training": training.deciding,
         "model": model,
     }
     begin_output(output, "reproduce", record, resume)
     of_seeds = [output / f"seed-{seed}" for seed in range(seeds)]
     for seed, folder in enumerate(of_seeds):
-        _rule(f"data of seed {seed} (of {seeds})")
+        announce(f"data of seed {seed} (of {seeds})")
         _make_data(folder, source, seed, model, max_model_len)
-    _rule(f"{len(conditions) * seeds} rankers")
-    _train(of_seeds, conditions, training, at_once)
+    announce(f"{len(conditions) * seeds} rankers")
+    rankers_to_train = [
+        ranker_of(folder, name, condition, training, seed)
+        for seed, folder in enumerate(of_seeds)
+        for name, condition in conditions.items()
+    ]
+    train_each(rankers_to_train, at_once)
     for seed, folder in enumerate(of_seeds):
-        _rule(f"evaluation of seed {seed}")
-        rankers = {name: _ranker(folder, name) for name in conditions}
+        announce(f"evaluation of seed {seed}")
+        rankers = {name: ranker_folder(folder, name) for name in conditions}
         evaluate(
             folder / "collection",
             folder / "evaluation",
@@ -102,15 +106,15 @@ def reproduce(
             resume=True,
         )
     apart = isinstance(source, SimulatedWorld)
-    values, groups = _values(of_seeds, apart)
+    values, groups = values_of_seeds(of_seeds, apart)
     measures = group_means(values, groups).rename(columns={"group": "bucket"})
     for name, frame in (("values", values), ("measures", measures)):
-        _write(frame, output / f"{name}.parquet")
+        write_frame(frame, output / f"{name}.parquet")
     main = values[values["measure"] == MAIN_MEASURE]
     named = [name for name in BASELINES if name in conditions] or [FIRST_STAGE]
     for baseline in named:
         comparison = compare(main, groups, baseline)
-        _write(comparison, output / f"comparison_{file_name(baseline)}.parquet")
+        write_frame(comparison, output / f"comparison_{file_name(baseline)}.parquet")
         page = markdown_comparison(measures, comparison, baseline)
         (output / f"comparison_{file_name(baseline)}.md").write_text(page, encoding="utf-8")
         if baseline == named[0]:
@@ -127,59 +131,7 @@ def _make_data(folder: Path, source: Source, seed: int, model: str, max_model_le
     collection, annotations = folder / "collection", folder / "annotations"
     prepare(collection, source, seed=seed, resume=True)
     annotate(collection, annotations, model, max_model_len=max_model_len, resume=True)
-    fit_clicks(collection, folder / "clicks", resume=True)
-    fit_clicks(collection, folder / FUSION, prior=annotations, resume=True)
-
-
-def _train(
-    of_seeds: list[Path],
-    conditions: dict[str, Condition],
-    training: TrainingSettings,
-    at_once: int,
-) -> None:
-    from rankers.train_each import Arm, train_each  # brings PyTorch and Ray
-
-    arms = [
-        Arm(
-            output=_ranker(folder, name),
-            collection=folder / "collection",
-            mix=condition.mix,
-            training=replace(training, optimization=replace(training.optimization, seed=seed)),
-            click_labels=folder / condition.labels,
-            annotations=folder / "annotations",
-            tokens=folder / "tokens",
-        )
-        for seed, folder in enumerate(of_seeds)
-        for name, condition in conditions.items()
-    ]
-    train_each(arms, at_once)
-
-
-def _ranker(folder: Path, name: str) -> Path:
-    return folder / "rankers" / file_name(name)
-
-
-def _values(of_seeds: list[Path], apart: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The values of all seeds and the groups of their queries.
-
-    Args:
-        of_seeds: the folder of each seed.
-        apart: whether a query id means another query under another seed.
-    """
-    values, groups = [], []
-    for seed, folder in enumerate(of_seeds):
-        of_seed = pd.read_parquet(folder / "evaluation" / "values.parquet").assign(seed=seed)
-        of_groups = reported_groups(read_collection(folder / "collection"))
-        if apart:
-            for frame in (of_seed, of_groups):
-                frame["query_id"] = f"{seed}/" + frame["query_id"]
-            of_seed = of_seed.drop(columns="seed")
-        values.append(of_seed)
-        groups.append(of_groups)
-    in_order = {group: place for place, group in enumerate(GROUPS)}
-    together = pd.concat(groups, ignore_index=True).drop_duplicates()
-    together = together.sort_values("group", key=lambda names: names.map(in_order), kind="stable")
-    return pd.concat(values, ignore_index=True), together
+    label_clicks(folder)
 
 
 def _queries(of_seeds: list[Path], apart: bool) -> pd.DataFrame:
@@ -192,11 +144,3 @@ def _queries(of_seeds: list[Path], apart: bool) -> pd.DataFrame:
     for seed, frame in enumerate(frames):
         frame["query_id"] = f"{seed}/" + frame["query_id"]
     return pd.concat(frames, ignore_index=True)
-
-
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    write_parquet(pa.Table.from_pandas(frame, preserve_index=False), path)
-
-
-def _rule(title: str) -> None:
-    Console().rule(title, align="left")

@@ -1,4 +1,4 @@
-"""Data of our own making: users who click (`user`), and a whole world to rank in (`world`).
+"""Data of our own making: users who click (`user`), a whole world to rank in (`world`), a `judge`.
 
-`prepare` uses both; the demo's judge learns from worlds of its own.
+`prepare` uses the first two; the demo's judge learns from worlds of its own.
 """

@@ -1,24 +1,21 @@
-"""Sections on trade-offs: head against tail, human judgments against traffic, sensitivity."""
+"""Sections on trade-offs: head against tail, human judgments against traffic."""
 
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from corpus.groups import GROUPS
 from evaluation.report.figures import (
     add_legend,
     draw_points,
     ends_of,
-    make_logarithmic,
     new_panel,
     styles,
 )
-from evaluation.report.headline import in_order, means_table
-from evaluation.report.parts import Picture, Section, Table
+from evaluation.report.headline import means_table
+from evaluation.report.parts import Picture, Section
 
 SQUARE = (4.6, 4.4)  # inches
 
@@ -97,42 +94,6 @@ def two_truths_section(
     )
 
 
-def sensitivity_section(sensitivity: pd.DataFrame, measure: str) -> Section:
-    """How each ranker does as one setting of the world changes, and where two rankers cross.
-
-    Args:
-        sensitivity: setting (what changes), level (its number), ranker, bucket (the group of
-            queries), value, and low and high, the bounds of its interval, where they are known.
-        measure: what the value is.
-    """
-    pictures = []
-    for setting in sensitivity["setting"].unique():
-        of_setting = sensitivity[sensitivity["setting"] == setting]
-        for group in in_order(of_setting["bucket"], GROUPS):
-            rows = of_setting[of_setting["bucket"] == group]
-            label = f"{measure} by {setting}, {group} queries"
-            figure, crossings = _draw_sensitivity(rows, str(setting), measure)
-            crossed = f" Lines cross at {', '.join(crossings)}." if crossings else ""
-            caption = f"{label}, with 95 % intervals.{crossed}"
-            pictures.append(Picture(f"sensitivity {setting} {group}", figure, label, caption))
-    table = sensitivity.drop(columns=[name for name in sensitivity if name == "measure"])
-    caption = f"{measure} of each ranker at each level of each setting."
-    return Section("Sensitivity", [*pictures, Table("sensitivity", table, caption)])
-
-
-def find_crossings(levels: Iterable[float], differences: Iterable[float]) -> list[float]:
-    """Where a difference changes its sign, by straight lines between the levels.
-
-    >>> find_crossings([1, 2, 4], [-1.0, 1.0, 3.0])
-    [1.5]
-    """
-    found = []
-    for (left, before), (right, after) in pairwise(zip(levels, differences, strict=True)):
-        if before * after < 0:
-            found.append(left + (right - left) * before / (before - after))
-    return found
-
-
 def _of_ranker(shown: pd.DataFrame, column: str, name: str) -> pd.DataFrame:
     return shown[shown[column] == name].drop_duplicates("ranker").set_index("ranker")
 
@@ -180,29 +141,3 @@ def _draw_line(panel: Axes, points: pd.DataFrame) -> pd.DataFrame:
     frontier = best[best["up"] > best["up"].cummax().shift(fill_value=-np.inf)]
     panel.plot(frontier["across"], frontier["up"], color="#666666", linewidth=1, zorder=0)
     return frontier
-
-
-def _draw_sensitivity(rows: pd.DataFrame, setting: str, measure: str) -> tuple[Figure, list[str]]:
-    figure, panel = new_panel(setting, measure)
-    lines = {
-        ranker: of_ranker.sort_values("level")
-        for ranker, of_ranker in rows.groupby("ranker", sort=False)
-    }
-    for ranker, style in styles([str(name) for name in lines]).items():
-        line = lines[ranker]
-        draw_points(panel, ranker, style, line["level"], line["value"], up_ends=ends_of(line))
-        panel.plot(line["level"], line["value"], color=style["color"], linestyle=style["linestyle"])
-    logarithmic = rows["level"].min() > 0 and rows["level"].max() >= 20 * rows["level"].min()
-    if logarithmic:
-        make_logarithmic(panel)
-    crossings = []
-    if len(lines) == 2:
-        one, other = (line.set_index("level")["value"] for line in lines.values())
-        difference = (one - other).dropna()
-        levels = np.asarray(difference.index, float)
-        found = find_crossings(np.log(levels) if logarithmic else levels, difference)
-        for level in np.exp(found) if logarithmic else found:
-            panel.axvline(level, color="#666666", linewidth=1)
-            crossings.append(f"{level:.3g}")
-    add_legend(figure, panel)
-    return figure, crossings

@@ -15,7 +15,8 @@ from rankers.mixes import Constant
 from rankers.settings import TrainingSettings
 from tests.conftest import with_settings
 from workflow.conditions import Condition, headline_conditions
-from workflow.reproduce import _values, reproduce
+from workflow.reproduce import reproduce
+from workflow.study import values_of_seeds
 
 WORLD = SimulatedWorld(queries=90, documents=80, candidates_per_query=5)
 CONDITIONS = {
@@ -65,10 +66,10 @@ def test_a_query_of_another_world_is_another_query(tmp_path: Path) -> None:
         (folder / "evaluation").mkdir()
         write_parquet(pa.table(value), folder / "evaluation" / "values.parquet")
     of_seeds = [tmp_path / "seed-0", tmp_path / "seed-1"]
-    values, groups = _values(of_seeds, apart=True)
+    values, groups = values_of_seeds(of_seeds, apart=True)
     assert values["query_id"].tolist() == ["0/q00001", "1/q00001"]
     assert set(values["query_id"]) < set(groups["query_id"])
-    values, groups = _values(of_seeds, apart=False)
+    values, groups = values_of_seeds(of_seeds, apart=False)
     assert values[["query_id", "seed"]].to_numpy().tolist() == [["q00001", 0], ["q00001", 1]]
 
 
@@ -77,6 +78,7 @@ def test_a_query_of_another_world_is_another_query(tmp_path: Path) -> None:
     [
         ({"seeds": 0}, "seeds and at_once must be at least 1"),
         ({"conditions": {"first stage": CONDITIONS["click"]}}, "first stage"),
+        ({"training": with_settings(TrainingSettings(), epochs=0)}, "epochs must be at least 1"),
         ({"conditions": {"a/b": CONDITIONS["click"]}}, "has '/'"),
     ],
 )

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from evaluation.report.headline import all_measures_section, headline_section, win_loss_section
 from evaluation.report.parts import Picture, Section
 from evaluation.report.queries import queries_section
+from evaluation.report.sensitivity import crossings_section, sensitivity_section
 from evaluation.report.settings import settings_section
 from evaluation.report.signals import (
     agreement_section,
@@ -17,7 +18,6 @@ from evaluation.report.signals import (
 from evaluation.report.trade_offs import (
     frontier_of_mixes,
     frontier_section,
-    sensitivity_section,
     two_truths_section,
 )
 from evaluation.report.training import training_section
@@ -25,6 +25,7 @@ from evaluation.report.training import training_section
 MAIN, TRAFFIC = "nDCG@10", "traffic nDCG@10"
 RANKERS = ["first stage", "annotation", "click", "famol", "fusion"]
 GROUPS = {"high": 24, "medium": 30, "low": 26, "all": 80, "in the log": 54, "new": 26}
+PAIR = ("click", "annotation")
 HOSTILE = "<script>alert('x')</script> & \x1b[31m \u202e $x_1$ 搜索"
 
 
@@ -159,6 +160,26 @@ def sensitivity() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def differences() -> pd.DataFrame:
+    """Of `sensitivity`: clicks lose at 1 search a query and win at 100; at 1, none is "high"."""
+    rows = [
+        {"setting": "searches a query", "level": level, "bucket": bucket, "queries": queries}
+        | {"difference": difference, "low": difference - 0.02, "high": difference + 0.02}
+        | {"p_holm": 0.01 if level != 10 else 0.2, "verdict": verdict}
+        for level, difference, verdict in (
+            (1, -0.2, "loses"),
+            (10, -0.1, "no difference shown"),
+            (100, 0.1, "wins"),
+        )
+        for bucket, queries in (("all", 60), ("high", 20))
+    ]
+    frame = pd.DataFrame(rows)
+    without = (frame["level"] == 1) & (frame["bucket"] == "high")
+    frame.loc[without, ["difference", "low", "high", "p_holm"]] = np.nan
+    frame.loc[without, ["queries", "verdict"]] = 0, "no difference shown"
+    return frame
+
+
 def propensities() -> pd.DataFrame:
     """Of two contexts, one with a position that the log tells nothing of."""
     return pd.DataFrame(
@@ -206,7 +227,8 @@ def all_sections() -> list[Section]:
         agreement_section(confusion, agreement),
         audit_section(rank_differences(signals(), 10, 20), queries(), documents(), 10),
         propensities_section(propensities()),
-        sensitivity_section(sensitivity(), MAIN),
+        crossings_section(differences(), MAIN, PAIR),
+        sensitivity_section(sensitivity(), MAIN, PAIR),
         all_measures_section(measures(), [MAIN, TRAFFIC]),
         settings_section({"train": {"mix": {"click_weight": 1.0}, "stages": [{"share": 0.5}]}}),
     ]

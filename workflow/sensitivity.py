@@ -1,0 +1,227 @@
+"""The job `sensitivity`: where clicks and annotations cross as the simulated world changes."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from corpus.errors import InputError
+from corpus.frequency import BUCKETS
+from corpus.output_folder import begin_output, finish_output
+from corpus.prepare import prepare
+from corpus.sources import SimulatedWorld
+from evaluation.measures import MAIN_MEASURE
+from rankers.evaluate import evaluate
+from rankers.settings import TrainingSettings
+from workflow.conditions import ANNOTATION, CLICK, FUSION, Condition, headline_conditions
+from workflow.levels import DEFAULT, Levels, cases_of, levels_of, own_rankers
+from workflow.simulated_annotations import annotate_simulated
+from workflow.study import (
+    announce,
+    check_study,
+    describe_conditions,
+    label_clicks,
+    ranker_folder,
+    ranker_of,
+    values_of_seeds,
+    write_frame,
+)
+
+PAIR = (CLICK, ANNOTATION)
+SHOWN = (*BUCKETS, "all")
+ROWS = ["setting", "level", "ranker", "bucket", "value", "low", "high", "queries"]
+DIFFERENCES = ["setting", "level", "bucket", "queries", "difference", "low", "high"]
+DIFFERENCES += ["p", "p_holm", "verdict"]
+
+
+def sensitivity(
+    output: Path,
+    world: SimulatedWorld = SimulatedWorld(),  # noqa: B008 - read only; the command line shows it
+    levels: Levels = Levels(),  # noqa: B008 - likewise
+    conditions: dict[str, Condition] | None = None,
+    training: TrainingSettings = TrainingSettings(),  # noqa: B008 - likewise
+    seeds: int = 1,
+    at_once: int = 2,
+    resume: bool = False,
+) -> None:
+    """Tells where clicks and annotations cross as one setting of the simulated world changes.
+
+    Each level of a setting is a case: a world, its log, click labels, fused labels and grades, a
+    ranker for each condition, and an evaluation on test queries. The default world's level is one
+    case that all settings share, and what a setting does not touch is not trained again: a ranker
+    of annotations alone is the same whatever the noise of clicks. Grades are a simulated judge's,
+    whose share of errors is a number, not a model's (`annotate`), since accuracy is an axis here.
+
+    Writes, for each setting and level, `sensitivity.parquet` (the nDCG@10 of each ranker by
+    bucket), `differences.parquet` (click less annotation, with paired tests, Holm's correction over
+    all), `crossings.parquet` and `crossings.md` (where they cross), and `report.html`.
+
+    Args:
+        output: folder for everything: seed-0/CASE/ and so on, and the tables.
+        world: the default world, around which settings are changed.
+        levels: what each setting is changed to.
+        conditions: the ways to train, by name, click and annotation among them; by default these
+            and fusion.
+        training: how each ranker is trained.
+        seeds: how many worlds of each case; a test is over the queries of all of them.
+        at_once: how many rankers are trained at a time, each by one processor.
+        resume: go on with an output that was begun with the same world, conditions and training;
+            seeds and levels may be others.
+
+    Raises:
+        InputError: a setting cannot be right, or `output` is in use.
+    """
+    from rankers.train_each import train_each  # brings PyTorch and Ray
+
+    conditions = conditions or {
+        name: condition
+        for name, condition in headline_conditions().items()
+        if name in (*PAIR, FUSION)
+    }
+    _check_pair(conditions, world, levels)
+    lines = levels_of(levels, world)
+    cases = cases_of(lines, world)
+    check_study(conditions, training, seeds, at_once)
+    record = {
+        "world": vars(world),
+        "conditions": describe_conditions(conditions),
+        "training": training.deciding,
+    }
+    begin_output(output, "sensitivity", record, resume)
+    of_seeds = [output / f"seed-{seed}" for seed in range(seeds)]
+    places = [(seed, folder / name, name) for seed, folder in enumerate(of_seeds) for name in cases]
+    for number, (seed, folder, name) in enumerate(places, 1):
+        announce(f"data of {name}, seed {seed} ({number} of {len(places)})")
+        prepare(folder / "collection", cases[name].world, seed=seed, resume=True)
+        annotate_simulated(folder / "collection", folder / "annotations", cases[name], seed)
+        label_clicks(folder)
+    own = own_rankers(lines, conditions)
+    rankers = [
+        ranker_of(folder, condition, conditions[condition], training, seed)
+        for seed, folder, name in places
+        for condition in own[name]
+    ]
+    announce(f"{len(rankers)} rankers")
+    train_each(rankers, at_once)
+    for number, (_, folder, name) in enumerate(places, 1):
+        announce(f"evaluation of {folder} ({number} of {len(places)})")
+        evaluate(
+            folder / "collection",
+            folder / "evaluation",
+            rankers={
+                condition: ranker_folder(
+                    folder if condition in own[name] else folder.with_name(DEFAULT), condition
+                )
+                for condition in conditions
+            },
+            click_labels=folder / "clicks",
+            resume=True,
+        )
+    measured = {name: _values([folder / name for folder in of_seeds], conditions) for name in cases}
+    settings = record | {"levels": vars(levels), "seeds": seeds}
+    _write_results(output, lines, measured, settings)
+    finish_output(output)
+
+
+def _check_pair(conditions: dict[str, Condition], world: SimulatedWorld, levels: Levels) -> None:
+    if lacking := [name for name in PAIR if name not in conditions]:
+        raise InputError(
+            f"conditions lack {lacking[0]!r}; the study is of where {PAIR[0]} and {PAIR[1]} cross"
+        )
+    world.check()
+    if world.judged == 0:
+        raise InputError("world.judged must be above 0: rankers are measured on judged queries")
+    if not any(vars(levels).values()):
+        raise InputError("levels are all empty; name a setting's levels to change it to")
+
+
+def _values(
+    of_seeds: list[Path], conditions: dict[str, Condition]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The values of a case's rankers and the groups of its queries, over all seeds."""
+    values, groups = values_of_seeds(of_seeds, apart=True)
+    kept = (values["measure"] == MAIN_MEASURE) & values["ranker"].isin(list(conditions))
+    return values[kept], groups[groups["group"].isin(SHOWN)]
+
+
+def _write_results(
+    output: Path,
+    lines: dict[str, dict[float, str]],
+    measured: dict[str, tuple[pd.DataFrame, pd.DataFrame]],
+    settings: dict[str, object],
+) -> None:
+    """Writes the tables and the page, and prints where the pair crosses.
+
+    Args:
+        output: the folder of the study.
+        lines: from `levels_of`.
+        measured: the values and groups of each case.
+        settings: those of the study, for the page.
+    """
+    # These bring SciPy and Matplotlib.
+    from evaluation.report.page import write_report
+    from evaluation.report.sensitivity import (
+        crossings_section,
+        crossings_table,
+        markdown_crossings,
+        sensitivity_section,
+    )
+    from evaluation.report.settings import settings_section
+    from evaluation.significance import group_means
+
+    means = {name: group_means(*of_case) for name, of_case in measured.items()}
+    shown = _by_level(lines, means).rename(columns={"group": "bucket"})[ROWS]
+    tests = _by_level(lines, _compare_pair(measured)).rename(columns={"group": "bucket"})
+    differences = tests[DIFFERENCES]
+    crossings = crossings_table(differences, PAIR)
+    for name, frame in (
+        ("sensitivity", shown),
+        ("differences", differences),
+        ("crossings", crossings),
+    ):
+        write_frame(frame, output / f"{name}.parquet")
+    page = markdown_crossings(crossings)
+    (output / "crossings.md").write_text(page, encoding="utf-8")
+    sections = [
+        crossings_section(differences, MAIN_MEASURE, PAIR),
+        sensitivity_section(shown.dropna(subset="value"), MAIN_MEASURE, PAIR),
+        settings_section({"sensitivity": settings}),
+    ]
+    introduction = (
+        "One setting of the simulated world is changed at a time; all others are the default "
+        "world's. Grades are a simulated judge's, whose share of errors is one of the settings.",
+    )
+    title = f"Where {PAIR[0]} and {PAIR[1]} cross: {output.name}"
+    write_report(sections, output / "report.html", title, introduction)
+    print(page, end="")
+
+
+def _compare_pair(
+    measured: dict[str, tuple[pd.DataFrame, pd.DataFrame]],
+) -> dict[str, pd.DataFrame]:
+    """Tests of the pair in each case, as `compare` makes them, in one family of all cases.
+
+    A query of one case is another than that of the next, as it may be in another bucket.
+    """
+    from evaluation.significance import compare
+
+    values, groups = [], []
+    for name, (of_case, of_groups) in measured.items():
+        of_pair = of_case[of_case["ranker"].isin(PAIR)]
+        values.append(of_pair.assign(measure=name, query_id=f"{name}/" + of_pair["query_id"]))
+        groups.append(of_groups.assign(query_id=f"{name}/" + of_groups["query_id"]))
+    tests = compare(pd.concat(values), pd.concat(groups), baseline=PAIR[1])
+    return {name: tests[tests["measure"] == name] for name in measured}
+
+
+def _by_level(
+    lines: dict[str, dict[float, str]], of_cases: dict[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """The rows of the cases of each setting, with setting, as words, and level."""
+    return pd.concat(
+        [
+            of_cases[name].assign(setting=setting.replace("_", " "), level=level)
+            for setting, named in lines.items()
+            for level, name in named.items()
+        ],
+        ignore_index=True,
+    )

@@ -1,0 +1,128 @@
+"""What studies of many rankers share: their settings, labels, trainings, and values over seeds."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+from rich.console import Console
+
+from clicks.fit_clicks import fit_clicks
+from corpus.errors import InputError
+from corpus.groups import GROUPS, reported_groups
+from corpus.names import check_names, file_name
+from corpus.tables import read_collection, write_parquet
+from evaluation.given_runs import FIRST_STAGE
+from rankers.mixes.encoding import encode_mix
+from rankers.settings import TrainingSettings
+from workflow.conditions import FUSION, Condition
+
+if TYPE_CHECKING:
+    from rankers.train_each import Arm
+
+
+def check_study(
+    conditions: Mapping[str, Condition], training: TrainingSettings, seeds: int, at_once: int
+) -> None:
+    """Refuses settings of a study that no data could make right.
+
+    Args:
+        conditions: the ways to train, by name.
+        training: how each ranker is trained.
+        seeds: how many seeds.
+        at_once: how many rankers are trained at a time.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    check_names(conditions, "condition", taken=[FIRST_STAGE])
+    if seeds < 1 or at_once < 1:
+        raise InputError(f"seeds and at_once must be at least 1, not {seeds} and {at_once}")
+    from rankers.settings_checks import check_training_settings  # brings PyTorch
+
+    for condition in conditions.values():
+        check_training_settings(training, condition.mix)
+
+
+def describe_conditions(conditions: Mapping[str, Condition]) -> dict[str, Any]:
+    """The conditions as values of JSON, by name."""
+    return {
+        name: {"mix": encode_mix(condition.mix), "labels": condition.labels}
+        for name, condition in conditions.items()
+    }
+
+
+def label_clicks(folder: Path) -> None:
+    """Makes the click labels and fused labels of a folder with a collection and annotations."""
+    collection = folder / "collection"
+    fit_clicks(collection, folder / "clicks", resume=True)
+    fit_clicks(collection, folder / FUSION, prior=folder / "annotations", resume=True)
+
+
+def ranker_of(
+    folder: Path, name: str, condition: Condition, training: TrainingSettings, seed: int
+) -> "Arm":
+    """The ranker of a condition to train from a folder with a collection, labels and annotations.
+
+    Args:
+        folder: the folder.
+        name: of the condition.
+        condition: the way to train.
+        training: the settings, but for the seed.
+        seed: of the training.
+    """
+    from rankers.train_each import Arm  # brings PyTorch and Ray
+
+    return Arm(
+        output=ranker_folder(folder, name),
+        collection=folder / "collection",
+        mix=condition.mix,
+        training=replace(training, optimization=replace(training.optimization, seed=seed)),
+        click_labels=folder / condition.labels,
+        annotations=folder / "annotations",
+        tokens=folder / "tokens",
+    )
+
+
+def ranker_folder(folder: Path, name: str) -> Path:
+    """Where the ranker of a condition lies."""
+    return folder / "rankers" / file_name(name)
+
+
+def values_of_seeds(of_seeds: list[Path], apart: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The values of all seeds and the groups of their queries.
+
+    Args:
+        of_seeds: the folder of each seed, with a collection and an evaluation.
+        apart: whether a query id means another query under another seed.
+
+    Returns:
+        ranker, query_id, measure and value, and where queries are not apart, seed; query_id and
+        group.
+    """
+    values, groups = [], []
+    for seed, folder in enumerate(of_seeds):
+        of_seed = pd.read_parquet(folder / "evaluation" / "values.parquet").assign(seed=seed)
+        of_groups = reported_groups(read_collection(folder / "collection"))
+        if apart:
+            for frame in (of_seed, of_groups):
+                frame["query_id"] = f"{seed}/" + frame["query_id"]
+            of_seed = of_seed.drop(columns="seed")
+        values.append(of_seed)
+        groups.append(of_groups)
+    in_order = {group: place for place, group in enumerate(GROUPS)}
+    together = pd.concat(groups, ignore_index=True).drop_duplicates()
+    together = together.sort_values("group", key=lambda names: names.map(in_order), kind="stable")
+    return pd.concat(values, ignore_index=True), together
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Writes a frame as parquet, without its index."""
+    write_parquet(pa.Table.from_pandas(frame, preserve_index=False), path)
+
+
+def announce(title: str) -> None:
+    """Prints what is done next, with a rule."""
+    Console().rule(title, align="left")
