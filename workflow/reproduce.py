@@ -22,6 +22,7 @@ from rankers.evaluate import evaluate
 from rankers.mixes.encoding import encode_mix
 from rankers.settings import TrainingSettings
 from workflow.conditions import ANNOTATION, CLICK, FAMOL, FUSION, Condition, headline_conditions
+from workflow.diagnosed import diagnose_rankers
 
 BASELINES = (ANNOTATION, CLICK, FAMOL)
 
@@ -42,9 +43,10 @@ def reproduce(
     Each seed has a collection, click labels, fused labels and annotations of its own, a ranker for
     each condition, and an evaluation. Of simulated worlds each seed is another world, so that the
     tests are over the queries of all of them; of one collection with simulated clicks, a query's
-    value is its mean over seeds. Writes `values.parquet`, `measures.parquet`, `report.html` and,
-    against each of annotation, click and famol that there is, `comparison_NAME.parquet` and
-    `comparison_NAME.md`. The table is printed, and the report made, against the first of them.
+    value is its mean over seeds. Writes `values.parquet`, `measures.parquet`, `diagnosis.parquet`
+    (what the scores follow), `report.html` and, against each of annotation, click and famol that
+    there is, `comparison_NAME.parquet` and `comparison_NAME.md`. The table is printed, and the
+    report made, against the first of them.
 
     Each ranker is trained by one process. What is there already is not made again, so a study that
     was cut short goes on, and one with more seeds makes only those.
@@ -64,6 +66,7 @@ def reproduce(
         InputError: a setting cannot be right, or `output` is in use.
     """
     # These bring SciPy and Matplotlib.
+    from evaluation.report.diagnosis import diagnosis_section
     from evaluation.report.evaluated import INTRODUCTION, evaluation_sections
     from evaluation.report.page import write_report
     from evaluation.report.settings import settings_section
@@ -101,11 +104,19 @@ def reproduce(
             click_labels=folder / "clicks",
             resume=True,
         )
+        followed = diagnose_rankers(folder / "evaluation", folder / "collection")
+        _write(followed, folder / "evaluation" / "diagnosis.parquet")
     apart = isinstance(source, SimulatedWorld)
     values, groups = _values(of_seeds, apart)
     measures = group_means(values, groups).rename(columns={"group": "bucket"})
     for name, frame in (("values", values), ("measures", measures)):
         _write(frame, output / f"{name}.parquet")
+    followed, _ = _values(of_seeds, apart, "diagnosis")
+    diagnosed = []
+    if len(followed):
+        means = group_means(followed, groups).rename(columns={"group": "bucket"})
+        _write(means, output / "diagnosis.parquet")
+        diagnosed.append(diagnosis_section(means))
     main = values[values["measure"] == MAIN_MEASURE]
     named = [name for name in BASELINES if name in conditions] or [FIRST_STAGE]
     for baseline in named:
@@ -116,7 +127,7 @@ def reproduce(
         if baseline == named[0]:
             queries = _queries(of_seeds, apart)
             sections = evaluation_sections(values, measures, comparison, groups, queries, baseline)
-            sections.append(settings_section({"reproduce": record | {"seeds": seeds}}))
+            sections += [*diagnosed, settings_section({"reproduce": record | {"seeds": seeds}})]
             title = f"Who wins on which queries, over {seeds} seeds: {output.name}"
             write_report(sections, output / "report.html", title, INTRODUCTION)
             print_comparison(measures, comparison, baseline)
@@ -159,16 +170,19 @@ def _ranker(folder: Path, name: str) -> Path:
     return folder / "rankers" / file_name(name)
 
 
-def _values(of_seeds: list[Path], apart: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _values(
+    of_seeds: list[Path], apart: bool, name: str = "values"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The values of all seeds and the groups of their queries.
 
     Args:
         of_seeds: the folder of each seed.
         apart: whether a query id means another query under another seed.
+        name: of their file of values in the folder of the evaluation.
     """
     values, groups = [], []
     for seed, folder in enumerate(of_seeds):
-        of_seed = pd.read_parquet(folder / "evaluation" / "values.parquet").assign(seed=seed)
+        of_seed = pd.read_parquet(folder / "evaluation" / f"{name}.parquet").assign(seed=seed)
         of_groups = reported_groups(read_collection(folder / "collection"))
         if apart:
             for frame in (of_seed, of_groups):
