@@ -22,8 +22,9 @@ FLOORS = {
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
     "|settings_checks supervision|fit|evaluate rerank train|train_each",
     "tuning": "analysis search_space|search|tune",
-    "workflow": "conditions diagnosed|report settings_checks|pipeline reproduce",
-    "ray_jobs": "command_line|agreement annotate evaluate fit_clicks merge pipeline prepare"
+    "workflow": "conditions diagnosed log_facts|advice report settings_checks"
+    "|advise pipeline reproduce",
+    "ray_jobs": "command_line|advise agreement annotate evaluate fit_clicks merge pipeline prepare"
     " reproduce rerank train tune",
 }
 

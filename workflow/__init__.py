@@ -1,7 +1,7 @@
-"""All jobs in their order, and the report on what they made.
+"""All jobs in their order, the report on what they made, and what to use on a log.
 
 `pipeline` is all jobs once; `reproduce` is a study of many trainings over several seeds, of the
-`conditions`. Only the command line is above this room, and uses both.
+`conditions`; `advise` looks at a log before. Only the command line is above this room.
 """
 
-OPEN = ("pipeline", "reproduce")
+OPEN = ("advise", "pipeline", "reproduce")

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -39,9 +38,10 @@ def test_rankers_that_follow_one_thing_alone_are_told_apart(folder: Path) -> Non
     truth = known_truth(folder / "collection", read_collection(folder / "collection"))
     evaluation = folder / "evaluation"
     (evaluation / "runs").mkdir(parents=True)
-    scores = {"by relevance": truth["relevance"], "by quality": truth["quality"], "none": 0.0}
+    scores = {"by relevance": truth["relevance"], "by quality": truth["quality"]}
+    scores["none"] = 0 * truth["quality"]
     for name, score in scores.items():
-        run = truth[PAIR].assign(score=np.float64(0) + score)
+        run = truth[PAIR].assign(score=score.astype(float))
         write_trec_run(run, evaluation / "runs" / f"{name.replace(' ', '_')}.trec", name)
     write_parquet(pa.table({"ranker": list(scores)}), evaluation / "values.parquet")
     found = diagnose_rankers(evaluation, folder / "collection")
