@@ -1,6 +1,6 @@
 """What users did: logs of sessions, click models, propensities, click labels freed of bias.
 
-The job is `fit_clicks`. Other rooms may use it and `log.distinct`; what is named
+The job is `fit_clicks`. Other rooms may use it and the modules of `OPEN`; what is named
 here is the room's face for users of the library, and is imported when it is asked for.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clicks.models.pbm import PositionBasedModel
     from clicks.models.ubm import UserBrowsingModel
 
-OPEN = ("fit_clicks", "log.distinct")
+OPEN = ("fit_clicks", "labels", "log.distinct", "propensities")
 __all__ = [
     "CascadeModel",
     "ClickChainModel",

@@ -6,8 +6,10 @@ Rankers measure themselves by `measures` and `yardstick`, and read and write run
 """
 
 OPEN = (
+    "diagnosis",
     "given_runs",
     "measures",
+    "report.diagnosis",
     "report.evaluated",
     "report.figures",
     "report.headline",

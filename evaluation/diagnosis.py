@@ -8,6 +8,7 @@ from evaluation.yardstick import ndcg_of_gains
 
 RELEVANT = 1  # the least relevance that counts as relevant
 PAIR = ["query_id", "doc_id"]
+ASPECTS = (("relevance", "quality"), ("quality", "relevance"))  # each where the other is equal
 
 
 def diagnose(run: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
@@ -15,15 +16,17 @@ def diagnose(run: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         run: query_id, doc_id and score of each ranked document.
-        truth: query_id, doc_id, relevance and quality of judged pairs; others are passed over.
+        truth: query_id, doc_id and relevance of judged pairs, and quality where it is known; other
+            pairs are passed over.
 
     Returns:
         query_id, measure and value, as `significance.compare` takes them (with a ranker): for each
         of relevance and quality "correlation with ..." (`correlation_given`) and "pairs by ..."
-        (`pair_accuracy`), "AUC of relevant" and "nDCG@10 among relevant".
+        (`pair_accuracy`), "AUC of relevant" and "nDCG@10 among relevant". Without quality, the last
+        two alone.
     """
     measured = {}
-    for of, given in (("relevance", "quality"), ("quality", "relevance")):
+    for of, given in ASPECTS if "quality" in truth else ():
         measured[f"correlation with {of}"] = correlation_given(run, truth, of, given)
         measured[f"pairs by {of}"] = pair_accuracy(run, truth, of, given)
     measured["AUC of relevant"] = auc_of_relevant(run, truth)
@@ -51,7 +54,8 @@ def correlation_given(
         given: the column to hold equal.
 
     Returns:
-        From -1 to 1 by query_id, of queries where both differ within some set.
+        From -1 to 1 by query_id, of queries where `of` differs within some set; 0 where all scores
+        of such a query are equal within the sets, as they follow nothing.
     """
     pairs = run.merge(truth, on=PAIR)
     of_set = pairs.groupby(["query_id", given])
@@ -62,8 +66,8 @@ def correlation_given(
     centred["product"] = centred["score"] * centred[of]
     centred[["score", of]] **= 2
     sums = centred.groupby("query_id")[["product", "score", of]].sum()
-    sums = sums[(sums["score"] > 0) & (sums[of] > 0)]
-    return sums["product"] / np.sqrt(sums["score"] * sums[of])
+    sums = sums[sums[of] > 0]
+    return (sums["product"] / np.sqrt(sums["score"] * sums[of])).where(sums["score"] > 0, 0.0)
 
 
 def pair_accuracy(

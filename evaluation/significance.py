@@ -246,7 +246,7 @@ def _correct(tests: pd.DataFrame) -> pd.DataFrame:
     if tested.any():
         p_holm[tested] = multipletests(tests["p"][tested], method="holm")[1]
         level = LEVEL / tested.sum()
-        effects[tested] = [_detectable_effect(int(n), level) for n in tests["queries"][tested]]
+        effects[tested] = [detectable_effect(int(n), level) for n in tests["queries"][tested]]
     shown = p_holm < LEVEL
     difference = tests["difference"].to_numpy()
     verdict = np.select(
@@ -305,8 +305,16 @@ def _differences(block: pd.DataFrame, baseline: str) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=1024)
-def _detectable_effect(queries: int, level: float) -> float:
-    """The least true effect, in standard deviations, that a test of this level finds in 80 %."""
+def detectable_effect(queries: int, level: float) -> float:
+    """The least true effect that a paired t-test finds in 80 % of experiments.
+
+    Args:
+        queries: their number, at least 1.
+        level: of the test, two-sided, in (0, 1).
+
+    Returns:
+        In standard deviations of the differences, above 0; infinite where so few queries show none.
+    """
     if 2.0 ** (1 - queries) >= level:
         return np.inf
     freedom = queries - 1

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import inspect
 import re
 import sys
 import traceback
@@ -66,8 +67,11 @@ class JobParser(jsonargparse.ArgumentParser):  # type: ignore[misc]
         _stop(f"{message}\nSee {self.prog} --help.")
 
 
-def job_parser(job: str, description: str) -> JobParser:
-    """A parser with `--config` and `--resume`, to which the arguments of functions are added."""
+def job_parser(job: str, description: str, resumable: bool = True) -> JobParser:
+    """A parser with `--config` and `--resume`, to which the arguments of functions are added.
+
+    A job that writes nothing is not resumable.
+    """
     parser = JobParser(
         prog=f"ray_jobs/{job}.py", description=description, env_prefix=None, allow_abbrev=False
     )
@@ -76,17 +80,19 @@ def job_parser(job: str, description: str) -> JobParser:
         action=jsonargparse.ActionConfigFile,
         help=f"YAML with settings; of a pipeline's YAML, the section {job!r} is taken",
     )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on with an output folder that was begun with the same settings",
-    )
+    if resumable:
+        parser.add_argument(
+            "--resume",
+            action="store_true",
+            help="go on with an output folder that was begun with the same settings",
+        )
     return parser
 
 
 def run_job(job: str, function: Callable[..., None]) -> None:
     """Parses the command line of a job's function and calls it."""
-    parser = job_parser(job, (function.__doc__ or "").split("\n\n")[0])
+    resumable = "resume" in inspect.signature(function).parameters
+    parser = job_parser(job, (function.__doc__ or "").split("\n\n")[0], resumable)
     parser.add_function_arguments(function, skip={"resume"})
     arguments = parse(parser, job)
     run(lambda: function(**arguments))

@@ -15,16 +15,16 @@ FLOORS = {
     "|protocol readers simulation|sources|prepare",
     "cluster": "blocks connection|gpus",
     "evaluation": "graded_measures significance trec_run|given_runs measures"
-    "|tables yardstick|diagnosis report traffic",
+    "|tables yardstick|diagnosis traffic|report",
     "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary"
     "|pool settings_checks|annotate",
     "clicks": "log|inference|judge models|labels propensities|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
     "|settings_checks supervision|fit|evaluate rerank train|train_each",
     "tuning": "analysis search_space|search|tune",
-    "workflow": "conditions report settings_checks|levels pipeline study"
+    "workflow": "conditions diagnosed log_facts|advice report settings_checks|advise levels pipeline study"
     "|reproduce simulated_annotations|sensitivity",
-    "ray_jobs": "command_line|agreement annotate evaluate fit_clicks merge pipeline prepare"
+    "ray_jobs": "command_line|advise agreement annotate evaluate fit_clicks merge pipeline prepare"
     " reproduce rerank sensitivity train tune",
 }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from annotation.quality.agreement import (
@@ -17,8 +18,9 @@ from annotation.quality.agreement import (
 from corpus.groups import query_groups, reported_groups
 from corpus.names import file_name
 from corpus.output_folder import RECORD
-from corpus.tables import Collection, read_collection, read_table
+from corpus.tables import Collection, read_collection, read_table, write_parquet
 from evaluation.measures import MAIN_MEASURE
+from evaluation.report.diagnosis import diagnosis_section
 from evaluation.report.evaluated import (
     INTRODUCTION,
     evaluation_sections,
@@ -41,17 +43,19 @@ from evaluation.report.signals import (
 )
 from evaluation.report.trade_offs import frontier_of_mixes
 from evaluation.report.training import training_section
+from evaluation.significance import group_means
 from evaluation.trec_run import read_trec_run
 from rankers.training.checkpoints import HISTORY
 from rankers.training.validation import VALIDATION_MEASURE
 from tuning.analysis import plot_trials
+from workflow.diagnosed import diagnose_rankers
 
 RELEVANT_FROM = 2  # of the judge's grades, as the job `agreement` has it
 MOST_PAIRS, LEAST_IMPRESSIONS = 20, 10  # of the audit
 
 
 def write_pipeline_report(output: Path, rankers: list[str]) -> Path:
-    """Writes `report.html`, and its tables, from what the jobs of a pipeline left in `output`.
+    """Writes `report.html`, its tables and `diagnosis.parquet`, from what a pipeline's jobs left.
 
     A section whose data is absent is left out.
 
@@ -78,6 +82,7 @@ def write_pipeline_report(output: Path, rankers: list[str]) -> Path:
     elsewhere = [main, *traffic_measures(measures)]
     sections = [
         *evaluation_sections(values, measures, comparison, groups, queries, baseline, tops),
+        *_diagnosis_sections(output, groups),
         training_section(_histories(output, rankers), VALIDATION_MEASURE, MAIN_MEASURE),
         _tuning_section(output),
         *_judge_sections(output, collection),
@@ -87,6 +92,16 @@ def write_pipeline_report(output: Path, rankers: list[str]) -> Path:
     ]
     title = f"Who wins on which queries: {output.name}"
     return write_report(sections, output / "report.html", title, INTRODUCTION)
+
+
+def _diagnosis_sections(output: Path, groups: pd.DataFrame) -> list[Section]:
+    values = diagnose_rankers(output / "evaluation", output / "collection")
+    if values.empty:
+        return []
+    means = group_means(values, groups).rename(columns={"group": "bucket"})
+    table = pa.Table.from_pandas(means, preserve_index=False)
+    write_parquet(table, output / "diagnosis.parquet")
+    return [diagnosis_section(means)]
 
 
 def _first_ranked(output: Path, ranker: str, collection: Collection) -> pd.DataFrame:

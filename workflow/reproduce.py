@@ -15,6 +15,7 @@ from evaluation.measures import MAIN_MEASURE
 from rankers.evaluate import evaluate
 from rankers.settings import TrainingSettings
 from workflow.conditions import ANNOTATION, CLICK, FAMOL, Condition, headline_conditions
+from workflow.diagnosed import diagnose_rankers
 from workflow.study import (
     announce,
     check_study,
@@ -45,9 +46,10 @@ def reproduce(
     Each seed has a collection, click labels, fused labels and annotations of its own, a ranker for
     each condition, and an evaluation. Of simulated worlds each seed is another world, so that the
     tests are over the queries of all of them; of one collection with simulated clicks, a query's
-    value is its mean over seeds. Writes `values.parquet`, `measures.parquet`, `report.html` and,
-    against each of annotation, click and famol that there is, `comparison_NAME.parquet` and
-    `comparison_NAME.md`. The table is printed, and the report made, against the first of them.
+    value is its mean over seeds. Writes `values.parquet`, `measures.parquet`, `diagnosis.parquet`
+    (what the scores follow), `report.html` and, against each of annotation, click and famol that
+    there is, `comparison_NAME.parquet` and `comparison_NAME.md`. The table is printed, and the
+    report made, against the first of them.
 
     Each ranker is trained by one process. What is there already is not made again, so a study that
     was cut short goes on, and one with more seeds makes only those.
@@ -67,6 +69,7 @@ def reproduce(
         InputError: a setting cannot be right, or `output` is in use.
     """
     # These bring SciPy, Matplotlib, PyTorch and Ray.
+    from evaluation.report.diagnosis import diagnosis_section
     from evaluation.report.evaluated import INTRODUCTION, evaluation_sections
     from evaluation.report.page import write_report
     from evaluation.report.settings import settings_section
@@ -105,11 +108,19 @@ def reproduce(
             click_labels=folder / "clicks",
             resume=True,
         )
+        followed = diagnose_rankers(folder / "evaluation", folder / "collection")
+        write_frame(followed, folder / "evaluation" / "diagnosis.parquet")
     apart = isinstance(source, SimulatedWorld)
     values, groups = values_of_seeds(of_seeds, apart)
     measures = group_means(values, groups).rename(columns={"group": "bucket"})
     for name, frame in (("values", values), ("measures", measures)):
         write_frame(frame, output / f"{name}.parquet")
+    followed, _ = values_of_seeds(of_seeds, apart, "diagnosis")
+    diagnosed = []
+    if len(followed):
+        means = group_means(followed, groups).rename(columns={"group": "bucket"})
+        write_frame(means, output / "diagnosis.parquet")
+        diagnosed.append(diagnosis_section(means))
     main = values[values["measure"] == MAIN_MEASURE]
     named = [name for name in BASELINES if name in conditions] or [FIRST_STAGE]
     for baseline in named:
@@ -120,7 +131,7 @@ def reproduce(
         if baseline == named[0]:
             queries = _queries(of_seeds, apart)
             sections = evaluation_sections(values, measures, comparison, groups, queries, baseline)
-            sections.append(settings_section({"reproduce": record | {"seeds": seeds}}))
+            sections += [*diagnosed, settings_section({"reproduce": record | {"seeds": seeds}})]
             title = f"Who wins on which queries, over {seeds} seeds: {output.name}"
             write_report(sections, output / "report.html", title, INTRODUCTION)
             print_comparison(measures, comparison, baseline)

@@ -91,12 +91,15 @@ def ranker_folder(folder: Path, name: str) -> Path:
     return folder / "rankers" / file_name(name)
 
 
-def values_of_seeds(of_seeds: list[Path], apart: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+def values_of_seeds(
+    of_seeds: list[Path], apart: bool, name: str = "values"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The values of all seeds and the groups of their queries.
 
     Args:
         of_seeds: the folder of each seed, with a collection and an evaluation.
         apart: whether a query id means another query under another seed.
+        name: of their file of values in the folder of the evaluation.
 
     Returns:
         ranker, query_id, measure and value, and where queries are not apart, seed; query_id and
@@ -104,7 +107,7 @@ def values_of_seeds(of_seeds: list[Path], apart: bool) -> tuple[pd.DataFrame, pd
     """
     values, groups = [], []
     for seed, folder in enumerate(of_seeds):
-        of_seed = pd.read_parquet(folder / "evaluation" / "values.parquet").assign(seed=seed)
+        of_seed = pd.read_parquet(folder / "evaluation" / f"{name}.parquet").assign(seed=seed)
         of_groups = reported_groups(read_collection(folder / "collection"))
         if apart:
             for frame in (of_seed, of_groups):

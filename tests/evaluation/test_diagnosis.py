@@ -46,6 +46,11 @@ def test_correlations_by_hand() -> None:
     }
 
 
+def test_scores_that_are_all_equal_follow_nothing() -> None:
+    tied = RUN.assign(score=0.0)
+    assert correlation_given(tied, TRUTH, "quality", "relevance").to_dict() == {"q": 0.0}
+
+
 def test_pairs_that_differ_in_one_of_them_by_hand() -> None:
     # By quality among relevance 2: 3 > 1 wrong, 3 > 2 right, 2 > 1 wrong.
     assert pair_accuracy(RUN, TRUTH, "quality", "relevance").to_dict() == {
@@ -96,3 +101,5 @@ def test_all_of_them_are_values_by_query_of_judged_pairs_alone() -> None:
     ]
     assert set(values["query_id"]) == {"q"}
     assert diagnose(RUN.iloc[5:], TRUTH).empty
+    without_quality = diagnose(RUN, TRUTH.drop(columns="quality"))
+    assert without_quality["measure"].tolist() == ["AUC of relevant", "nDCG@10 among relevant"]

@@ -103,7 +103,8 @@ def test_the_report_is_whole_and_self_contained(finished: Path) -> None:
     page = (finished / "report.html").read_text()
     headings = re.findall("<h2 id=.*>(.*)</h2>", page)
     assert headings[:2] == ["Who wins on which queries", "Every ranker against every other"]
-    for heading in ("Training", "Tuning", "How good the judge is", "Pairs to look at"):
+    wanted = ("What the scores follow", "Training", "Tuning", "How good the judge is")
+    for heading in (*wanted, "Pairs to look at"):
         assert heading in headings
     assert headings[-1] == "Settings and versions"
     assert not re.search(r"(src|href)=[\"']https?:", page)

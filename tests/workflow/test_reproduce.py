@@ -6,6 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from benchmarks.expected_scores import compare_study, read_expected
 from corpus.errors import InputError
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
@@ -44,8 +45,16 @@ def test_a_study_is_made_once_and_compares_each_condition(
         for frame in (values, measures[measures["bucket"] == "all"])
     ]
     assert fused[1].item() == pytest.approx(fused[0].mean())
+    compared = compare_study(read_expected()["small"], output)
+    # Where a change is meant, benchmarks/expected_scores.py --write makes the entry anew.
+    assert compared["within"].all(), compared.to_string()
     assert (output / "comparison_annotation.md").exists()
-    assert "Who wins on which queries" in (output / "report.html").read_text()
+    page = (output / "report.html").read_text()
+    assert "Who wins on which queries" in page
+    assert "What the scores follow" in page
+    diagnosis = pd.read_parquet(output / "diagnosis.parquet")
+    assert set(diagnosis["ranker"]) == set(values["ranker"])
+    assert {"pairs by quality", "AUC of relevant"} <= set(diagnosis["measure"])
     assert not (output / "comparison_famol.md").exists(), "it is none of the conditions"
     labels = read_table(output / "seed-0" / "fusion", "click_labels")
     assert labels["impressions"].to_pylist().count(0) > 0, "pairs that nobody saw have labels, too"

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from evaluation.report.diagnosis import diagnosis_section
 from evaluation.report.headline import all_measures_section, headline_section, win_loss_section
 from evaluation.report.parts import Picture, Section
 from evaluation.report.queries import queries_section
@@ -98,6 +99,25 @@ def values() -> pd.DataFrame:
         {"ranker": ranker, "query_id": f"q{query}", "measure": MAIN, "value": value}
         for query in range(20)
         for ranker, value in (("annotation", 0.5), ("fusion", 0.5 + 0.02 * (query - 9)))
+    ]
+    return pd.DataFrame(rows)
+
+
+def diagnosis() -> pd.DataFrame:
+    """What the scores of two rankers follow: clicks quality, annotations relevance."""
+    rows = [
+        {"ranker": ranker, "measure": measure, "bucket": bucket, "value": value, "queries": 20}
+        | {"low": value - 0.1, "high": value + 0.1}
+        for ranker, of_relevance in (("click", 0.4), ("annotation", 0.8))
+        for measure, value in (
+            ("correlation with relevance", of_relevance),
+            ("pairs by relevance", 0.5 + of_relevance / 2),
+            ("correlation with quality", 0.9 - of_relevance),
+            ("pairs by quality", 0.95 - of_relevance / 2),
+            ("AUC of relevant", of_relevance),
+            ("nDCG@10 among relevant", 0.9 - of_relevance / 4),
+        )
+        for bucket in ("high", "all")
     ]
     return pd.DataFrame(rows)
 
@@ -223,6 +243,7 @@ def all_sections() -> list[Section]:
         frontier_section(measures(), MAIN),
         two_truths_section(measures(), MAIN, TRAFFIC),
         queries_section(values(), queries(), MAIN, "fusion", "annotation", tops),
+        diagnosis_section(diagnosis()),
         training_section(histories(), "validation_ndcg", MAIN),
         agreement_section(confusion, agreement),
         audit_section(rank_differences(signals(), 10, 20), queries(), documents(), 10),

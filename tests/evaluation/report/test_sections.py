@@ -10,6 +10,7 @@ import pytest
 from corpus.groups import reported_groups
 from corpus.tables import Collection
 from evaluation.measures import measure_run
+from evaluation.report.diagnosis import diagnosis_section
 from evaluation.report.evaluated import evaluation_sections, write_evaluation_report
 from evaluation.report.figures import svg_of
 from evaluation.report.headline import (
@@ -37,6 +38,7 @@ from tests.evaluation.report.frames import (
     PAIR,
     TRAFFIC,
     comparison,
+    diagnosis,
     differences,
     duels,
     histories,
@@ -81,6 +83,19 @@ def test_means_without_intervals_or_tests_are_shown_as_they_are() -> None:
     rows = tables(section)["headline"].set_index("ranker")
     assert rows.loc["fusion", "all"] == Estimate(0.8)
     assert "comparison" not in tables(section)
+
+
+def test_what_scores_follow_is_shown_as_far_as_it_is_known() -> None:
+    section = diagnosis_section(diagnosis())
+    rows = tables(section)["what scores follow"].set_index("ranker")
+    assert len(rows) == 2
+    assert rows.loc["click", "correlation with quality"] == Estimate(0.5, 0.4, 0.6)
+    [picture] = [part for part in section.parts if isinstance(part, Picture)]
+    assert "correlation with relevance and correlation with quality" in picture.text
+    of_grades = diagnosis().query("measure.str.startswith('AUC')")
+    without = diagnosis_section(of_grades)
+    assert list(tables(without)["what scores follow"]) == ["ranker", "AUC of relevant"]
+    assert "quality" not in captions(without)
 
 
 def test_each_ranker_meets_each_other_in_each_group() -> None:
