@@ -14,7 +14,7 @@ from rankers.mixes import (
     Staged,
 )
 
-ClickSide = Literal["clicks", "fusion"]
+ClickSide = Literal["clicks", "shrunk", "fusion"]
 CLICK, ANNOTATION, FAMOL, FUSION = "click", "annotation", "famol", "fusion"
 
 
@@ -24,8 +24,9 @@ class Condition:
 
     Attributes:
         mix: how much clicks count against annotations.
-        labels: what the click side learns: "clicks", labels from clicks alone, or "fusion", the
-            posterior of a click model whose prior is the judge's grade.
+        labels: what the click side learns: "clicks", clicks weighted by inverse propensity;
+            "shrunk", the posterior of a click model, see `labels_beside_annotations`; or "fusion",
+            the posterior of a click model whose prior is the judge's grade.
     """
 
     mix: Mix
@@ -39,18 +40,37 @@ def headline_conditions() -> dict[str, Condition]:
     and `Ramp`, FAMOL the mixes that go by frequency. `both, one half` has the same weight for all
     queries, which shows whether going by frequency helps. Fusion is Tandem's own (docs/fusion.md).
     """
+    mixes: dict[str, Mix] = {
+        CLICK: Constant(1.0),
+        ANNOTATION: Constant(0.0),
+        "one half": Constant(0.5),
+        "annotation then click": Staged(),
+        "click then annotation": Staged([Stage(0.5, 1.0), Stage(0.5, 0.0)]),
+        "ramp to click": Ramp("linear", 0.0, 1.0),
+        "ramp to annotation": Ramp("linear", 1.0, 0.0),
+        "staged by frequency": Staged([Stage(0.5, 0.0), Stage(0.5, 1.0, ["high"])]),
+        FAMOL: FrequencySigmoid(),
+        "famol by bucket": ByBucket(),
+        "famol by evidence": Evidence(),
+    }
     return {
-        CLICK: Condition(Constant(1.0)),
-        ANNOTATION: Condition(Constant(0.0)),
-        "one half": Condition(Constant(0.5)),
-        "annotation then click": Condition(Staged()),
-        "click then annotation": Condition(Staged([Stage(0.5, 1.0), Stage(0.5, 0.0)])),
-        "ramp to click": Condition(Ramp("linear", 0.0, 1.0)),
-        "ramp to annotation": Condition(Ramp("linear", 1.0, 0.0)),
-        "staged by frequency": Condition(Staged([Stage(0.5, 0.0), Stage(0.5, 1.0, ["high"])])),
-        FAMOL: Condition(FrequencySigmoid()),
-        "famol by bucket": Condition(ByBucket()),
-        "famol by evidence": Condition(Evidence()),
+        **{name: Condition(mix, labels_beside_annotations(mix)) for name, mix in mixes.items()},
+        "famol weighted clicks": Condition(FrequencySigmoid(), "clicks"),
         FUSION: Condition(Constant(1.0), "fusion"),
         "fusion in famol": Condition(FrequencySigmoid(), "fusion"),
     }
+
+
+def labels_beside_annotations(mix: Mix) -> ClickSide:
+    """The labels of clicks that serve a mix best: "clicks" or "shrunk".
+
+    Clicks that are learned from alone, if only for a stage of training, have to tell the documents
+    of a list apart by themselves: clicks weighted by inverse propensity do, with a noise that many
+    queries average out. Beside annotations that noise costs more than it brings. The posterior of a
+    click model whose prior is learned from the log has little of it. On a sparse log it tells above
+    all which documents are clicked wherever they are shown, which is what annotations miss
+    (docs/reproduce.md has the numbers).
+    """
+    stages = mix.stages if isinstance(mix, Staged) else []
+    alone = mix == Constant(1.0) or any(stage.click_weight == 1 for stage in stages)
+    return "clicks" if alone else "shrunk"

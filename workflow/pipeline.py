@@ -19,6 +19,7 @@ from rankers.settings import TrainingSettings
 from rankers.train import train
 from rankers.training.storage import place_within
 from tuning.tune import best_mix, tune
+from workflow.conditions import ClickSide, labels_beside_annotations
 
 # The jobs of the pipeline, in order, and their arguments that the pipeline itself fills in.
 STAGES: dict[str, tuple[Callable[..., None], set[str]]] = {
@@ -61,12 +62,14 @@ def run_pipeline(
     queries.
 
     Args:
-        output: folder for everything: collection/, annotations/, click_labels/, fused_labels/,
-            rankers/, tuning/, evaluation/, tokens/ (of the texts, for all trainings) and
-            report.html.
+        output: folder for everything: collection/, annotations/, click_labels/, shrunk_labels/,
+            fused_labels/, rankers/, tuning/, evaluation/, tokens/ (of the texts, for all
+            trainings) and report.html.
         arms: the mix of each ranker to train, by name; by default click, annotation, schedule and
             famol. Two arms are added: `fusion`, which learns from fused labels alone (not where
-            clicks are learned from sessions), and `tuned`.
+            clicks are learned from sessions), and `tuned`. Unless fit_clicks is told which labels
+            to make, mixes that always have annotations beside clicks learn from shrunk labels
+            (`workflow.conditions.labels_beside_annotations`).
         stages: further arguments of each job, by the job's name. Below `checkpoints` of train and
             tune, each arm and the search have a folder of their own, by their names.
         resume: go on where an earlier run, with the same settings, has stopped.
@@ -104,6 +107,11 @@ def run_pipeline(
 
     stage("prepare", "prepare the collection", output=collection)
     stage("fit_clicks", "fit the clicks", collection=collection, output=labels["click_labels"])
+    click_sides: dict[ClickSide, Path] = dict.fromkeys(("clicks", "shrunk"), labels["click_labels"])
+    if by_labels and stages.get("fit_clicks", {}).get("labels") is None:
+        click_sides["shrunk"] = output / "shrunk_labels"
+        shrunk = {"output": click_sides["shrunk"], "labels": "PositionBasedModel"}
+        stage("fit_clicks", "shrink the click labels", collection=collection, **shrunk)
     stage("annotate", "annotate", collection=collection, output=labels["annotations"])
     if by_labels:
         fused: dict[str, Path | None] = {
@@ -117,7 +125,10 @@ def run_pipeline(
     # All arms and trials learn from the same texts.
     shared = {"collection": collection, **labels, "tokens": output / "tokens"}
     for name, mix in arms.items():
-        stage("train", f"train the arm {name}: {mix}", **shared, mix=mix, output=rankers[name])
+        side = click_sides[labels_beside_annotations(mix)]
+        of_arm = shared | {"click_labels": side, "mix": mix, "output": rankers[name]}
+        stage("train", f"train the arm {name}: {mix}", **of_arm)
+    shared["click_labels"] = click_sides["shrunk"]
     if by_labels:
         of_fusion = shared | {"click_labels": output / "fused_labels", "mix": Constant(1.0)}
         stage("train", f"train the arm {FUSION}", **of_fusion, output=rankers[FUSION])

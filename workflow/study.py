@@ -55,9 +55,10 @@ def describe_conditions(conditions: Mapping[str, Condition]) -> dict[str, Any]:
 
 
 def label_clicks(folder: Path) -> None:
-    """Makes the click labels and fused labels of a folder with a collection and annotations."""
+    """Makes all labels of clicks (`ClickSide`) of a folder with a collection and annotations."""
     collection = folder / "collection"
     fit_clicks(collection, folder / "clicks", resume=True)
+    fit_clicks(collection, folder / "shrunk", labels="PositionBasedModel", resume=True)
     fit_clicks(collection, folder / FUSION, prior=folder / "annotations", resume=True)
 
 
