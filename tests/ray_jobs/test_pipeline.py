@@ -3,8 +3,6 @@
 import json
 import re
 import shlex
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import ray
-import yaml
 from ray.cluster_utils import Cluster
 from ray.job_submission import JobStatus, JobSubmissionClient
 from sentence_transformers import CrossEncoder
@@ -30,7 +27,7 @@ from rankers.scoring.pool import score_candidates
 from rankers.settings import TrainingSettings
 from rankers.train import train
 from ray_jobs.command_line import job_parser, parse
-from tests.conftest import hear_ctrl_c, with_settings
+from tests.conftest import with_settings
 from tuning.tune import best_mix
 from workflow.pipeline import run_pipeline
 
@@ -172,30 +169,6 @@ def test_the_best_trial_is_a_config_that_train_takes_as_it_is(
     assert arguments["collection"] == finished / "collection"
 
 
-def test_ctrl_c_in_training_then_resume(finished: Path) -> None:
-    """Of the ranker that the search proposes to train."""
-    best = finished / "tuning" / "best.yaml"
-    output = Path(yaml.safe_load(best.read_text())["output"])
-    arguments = ["--config", str(best), "--training.optimization.epochs", "6"]
-    # Learns the bias of positions along with the ranker, so that there is that to resume too.
-    arguments += ["--training.objective.click_objective", "dual_learning"]
-    process = _start("train", *arguments)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "epoch 2/6" in line:
-            process.send_signal(signal.SIGINT)
-            break
-    rest = process.communicate(timeout=120)[0]
-    assert process.returncode == 130, rest
-    assert "--resume" in rest
-    assert not (output / "model.safetensors").exists()
-    shown = _job("train", *arguments, "--resume")
-    assert "epoch 1/6" not in shown
-    history = json.loads((output / "history.json").read_text())
-    assert [row["epoch"] for row in history] == list(range(1, len(history) + 1))
-    assert (output / "model.safetensors").exists()
-
-
 def test_a_model_that_does_not_exist_is_refused(finished: Path, tmp_path: Path) -> None:
     missing = tmp_path / "no" / "model"
     collection, output = finished / "collection", tmp_path / "r"
@@ -221,22 +194,3 @@ def _submit(client: JobSubmissionClient, command: str) -> str:
                 raise
             time.sleep(1)
     raise TimeoutError("no agent took the job within a minute")
-
-
-def _start(job: str, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, f"ray_jobs/{job}.py", *arguments],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=hear_ctrl_c,
-    )
-
-
-def _job(job: str, *arguments: str, status: int = 0) -> str:
-    process = _start(job, *arguments)
-    shown = process.communicate(timeout=300)[0]
-    assert process.returncode == status, shown[-3000:]
-    assert "Traceback" not in shown or status == 0, shown[-3000:]
-    return shown
