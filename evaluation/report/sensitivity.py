@@ -46,7 +46,8 @@ def crossings_section(differences: pd.DataFrame, measure: str, pair: tuple[str, 
         )
         for row in differences.to_dict("records")
     ]
-    shown = differences.assign(difference=estimates)
+    column = pd.Series(estimates, index=differences.index, dtype=object)
+    shown = differences.assign(difference=column)
     columns = ["setting", "level", "bucket", "queries", "difference", "p_holm"]
     table = shown[columns].rename(columns={"p_holm": "p (Holm)"})
     caption = (
