@@ -131,12 +131,12 @@ def _change(case: Case, setting: str, level: float) -> Case:
         if not low_enough:
             bounds = {"judge_error": "from 0 to below 0.5", "share_annotated": "above 0, up to 1"}
             raise InputError(f"levels.{setting} are shares {bounds[setting]}, not {level}")
-        return replace(case, **{setting: level})
+        return replace(case, **{setting: level})  # type: ignore[arg-type]
     if setting == "searches_per_query":
         if not 1 <= level < float("inf"):
             raise InputError(f"levels.{setting} must be at least 1, not {level}")
         changed = replace(case.world, sessions=round(level * case.world.queries))
     else:
-        changed = replace(case.world, **{setting: level})
+        changed = replace(case.world, **{setting: level})  # type: ignore[arg-type]
     changed.check()
     return replace(case, world=changed)

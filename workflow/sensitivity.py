@@ -93,7 +93,7 @@ def sensitivity(
         announce(f"data of {name}, seed {seed} ({number} of {len(places)})")
         prepare(folder / "collection", cases[name].world, seed=seed, resume=True)
         annotate_simulated(folder / "collection", folder / "annotations", cases[name], seed)
-        label_clicks(folder)
+        label_clicks(folder, resamples=0)
     own = own_rankers(lines, conditions)
     rankers = [
         ranker_of(folder, condition, conditions[condition], training, seed)

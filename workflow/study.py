@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +55,18 @@ def describe_conditions(conditions: Mapping[str, Condition]) -> dict[str, Any]:
     }
 
 
-def label_clicks(folder: Path) -> None:
-    """Makes all labels of clicks (`ClickSide`) of a folder with a collection and annotations."""
-    collection = folder / "collection"
-    fit_clicks(collection, folder / "clicks", resume=True)
-    fit_clicks(collection, folder / "shrunk", labels="PositionBasedModel", resume=True)
-    fit_clicks(collection, folder / FUSION, prior=folder / "annotations", resume=True)
+def label_clicks(folder: Path, resamples: int = 200) -> None:
+    """Makes all labels of clicks (`ClickSide`) of a folder with a collection and annotations.
+
+    Args:
+        folder: the folder.
+        resamples: as of `fit_clicks`; no label depends on them.
+    """
+    collection, prior = folder / "collection", folder / "annotations"
+    label = partial(fit_clicks, collection, resamples=resamples, resume=True)
+    label(folder / "clicks")
+    label(folder / "shrunk", labels="PositionBasedModel")
+    label(folder / FUSION, prior=prior)
 
 
 def ranker_of(

@@ -40,12 +40,14 @@ def crossings_section(differences: pd.DataFrame, measure: str, pair: tuple[str, 
         "between the levels, and who wins at both ends. All other settings are those of the "
         "default world.",
     )
-    shown = differences.assign(
-        difference=[
-            Estimate(row.difference, known(row.low), known(row.high), row.verdict, signed=True)
-            for row in differences.itertuples()
-        ]
-    )
+    estimates = [
+        Estimate(
+            row["difference"], known(row["low"]), known(row["high"]), row["verdict"], signed=True
+        )
+        for row in differences.to_dict("records")
+    ]
+    column = pd.Series(estimates, index=differences.index, dtype=object)
+    shown = differences.assign(difference=column)
     columns = ["setting", "level", "bucket", "queries", "difference", "p_holm"]
     table = shown[columns].rename(columns={"p_holm": "p (Holm)"})
     caption = (
@@ -92,8 +94,9 @@ def crossings_table(differences: pd.DataFrame, pair: tuple[str, str]) -> pd.Data
 
 def markdown_crossings(crossings: pd.DataFrame) -> str:
     """The table of `crossings_table` in Markdown."""
-    lines = [crossings.columns, ["---"] * crossings.shape[1], *crossings.to_numpy().tolist()]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+    names = list(crossings.columns)
+    lines = [names, ["---"] * len(names), *crossings.to_numpy().tolist()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def sensitivity_section(sensitivity: pd.DataFrame, measure: str, pair: tuple[str, str]) -> Section:

@@ -8,7 +8,8 @@ import pytest
 from corpus.errors import InputError
 from corpus.sources import SimulatedWorld
 from rankers.settings import TrainingSettings
-from tests.conftest import with_settings
+from tests.conftest import REPOSITORY, with_settings
+from tests.ray_jobs.conftest import parse_job
 from workflow.conditions import headline_conditions
 from workflow.levels import Levels
 from workflow.sensitivity import sensitivity
@@ -50,6 +51,16 @@ def test_a_study_tells_where_click_and_annotation_cross(
         sensitivity(output, WORLD, ONE, others, TRAINING, resume=True)
     sensitivity(output, WORLD, ONE, CONDITIONS, TRAINING, resume=True)
     assert "trained," not in capfd.readouterr().out
+
+
+def test_the_settings_that_are_shipped_are_those_of_the_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = str(REPOSITORY / "configs" / "sensitivity.yaml")
+    arguments = parse_job(monkeypatch, "sensitivity", sensitivity, "--config", config)
+    assert arguments["levels"] == Levels()
+    assert arguments["world"] == SimulatedWorld()
+    assert arguments["training"].optimization.epochs == 2
 
 
 @pytest.mark.parametrize(
