@@ -45,15 +45,17 @@ def connect() -> None:
         "runtime_env": {"env_vars": environment},
         "logging_level": logging.WARNING,
     }
-    os.environ.update(environment)
     address, said = find_cluster()
     if address == "local":
+        # Nobody takes a node of it away, and the watcher is a process in each training.
+        environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
         # Left to Ray, a local cluster has as few logical CPUs as there are real ones.
         options["num_cpus"] = max(os.cpu_count() or 1, LEAST_LOGICAL_CPUS)
         # Else Ray starts as many workers at once, before anything asks for one.
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     elif address is None:
         os.environ.pop("RAY_ADDRESS", None)  # "auto" would take the first Ray that runs here
+    os.environ.update(environment)
     try:
         ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:

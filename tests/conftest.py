@@ -20,6 +20,8 @@ SHARED_DATA = Path(os.environ.get("TANDEM_SHARED_DATA", REPOSITORY.parent / "sha
 os.environ.setdefault("RAY_ADDRESS", "local")
 # No cluster of a test starts workers before anything asks for them.
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+# Nor is it watched for nodes that a cloud takes away.
+os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 # Beside each other, PyTorch's threads would wait for each other's processors, spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -32,7 +32,7 @@ from tuning.tune import best_mix
 from workflow.pipeline import run_pipeline
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# One that knows one signal alone, beside those that the pipeline adds; two workers train each.
+# One that knows one signal alone, beside those that the pipeline adds.
 MIXES = {"llm": {"class_path": "Constant", "init_args": {"click_weight": 0.0}}}
 ARMS = [*MIXES, "fusion", "tuned"]
 
@@ -68,6 +68,7 @@ def finished(dashboard: str, random_model: Path, tmp_path_factory: pytest.TempPa
         "prepare.source.init_args.sessions": 900,
         "annotate.model": random_model,
         "train.training.optimization.epochs": 2,
+        "train.training.resources.workers": 1,
         "tune.training.optimization.epochs": 1,
         "tune.training.resources.workers": 1,
         "tune.trials": 2,
