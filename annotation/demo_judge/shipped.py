@@ -25,8 +25,9 @@ SOURCES = (
     *(Path(path) for room in (annotation.prompts, corpus.simulation) for path in room.__path__),
 )
 SUFFIXES = (".py", ".yaml")
-# A judge reads no log: neither users nor the sample of judged queries decide what it learns.
-UNDECISIVE = (Path(__file__).name, "__init__.py", "user.py", "judged.py")
+# A judge reads no log: neither users nor the sample of judged queries decide what it learns, nor
+# do other judges.
+UNDECISIVE = (Path(__file__).name, "__init__.py", "user.py", "judged.py", "judge.py")
 
 
 def demo_judge() -> Path:
