@@ -3,6 +3,8 @@
 import json
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from rich.console import Console
 
 from annotation.annotate import annotate
 from clicks.fit_clicks import fit_clicks
+from corpus.errors import InputError
 from corpus.output_folder import RECORD, begin_output, finish_output
 from corpus.prepare import prepare
 from rankers.evaluate import evaluate
@@ -20,6 +23,7 @@ from rankers.train import train
 from rankers.training.storage import place_within
 from tuning.tune import best_mix, tune
 from workflow.conditions import ClickSide, labels_beside_annotations
+from workflow.side_by_side import run_side_by_side
 
 # The jobs of the pipeline, in order, and their arguments that the pipeline itself fills in.
 STAGES: dict[str, tuple[Callable[..., None], set[str]]] = {
@@ -49,6 +53,7 @@ def default_arms() -> dict[str, Mix]:
 def run_pipeline(
     output: Path,
     arms: dict[str, Mix] | None = None,
+    arms_at_once: int = 1,
     *,
     stages: dict[str, dict[str, Any]],
     resume: bool = False,
@@ -70,6 +75,7 @@ def run_pipeline(
             clicks are learned from sessions), and `tuned`. Unless fit_clicks is told which labels
             to make, mixes that always have annotations beside clicks learn from shrunk labels
             (`workflow.conditions.labels_beside_annotations`).
+        arms_at_once: how many arms are trained at a time; each has the workers that train asks for.
         stages: further arguments of each job, by the job's name. Below `checkpoints` of train and
             tune, each arm and the search have a folder of their own, by their names.
         resume: go on where an earlier run, with the same settings, has stopped.
@@ -81,6 +87,8 @@ def run_pipeline(
     from workflow.report import write_pipeline_report  # these bring PyTorch and Matplotlib
     from workflow.settings_checks import check_arms, check_stages
 
+    if arms_at_once < 1:
+        raise InputError(f"arms_at_once must be at least 1, not {arms_at_once}")
     # YAML has numbers for names too.
     arms = default_arms() if arms is None else {str(name): mix for name, mix in arms.items()}
     check_arms(arms, [FUSION, TUNED])
@@ -124,14 +132,18 @@ def run_pipeline(
     rankers = {name: output / "rankers" / name for name in (*arms, *added)}
     # All arms and trials learn from the same texts.
     shared = {"collection": collection, **labels, "tokens": output / "tokens"}
-    for name, mix in arms.items():
-        side = click_sides[labels_beside_annotations(mix)]
-        of_arm = shared | {"click_labels": side, "mix": mix, "output": rankers[name]}
-        stage("train", f"train the arm {name}: {mix}", **of_arm)
-    shared["click_labels"] = click_sides["shrunk"]
+    learned = {
+        name: (mix, click_sides[labels_beside_annotations(mix)]) for name, mix in arms.items()
+    }
     if by_labels:
-        of_fusion = shared | {"click_labels": output / "fused_labels", "mix": Constant(1.0)}
-        stage("train", f"train the arm {FUSION}", **of_fusion, output=rankers[FUSION])
+        learned[FUSION] = Constant(1.0), output / "fused_labels"
+    trainings = []
+    for name, (mix, side) in learned.items():
+        of_arm = shared | {"click_labels": side, "mix": mix, "output": rankers[name]}
+        trainings.append(partial(stage, "train", f"train the arm {name}: {mix}", **of_arm))
+    import_module("rankers.fit")  # once, before threads do
+    run_side_by_side(trainings, arms_at_once)
+    shared["click_labels"] = click_sides["shrunk"]
     stage("tune", "tune the mix", **shared, output=tuning)
     mix = best_mix(tuning)
     stage("train", f"train the arm {TUNED}: {mix}", **shared, mix=mix, output=rankers[TUNED])
