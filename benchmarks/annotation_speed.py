@@ -3,8 +3,9 @@
     python -m benchmarks.annotation_speed                  # the demo's judge
     python -m benchmarks.annotation_speed --model large    # 113M parameters, random weights
 
-Every contestant gets the same prompts, the same model and the same sampling parameters (one
-token, the log-probabilities of four), in turn, `rounds` times; the ratio is that of the medians.
+Every contestant gets the same prompts, the same model, the same sampling parameters (one token, the
+log-probabilities of four) and computes in the same kind of numbers, in turn, `rounds` times; the
+ratio is that of the medians.
 Speeds are steady ones, without the engine's start. vLLM has everything in memory, once as texts,
 which it tokenizes itself, and once as token ids. Tandem and ray.data.llm go from parquet to
 parquet: Tandem's speed is that from its first part's file to its last one's, and that of
@@ -18,7 +19,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,16 +35,16 @@ from annotation.asking.ask import CHOICES
 from annotation.asking.strategies import STRATEGIES
 from annotation.demo_judge.shipped import demo_judge
 from annotation.engines.vllm import VllmPool
-from annotation.engines.vllm_start import engine_environment
+from annotation.engines.vllm_start import compute_dtype
 from annotation.plan.selection import pairs_to_annotate
 from annotation.prompts.prompt import Document, StrategyName, load_prompt
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
+from benchmarks.plain_vllm import MAX_MODEL_LEN, run_vllm
 from cluster.connection import connect
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection
 
-MAX_MODEL_LEN = 512
 DOCUMENTS_PER_QUERY = 12
 
 
@@ -140,61 +141,6 @@ def encode_all(checkpoint: Path, collection: Path) -> list[EncodedPrompt]:
     return encoder.encode(asked, MAX_MODEL_LEN - 1)
 
 
-@ray.remote
-class PlainVllm:
-    """vllm.LLM in a process of its own, as large as the pipeline's engine."""
-
-    def __init__(self, model: str) -> None:
-        from vllm import LLM
-
-        torch.cpu._init_amx()
-        # As the pipeline's own engine; with vLLM's blocks of 128 it would cache no prefix.
-        self._llm = LLM(
-            model,
-            max_model_len=MAX_MODEL_LEN,
-            enforce_eager=True,
-            block_size=32,
-            seed=0,
-            use_tqdm_on_load=False,
-        )
-
-    def warm_up(self) -> None:
-        self._run(["warm up"] * 32, [1, 2, 3, 4])
-
-    def run(self, prompts: list[Any], choices: list[int]) -> float:
-        """Pairs a second."""
-        self._llm.reset_prefix_cache()
-        started = time.perf_counter()
-        self._run(prompts, choices)
-        return len(prompts) / (time.perf_counter() - started)
-
-    def _run(self, prompts: list[Any], choices: list[int]) -> None:
-        from vllm import SamplingParams
-
-        parameters = SamplingParams(
-            max_tokens=1, temperature=0, logprob_token_ids=choices, detokenize=False
-        )
-        self._llm.generate(prompts, parameters, use_tqdm=False)
-
-
-def run_vllm(checkpoint: Path, prompts: list[EncodedPrompt], threads: int) -> dict[str, float]:
-    """Pairs a second of LLM.generate, from texts and from token ids."""
-    encoder = PromptEncoder(AutoTokenizer.from_pretrained(checkpoint), load_prompt())
-    choices = encoder.choice_tokens(CHOICES.choices)
-    environment = {"env_vars": engine_environment(gpus=0)}
-    engine = PlainVllm.options(  # type: ignore[attr-defined]
-        num_cpus=threads, runtime_env=environment
-    ).remote(str(checkpoint))
-    ray.get(engine.warm_up.remote())
-    inputs: dict[str, list[Any]] = {
-        "texts": [prompt.message for prompt in prompts],
-        "token ids": [{"prompt_token_ids": prompt.token_ids} for prompt in prompts],
-    }
-    speeds = {name: ray.get(engine.run.remote(given, choices)) for name, given in inputs.items()}
-    ray.kill(engine)
-    return speeds
-
-
 def run_tandem(
     collection: Path,
     output: Path,
@@ -245,6 +191,7 @@ def run_ray_data_llm(
             "distributed_executor_backend": "mp",
             "enable_prefix_caching": True,
             "block_size": 32,
+            "dtype": compute_dtype(gpus=0),
         },
         runtime_env={"env_vars": {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}},
         placement_group_config={"bundles": [{"CPU": threads}]},

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from corpus.table_checks import TableError, check_table, check_unique
+from corpus.refused_rows import TableError
+from corpus.table_checks import check_table, check_unique
 from corpus.tables import read_table, table_path
 
 BATCH_ROWS = 4096

@@ -1,7 +1,6 @@
 """The checks that every job relies on: a table has its schema's columns, types, keys and ranges."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from corpus.errors import InputError
 from corpus.frequency import BUCKETS
+from corpus.refused_rows import (
+    UNREADABLE,
+    TableError,
+    refuse_rows,
+    refuse_where,
+    show_cell,
+    show_rows,
+)
 from corpus.schemas import (
     KEYS,
     NULLABLE,
@@ -23,11 +29,9 @@ from corpus.schemas import (
     columns_of,
 )
 
-FIRST_ROWS = 3  # rows that an error shows
 MOST_CODES = 2**62  # of keys, so that products fit into int64
 # Grades of human judgments. TREC has grades below 0 for junk; grades below 1 are irrelevant.
 LOWEST_GRADE, HIGHEST_GRADE = -10, 10
-UNREADABLE = "?"
 TWICE = "is a key that stands there more than once"
 ROUNDING = 1e-6  # tolerance of bounds, for sums of probabilities
 RANGES: dict[str, dict[str, tuple[float | None, float | None]]] = {
@@ -47,10 +51,6 @@ RANGES: dict[str, dict[str, tuple[float | None, float | None]]] = {
         "precision": (0, None),
     },
 }
-
-
-class TableError(InputError):
-    """A table that breaks its schema; the message names file, column and the first bad rows."""
 
 
 def check_table(
@@ -91,7 +91,7 @@ def check_table(
         except pa.ArrowException as error:
             raise TableError(
                 f"{source}: column {field.name!r} is {column.type}, which cannot be read as "
-                f"{field.type} ({error}); {_show_rows(table, _uncastable(column, field.type))}"
+                f"{field.type} ({error}); {show_rows(table, _uncastable(column, field.type))}"
             ) from error
         _check_text(table, field.name, source)
         if field.name not in NULLABLE.get(name, set()):
@@ -169,7 +169,7 @@ def _check_text(table: pa.Table, name: str, source: str | Path) -> None:
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
-        rows = [row for row, cell in enumerate(column) if _shown(cell) == UNREADABLE]
+        rows = [row for row, cell in enumerate(column) if show_cell(cell) == UNREADABLE]
         refuse_rows(table, rows, source, name, "holds text that is not UTF-8")
     if pa.types.is_floating(column.type):
         no_number = pc.and_(pc.is_valid(column), pc.is_nan(column))
@@ -255,51 +255,9 @@ def _check_counts(table: pa.Table, source: str | Path) -> pa.ChunkedArray:
         raise TableError(
             f"{source}: column 'sessions' is {column.type}, which cannot be read as int64, the "
             "sessions that each row stands for; give it another name if it is something else; "
-            f"{_show_rows(table, _uncastable(column, pa.int64()))}"
+            f"{show_rows(table, _uncastable(column, pa.int64()))}"
         ) from error
     hint = "(it counts the sessions of a row; give it another name if it is something else)"
     refuse_where(table, pc.is_null(counts), source, "sessions", f"is null {hint}")
     refuse_where(table, pc.less(counts, 1), source, "sessions", f"is below 1 {hint}")
     return counts
-
-
-def refuse_where(
-    table: pa.Table, bad: pa.ChunkedArray, source: str | Path, column: str, reason: str
-) -> None:
-    """Refuses rows where a mask is true; see `refuse_rows`."""
-    rows = pc.indices_nonzero(bad).to_pylist() if pc.any(bad).as_py() else []
-    refuse_rows(table, rows, source, column, reason)
-
-
-def refuse_rows(
-    table: pa.Table, rows: Sequence[int], source: str | Path, column: str, reason: str
-) -> None:
-    """Refuses rows of a table, where there are any.
-
-    Raises:
-        TableError: naming the source, the column, the reason and the first rows.
-    """
-    if rows:
-        raise TableError(
-            f"{source}: column {column!r} {reason} in {len(rows):,} of {table.num_rows:,} rows; "
-            f"{_show_rows(table, rows)}"
-        )
-
-
-def _show_rows(table: pa.Table, rows: Iterable[int]) -> str:
-    shown = []
-    for row in islice(rows, FIRST_ROWS):
-        cells = {
-            name: _shown(table[name][row])
-            for name in table.column_names
-            if name not in ("text", "title", "body")
-        }
-        shown.append(f"row {row}: {cells}")
-    return "; ".join(shown) or "the table has no rows"
-
-
-def _shown(cell: pa.Scalar) -> str:
-    try:
-        return str(cell.as_py())[:60]
-    except (ValueError, OverflowError):  # bytes that are no UTF-8, dates beyond Python's
-        return UNREADABLE

@@ -16,14 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from corpus.refused_rows import TableError, refuse_rows, refuse_where
 from corpus.schemas import SESSION_TABLES, columns_of, empty_table
-from corpus.table_checks import (
-    TableError,
-    check_table,
-    refuse_rows,
-    refuse_where,
-    without_repeated,
-)
+from corpus.table_checks import check_table, without_repeated
 
 REQUIRED = ("queries", "documents")
 PAGES_AT_ONCE = 4096

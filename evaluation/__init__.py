@@ -1,13 +1,14 @@
 """What needs only tables and runs: measures of rankings, tests between them, TREC files.
 
 Rankers measure themselves by `measures` and `yardstick`, and read and write runs by `trec_run` and
-`given_runs`; `significance` tells which differences are shown, `tables` prints them, and
-`report` makes a page of them.
+`given_runs`; `means` are over groups of queries, `significance` tells which differences are shown,
+`tables` prints them, and `report` makes a page of them.
 """
 
 OPEN = (
     "diagnosis",
     "given_runs",
+    "means",
     "measures",
     "report.diagnosis",
     "report.evaluated",

@@ -5,19 +5,16 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import optimize, stats
 from statsmodels.stats.multitest import multipletests
 
 from corpus.errors import InputError
+from evaluation.means import bootstrap_interval, group_members, query_values
 
 WINS, LOSES, NOT_SHOWN = "wins", "loses", "no difference shown"
 LEVEL = 0.05  # of p after Holm's correction, below which a difference counts as shown
-COVERAGE = 0.95
 POWER = 0.8
-RESAMPLES = 2000
 TIE = 1e-9  # values that differ by less are equal but for rounding
-CELLS_AT_ONCE = 2_000_000  # of resampled values in memory
 COLUMNS = [
     *("ranker", "measure", "group", "queries", "baseline_value", "value", "difference"),
     *("low", "high", "effect_size", "p", "p_holm", "wins", "ties", "losses"),
@@ -95,123 +92,6 @@ def compare_all(values: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([found, mirrored[found.columns]], ignore_index=True)
 
 
-def group_means(values: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
-    """The mean of each ranker's measures over each group of queries, with its interval.
-
-    Args:
-        values: as `compare` takes them.
-        groups: query_id and group; a query may be in several groups.
-
-    Returns:
-        ranker, measure, group, value (mean over queries), low and high (its 95 % percentile
-        bootstrap interval over queries; NaN with fewer than two), queries (their number); a row
-        with 0 queries and no value for a group without any.
-
-    Raises:
-        InputError: as `compare`, but for the baseline.
-    """
-    blocks = query_values(values)
-    members = _members(blocks, groups)
-    rows = []
-    for measure, block in blocks.items():
-        for group, query_ids in members.items():
-            of_group = block.loc[block.index.intersection(query_ids)]
-            low, high = bootstrap_interval(of_group.to_numpy())
-            means = pd.DataFrame({"value": of_group.mean(), "low": low, "high": high})
-            means = means.rename_axis("ranker").reset_index()
-            rows.append(means.assign(measure=measure, group=group, queries=len(of_group)))
-    columns = ["ranker", "measure", "group", "value", "low", "high", "queries"]
-    return pd.concat(rows, ignore_index=True)[columns]
-
-
-def query_values(values: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The table of each measure: a row a query, a column a ranker; means over seeds.
-
-    A ranker without any value of a measure has no column in its table.
-
-    Raises:
-        InputError: as `compare` says of values.
-    """
-    once = ["measure", "ranker", *(["seed"] if "seed" in values else []), "query_id"]
-    if len(values) == 0:
-        raise InputError("there are no values to compare; measure a ranker on some query")
-    twice = values.duplicated(once)
-    if twice.any():
-        first = values[twice].iloc[0]
-        raise InputError(
-            f"the ranker {first['ranker']!r} has two values of {first['measure']} for the query "
-            f"{first['query_id']!r}; give two runs two names, or a column seed"
-        )
-    given = values.dropna(subset="value")
-    if np.isinf(given["value"]).any():
-        first = given[np.isinf(given["value"])].iloc[0]
-        raise InputError(
-            f"{first['measure']} of the ranker {first['ranker']!r} for the query "
-            f"{first['query_id']!r} is infinite; mend or leave out this measure"
-        )
-    by_ranker = given.astype({"ranker": str})
-    wide = by_ranker.pivot_table("value", once[:-1], "query_id", aggfunc="first")
-    tables = {}
-    for measure in values["measure"].unique():
-        if measure not in wide.index:
-            raise InputError(f"{measure} has no value that is a number; leave it out")
-        table = wide.loc[[measure]].droplevel("measure").dropna(axis="columns", how="all")
-        lacking = table.isna()
-        if lacking.to_numpy().any():
-            row = table.index[lacking.any(axis="columns")][0]
-            query_id = table.columns[lacking.loc[row].to_numpy().ravel()][0]
-            name = row if "seed" not in values else f"{row[0]}, seed {row[1]}"
-            raise InputError(
-                f"the ranker {name} has no value of {measure} for the query {query_id!r}, which "
-                "another one has; a query that a ranker finds nothing for counts 0"
-            )
-        of_ranker = table.groupby(level="ranker").mean()
-        order = [str(n) for n in values["ranker"].unique() if str(n) in of_ranker.index]
-        tables[str(measure)] = of_ranker.loc[order].T
-    return tables
-
-
-def bootstrap_interval(sample: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """The 95 % percentile bootstrap interval of the mean of each column (Efron, 1979).
-
-    Args:
-        sample: shape (queries, columns); rows are drawn, the same ones for all columns.
-
-    Returns:
-        Its ends, each of shape (columns,); NaN with fewer than two rows.
-    """
-    if len(sample) < 2:
-        nothing = np.full(sample.shape[1], np.nan)
-        return nothing, nothing
-    interval = stats.bootstrap(
-        (sample.T,),
-        np.mean,
-        axis=-1,
-        n_resamples=RESAMPLES,
-        batch=max(1, CELLS_AT_ONCE // sample.size),
-        confidence_level=COVERAGE,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return interval.low, interval.high
-
-
-def _members(blocks: dict[str, pd.DataFrame], groups: pd.DataFrame) -> "dict[str, pd.Index[str]]":
-    """The queries of each group."""
-    grouped = set(groups["query_id"])
-    for measure, block in blocks.items():
-        without = [query_id for query_id in block.index if query_id not in grouped]
-        if without:
-            raise InputError(
-                f"{len(without):,} queries with values of {measure} are in no group, such as "
-                f"{without[0]!r}; they are of another collection, or lack a group"
-            )
-    return {
-        str(group): pd.Index(groups["query_id"][groups["group"] == group].unique())
-        for group in groups["group"].unique()
-    }
-
-
 def _tests(
     values: pd.DataFrame, groups: pd.DataFrame, against: dict[str, list[str]]
 ) -> pd.DataFrame:
@@ -221,7 +101,7 @@ def _tests(
         The rows of `_differences`, with measure, group and baseline.
     """
     blocks = query_values(values)
-    members = _members(blocks, groups)
+    members = group_members(blocks, groups)
     rows = []
     for measure, block in blocks.items():
         for group, query_ids in members.items():

@@ -80,8 +80,9 @@ def evaluate(
             query can tell rankings apart, there is no GPU to use, or `output` is in use.
     """
     # These bring SciPy, PyTorch and Ray.
+    from evaluation.means import group_means
     from evaluation.report.evaluated import write_evaluation_report
-    from evaluation.significance import compare, group_means
+    from evaluation.significance import compare
     from evaluation.tables import markdown_comparison, print_comparison
     from rankers.data.lists import candidate_ids
     from rankers.scoring.pair_scorer import ranker_place

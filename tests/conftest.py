@@ -26,7 +26,10 @@ os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Begun first, so that none of them runs on alone at the end.
-LONGEST = ("test_train.py", "test_pipeline.py", "test_annotate_engine.py", "test_demo_judge.py")
+LONGEST = (
+    *("test_train_interrupted.py", "test_pipeline.py", "test_annotate_engine.py"),
+    *("test_train.py", "test_reproduce.py", "test_sensitivity.py"),
+)
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("tandem", deadline=None)

@@ -10,11 +10,11 @@ ROOMS = "corpus|cluster|evaluation|annotation clicks|rankers|tuning|workflow|ray
 # Within each room, likewise, its modules and the rooms in it; each module has a floor.
 FLOORS = {
     "corpus": "errors frequency schemas shown_text texts"
-    "|names output_folder table_checks text_lines"
+    "|names output_folder refused_rows text_lines|table_checks"
     "|splits tables|candidates groups mapped_tables window"
     "|protocol readers simulation|sources|prepare",
     "cluster": "blocks connection|gpus",
-    "evaluation": "graded_measures significance trec_run|given_runs measures"
+    "evaluation": "graded_measures means trec_run|given_runs measures significance"
     "|tables yardstick|diagnosis traffic|report",
     "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary"
     "|pool settings_checks|annotate",

@@ -18,8 +18,9 @@ from corpus.frequency import BUCKETS
 from corpus.groups import query_groups
 from corpus.tables import Collection, table_path
 from evaluation.diagnosis import PAIR, correlation_given
+from evaluation.means import bootstrap_interval
 from evaluation.measures import candidate_gains, telling_queries
-from evaluation.significance import LEVEL, bootstrap_interval, detectable_effect
+from evaluation.significance import LEVEL, detectable_effect
 
 MAX_WEIGHT = 20.0  # of a click, as of `fit_clicks`
 TESTED_GROUPS = 6  # of queries, in which a ranker is compared with a baseline

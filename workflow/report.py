@@ -19,6 +19,7 @@ from corpus.groups import query_groups, reported_groups
 from corpus.names import file_name
 from corpus.output_folder import RECORD
 from corpus.tables import Collection, read_collection, read_table, write_parquet
+from evaluation.means import group_means
 from evaluation.measures import MAIN_MEASURE
 from evaluation.report.diagnosis import diagnosis_section
 from evaluation.report.evaluated import (
@@ -43,7 +44,6 @@ from evaluation.report.signals import (
 )
 from evaluation.report.trade_offs import frontier_of_mixes
 from evaluation.report.training import training_section
-from evaluation.significance import group_means
 from evaluation.trec_run import read_trec_run
 from rankers.training.checkpoints import HISTORY
 from rankers.training.validation import VALIDATION_MEASURE

@@ -69,11 +69,12 @@ def reproduce(
         InputError: a setting cannot be right, or `output` is in use.
     """
     # These bring SciPy, Matplotlib, PyTorch and Ray.
+    from evaluation.means import group_means
     from evaluation.report.diagnosis import diagnosis_section
     from evaluation.report.evaluated import INTRODUCTION, evaluation_sections
     from evaluation.report.page import write_report
     from evaluation.report.settings import settings_section
-    from evaluation.significance import compare, group_means
+    from evaluation.significance import compare
     from evaluation.tables import markdown_comparison, print_comparison
     from rankers.train_each import train_each
 

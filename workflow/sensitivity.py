@@ -158,6 +158,7 @@ def _write_results(
         settings: those of the study, for the page.
     """
     # These bring SciPy and Matplotlib.
+    from evaluation.means import group_means
     from evaluation.report.page import write_report
     from evaluation.report.sensitivity import (
         crossings_section,
@@ -166,7 +167,6 @@ def _write_results(
         sensitivity_section,
     )
     from evaluation.report.settings import settings_section
-    from evaluation.significance import group_means
 
     means = {name: group_means(*of_case) for name, of_case in measured.items()}
     shown = _by_level(lines, means).rename(columns={"group": "bucket"})[ROWS]

@@ -32,6 +32,16 @@ def engine_environment(gpus: int) -> dict[str, str]:
     return {name: os.environ.get(name, value) for name, value in wanted.items()}
 
 
+def compute_dtype(gpus: int) -> str:
+    """What vLLM is to compute in, as its setting dtype.
+
+    Without instructions for it, a processor takes ten times as long for bfloat16.
+    """
+    import torch
+
+    return "auto" if gpus or torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
+
+
 def _close_standard_error() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
@@ -63,12 +73,10 @@ def start_llm(model: str, max_model_len: int, gpus: int) -> Any:
         # Linux lends AMX to a process that asks. vLLM relies on PyTorch having asked, which it
         # has not if the first prompts are too short for its own AMX kernels: SIGILL.
         torch.cpu._init_amx()
-    # Without instructions for it, a processor takes ten times as long for bfloat16.
-    slow_in_bf16 = gpus == 0 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return LLM(
         model,
         max_model_len=max_model_len,
-        dtype="float32" if slow_in_bf16 else "auto",
+        dtype=compute_dtype(gpus),
         tensor_parallel_size=max(gpus, 1),
         enable_prefix_caching=True,
         enforce_eager=gpus == 0,

@@ -2,47 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clicks import CascadeModel, DynamicBayesianNetwork, PositionBasedModel
+from clicks import CascadeModel, PositionBasedModel
 from clicks.fit_clicks import fit_clicks
 from clicks.propensities import estimate_propensities
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS, empty_table
-from corpus.tables import Collection, read_table, write_collection, write_table
-
-QUERIES = SCHEMAS["queries"]
-ONE_QUERY = pa.table([["q"], ["tandem"], [4]], schema=QUERIES)
-
-
-def write_log(folder: Path, sessions: pa.Table, queries: pa.Table = ONE_QUERY) -> Path:
-    documents = [list("abc"), list("ABC"), [""] * 3]
-    collection = Collection(
-        queries=queries,
-        documents=pa.table(documents, schema=SCHEMAS["documents"]),
-        candidates=empty_table("candidates"),
-        sessions=sessions,
-        judgments=empty_table("judgments"),
-        splits=empty_table("splits"),
-    )
-    write_collection(collection, folder)
-    return folder
-
-
-SESSIONS = pa.table(
-    [
-        ["1", "2", "3", "4"],
-        ["q"] * 4,
-        [["a", "b"], ["a", "b"], ["b", "a"], ["a"]],
-        [[True, False], [True, True], [False, True], [False]],
-    ],
-    schema=SCHEMAS["sessions"],
-)
+from corpus.tables import Collection, read_table, write_collection
+from tests.clicks.small_log import QUERIES, SESSIONS, annotate, write_log
 
 
 def test_writes_labels_and_propensities_and_says_what_it_saw(
@@ -259,112 +231,3 @@ def test_sessions_that_training_may_not_read_shape_no_label(
         fit_clicks(tmp_path / name, tmp_path / f"{name} fused", prior=prior, resamples=0)
         fused = read_table(tmp_path / f"{name} fused", "click_labels")
         assert sorted(set(fused["query_id"].to_pylist())) == expected
-
-
-def annotate(
-    folder: Path, grades: dict[tuple[str, str], float | None], judge: str = "judge", tail: int = 0
-) -> Path:
-    """Annotations of one judge; of the last `tail` rows by another one."""
-    count = len(grades)
-    columns = {
-        "query_id": [query_id for query_id, _ in grades],
-        "doc_id": [doc_id for _, doc_id in grades],
-        "annotator": [judge] * (count - tail) + ["another"] * tail,
-        "strategy": ["pointwise"] * count,
-        "prompt_id": ["p"] * count,
-        "grade": [None if grade is None else round(grade) for grade in grades.values()],
-        "expected_grade": list(grades.values()),
-        "confidence": [None] * count,
-        "error": [None] * count,
-    }
-    kept = SCHEMAS["annotations"]
-    schema = pa.schema([kept.field(name) for name in columns])
-    write_table(pa.table(columns, schema=schema), folder, "annotations")
-    return folder
-
-
-GRADES: dict[tuple[str, str], float | None] = {
-    ("q", "a"): 2.8,
-    ("q", "b"): 0.4,
-    ("q", "c"): 2.5,
-}
-
-
-def test_a_judges_grades_are_the_prior_of_labels(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    collection, output = write_log(tmp_path / "collection", SESSIONS), tmp_path / "clicks"
-    foreign: dict[tuple[str, str], float | None] = {
-        ("r", "a"): 1.0,
-        ("q", "z"): 1.0,
-        ("q", "A"): None,
-    }
-    prior = annotate(tmp_path / "annotations", GRADES | foreign)
-    fit_clicks(collection, output, prior=prior, resamples=0)
-    labels = read_table(output, "click_labels").to_pylist()
-    assert [(row["doc_id"], row["impressions"], row["clicks"]) for row in labels] == [
-        ("a", 4, 3),
-        ("b", 3, 1),
-        ("c", 0, 0),
-    ]
-    assert {row["model"] for row in labels} == {"PositionBasedModel"}
-    assert labels[0]["relevance"] > labels[1]["relevance"]
-    assert labels[0]["precision"] > labels[2]["precision"] > 0
-    table = pq.read_table(output / "prior.parquet")
-    assert table.column_names == ["grade", "mean", "strength", "carry"]
-    assert table["grade"].to_pylist()[:2] + table["grade"].to_pylist()[-2:] == [0, 0.1, 3, None]
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "2 of 2 shown pairs have a grade, and 1 graded pairs were never shown" in printed
-    assert "1 rows without a grade are set aside" in printed
-    assert "2 rows of a query or document that the collection lacks are set aside" in printed
-    annotate(prior, GRADES | foreign | {("q", "a"): 2.7})
-    with pytest.raises(InputError, match="begun with prior_hash"):
-        fit_clicks(collection, output, prior=prior, resamples=0, resume=True)
-    with pytest.raises(InputError, match="begun with labels"):
-        fit_clicks(collection, output, resamples=0, resume=True)
-
-
-def test_contexts_share_the_opinion_of_a_pair_that_none_has_shown(tmp_path: Path) -> None:
-    device = SESSIONS.append_column("device", pa.array(["tv", "phone", "tv", "phone"]))
-    collection = write_log(tmp_path / "collection", device)
-    prior, output = annotate(tmp_path / "annotations", GRADES), tmp_path / "clicks"
-    fit_clicks(collection, output, "DynamicBayesianNetwork", context="device", prior=prior)
-    labels = read_table(output, "click_labels").to_pylist()
-    assert [row["impressions"] for row in labels] == [4, 3, 0]
-    models = [
-        DynamicBayesianNetwork.load(output / "click_model" / str(number)).relevance()
-        for number in (1, 2)
-    ]
-    unseen = [model["relevance"].to_pylist()[2] for model in models]
-    assert labels[2]["relevance"] == pytest.approx(sum(unseen) / 2)
-    # Two contexts have seen a, so its label is worth more than the one opinion of c.
-    assert labels[0]["precision"] > labels[2]["precision"] > 0
-    assert set(pq.read_table(output / "prior.parquet")["context"].to_pylist()) == {"phone", "tv"}
-
-
-@pytest.mark.parametrize(
-    ("grades", "tail", "labels", "message"),
-    [
-        (GRADES, 1, None, "grades of 2 judges"),
-        (dict.fromkeys(GRADES), 0, None, "none of its 3 rows has a grade"),
-        ({("r", "a"): 1.0}, 0, None, "none of its 1 graded pairs is of a query and a document"),
-        ({("q", "c"): 1.0}, 0, None, "the sessions show none of its 1 graded pairs"),
-        ({}, 0, None, "none of its 0 rows has a grade"),
-        (GRADES, 0, "ipw", "which have no prior"),
-        (None, 0, None, "there is no such table"),
-    ],
-)
-def test_annotations_that_cannot_be_a_prior_are_refused_before_the_output_is_claimed(
-    grades: dict[tuple[str, str], float | None] | None,
-    tail: int,
-    labels: Literal["ipw"] | None,
-    message: str,
-    tmp_path: Path,
-) -> None:
-    collection = write_log(tmp_path / "collection", SESSIONS)
-    prior = tmp_path / "annotations"
-    if grades is not None:
-        annotate(prior, grades, tail=tail)
-    with pytest.raises(InputError, match=message):
-        fit_clicks(collection, tmp_path / "clicks", labels, prior=prior)
-    assert not (tmp_path / "clicks").exists()

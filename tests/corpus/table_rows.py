@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from corpus.table_checks import TableError
+from corpus.refused_rows import TableError
 
 Columns = dict[str, Any]
 ROWS: dict[str, Columns] = {

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from corpus.refused_rows import TableError
 from corpus.schemas import OPTIONAL, SCHEMAS, empty_table
-from corpus.table_checks import TableError
 from corpus.tables import (
     Collection,
     check_collection,

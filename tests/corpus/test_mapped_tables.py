@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from corpus import mapped_tables
 from corpus.mapped_tables import map_table, take_rows
+from corpus.refused_rows import TableError
 from corpus.schemas import SCHEMAS
-from corpus.table_checks import TableError
 from corpus.tables import Collection, read_collection, read_table, table_path, write_collection
 from tests.conftest import make_table
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus import table_checks
+from corpus.refused_rows import TableError
 from corpus.schemas import KEYS, OPTIONAL, SCHEMAS
-from corpus.table_checks import TableError, check_table
+from corpus.table_checks import check_table
 from corpus.tables import read_table, table_path
 from tests.conftest import make_table
 from tests.corpus.table_rows import ROWS, refusal

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from corpus.errors import InputError
-from evaluation.significance import (
-    COLUMNS,
-    LOSES,
-    NOT_SHOWN,
-    WINS,
-    compare,
-    compare_all,
-    group_means,
-)
+from evaluation.means import group_means
+from evaluation.significance import COLUMNS, LOSES, NOT_SHOWN, WINS, compare, compare_all
 
 IDS = [f"q{number:03}" for number in range(400)]
 

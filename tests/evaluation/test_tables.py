@@ -1,7 +1,8 @@
 import pandas as pd
 import pytest
 
-from evaluation.significance import compare, group_means
+from evaluation.means import group_means
+from evaluation.significance import compare
 from evaluation.tables import markdown_comparison, print_comparison
 
 MEASURE = "nDCG@10"

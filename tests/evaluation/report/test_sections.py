@@ -9,6 +9,7 @@ import pytest
 
 from corpus.groups import reported_groups
 from corpus.tables import Collection
+from evaluation.means import group_means
 from evaluation.measures import measure_run
 from evaluation.report.diagnosis import diagnosis_section
 from evaluation.report.evaluated import evaluation_sections, write_evaluation_report
@@ -31,7 +32,7 @@ from evaluation.report.settings import settings_section
 from evaluation.report.signals import propensities_section, rank_differences, shorten
 from evaluation.report.trade_offs import frontier_section
 from evaluation.report.training import training_section
-from evaluation.significance import compare, group_means
+from evaluation.significance import compare
 from tests.evaluation.report.frames import (
     GROUPS,
     MAIN,

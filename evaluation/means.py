@@ -1,0 +1,139 @@
+"""Means of rankers over groups of queries, with their intervals."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from corpus.errors import InputError
+
+COVERAGE = 0.95
+RESAMPLES = 2000
+CELLS_AT_ONCE = 2_000_000  # of resampled values in memory
+
+
+def group_means(values: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+    """The mean of each ranker's measures over each group of queries, with its interval.
+
+    Args:
+        values: as `evaluation.significance.compare` takes them.
+        groups: query_id and group; a query may be in several groups.
+
+    Returns:
+        ranker, measure, group, value (mean over queries), low and high (its 95 % percentile
+        bootstrap interval over queries; NaN with fewer than two), queries (their number); a row
+        with 0 queries and no value for a group without any.
+
+    Raises:
+        InputError: as `evaluation.significance.compare`, but for the baseline.
+    """
+    blocks = query_values(values)
+    members = group_members(blocks, groups)
+    rows = []
+    for measure, block in blocks.items():
+        for group, query_ids in members.items():
+            of_group = block.loc[block.index.intersection(query_ids)]
+            low, high = bootstrap_interval(of_group.to_numpy())
+            means = pd.DataFrame({"value": of_group.mean(), "low": low, "high": high})
+            means = means.rename_axis("ranker").reset_index()
+            rows.append(means.assign(measure=measure, group=group, queries=len(of_group)))
+    columns = ["ranker", "measure", "group", "value", "low", "high", "queries"]
+    return pd.concat(rows, ignore_index=True)[columns]
+
+
+def query_values(values: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The table of each measure: a row a query, a column a ranker; means over seeds.
+
+    A ranker without any value of a measure has no column in its table.
+
+    Raises:
+        InputError: as `evaluation.significance.compare` says of values.
+    """
+    once = ["measure", "ranker", *(["seed"] if "seed" in values else []), "query_id"]
+    if len(values) == 0:
+        raise InputError("there are no values to compare; measure a ranker on some query")
+    twice = values.duplicated(once)
+    if twice.any():
+        first = values[twice].iloc[0]
+        raise InputError(
+            f"the ranker {first['ranker']!r} has two values of {first['measure']} for the query "
+            f"{first['query_id']!r}; give two runs two names, or a column seed"
+        )
+    given = values.dropna(subset="value")
+    if np.isinf(given["value"]).any():
+        first = given[np.isinf(given["value"])].iloc[0]
+        raise InputError(
+            f"{first['measure']} of the ranker {first['ranker']!r} for the query "
+            f"{first['query_id']!r} is infinite; mend or leave out this measure"
+        )
+    by_ranker = given.astype({"ranker": str})
+    wide = by_ranker.pivot_table("value", once[:-1], "query_id", aggfunc="first")
+    tables = {}
+    for measure in values["measure"].unique():
+        if measure not in wide.index:
+            raise InputError(f"{measure} has no value that is a number; leave it out")
+        table = wide.loc[[measure]].droplevel("measure").dropna(axis="columns", how="all")
+        lacking = table.isna()
+        if lacking.to_numpy().any():
+            row = table.index[lacking.any(axis="columns")][0]
+            query_id = table.columns[lacking.loc[row].to_numpy().ravel()][0]
+            name = row if "seed" not in values else f"{row[0]}, seed {row[1]}"
+            raise InputError(
+                f"the ranker {name} has no value of {measure} for the query {query_id!r}, which "
+                "another one has; a query that a ranker finds nothing for counts 0"
+            )
+        of_ranker = table.groupby(level="ranker").mean()
+        order = [str(n) for n in values["ranker"].unique() if str(n) in of_ranker.index]
+        tables[str(measure)] = of_ranker.loc[order].T
+    return tables
+
+
+def bootstrap_interval(sample: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """The 95 % percentile bootstrap interval of the mean of each column (Efron, 1979).
+
+    Args:
+        sample: shape (queries, columns); rows are drawn, the same ones for all columns.
+
+    Returns:
+        Its ends, each of shape (columns,); NaN with fewer than two rows.
+    """
+    if len(sample) < 2:
+        nothing = np.full(sample.shape[1], np.nan)
+        return nothing, nothing
+    interval = stats.bootstrap(
+        (sample.T,),
+        np.mean,
+        axis=-1,
+        n_resamples=RESAMPLES,
+        batch=max(1, CELLS_AT_ONCE // sample.size),
+        confidence_level=COVERAGE,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return interval.low, interval.high
+
+
+def group_members(
+    blocks: dict[str, pd.DataFrame], groups: pd.DataFrame
+) -> "dict[str, pd.Index[str]]":
+    """The queries of each group.
+
+    Args:
+        blocks: from `query_values`.
+        groups: query_id and group.
+
+    Raises:
+        InputError: a query is in no group.
+    """
+    grouped = set(groups["query_id"])
+    for measure, block in blocks.items():
+        without = [query_id for query_id in block.index if query_id not in grouped]
+        if without:
+            raise InputError(
+                f"{len(without):,} queries with values of {measure} are in no group, such as "
+                f"{without[0]!r}; they are of another collection, or lack a group"
+            )
+    return {
+        str(group): pd.Index(groups["query_id"][groups["group"] == group].unique())
+        for group in groups["group"].unique()
+    }
