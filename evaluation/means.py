@@ -1,5 +1,7 @@
 """Means of rankers over groups of queries, with their intervals."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -27,21 +29,36 @@ def group_means(values: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     Raises:
         InputError: as `evaluation.significance.compare`, but for the baseline.
     """
-    blocks = query_values(values)
-    members = group_members(blocks, groups)
     rows = []
-    for measure, block in blocks.items():
-        for group, query_ids in members.items():
-            of_group = block.loc[block.index.intersection(query_ids)]
-            low, high = bootstrap_interval(of_group.to_numpy())
-            means = pd.DataFrame({"value": of_group.mean(), "low": low, "high": high})
-            means = means.rename_axis("ranker").reset_index()
-            rows.append(means.assign(measure=measure, group=group, queries=len(of_group)))
+    for measure, group, of_group in values_by_group(values, groups):
+        low, high = bootstrap_interval(of_group.to_numpy())
+        means = pd.DataFrame({"value": of_group.mean(), "low": low, "high": high})
+        means = means.rename_axis("ranker").reset_index()
+        rows.append(means.assign(measure=measure, group=group, queries=len(of_group)))
     columns = ["ranker", "measure", "group", "value", "low", "high", "queries"]
     return pd.concat(rows, ignore_index=True)[columns]
 
 
-def query_values(values: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def values_by_group(
+    values: pd.DataFrame, groups: pd.DataFrame
+) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Each measure and group with its table: a row a query, a column a ranker; means over seeds.
+
+    Args:
+        values: as `evaluation.significance.compare` takes them.
+        groups: query_id and group; a query may be in several groups.
+
+    Raises:
+        InputError: as `evaluation.significance.compare`, but for the baseline.
+    """
+    blocks = _query_values(values)
+    members = _members(blocks, groups)
+    for measure, block in blocks.items():
+        for group, query_ids in members.items():
+            yield measure, group, block.loc[block.index.intersection(query_ids)]
+
+
+def _query_values(values: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The table of each measure: a row a query, a column a ranker; means over seeds.
 
     A ranker without any value of a measure has no column in its table.
@@ -113,18 +130,8 @@ def bootstrap_interval(sample: NDArray[np.float64]) -> tuple[NDArray[np.float64]
     return interval.low, interval.high
 
 
-def group_members(
-    blocks: dict[str, pd.DataFrame], groups: pd.DataFrame
-) -> "dict[str, pd.Index[str]]":
-    """The queries of each group.
-
-    Args:
-        blocks: from `query_values`.
-        groups: query_id and group.
-
-    Raises:
-        InputError: a query is in no group.
-    """
+def _members(blocks: dict[str, pd.DataFrame], groups: pd.DataFrame) -> "dict[str, pd.Index[str]]":
+    """The queries of each group; refuses queries that are in none."""
     grouped = set(groups["query_id"])
     for measure, block in blocks.items():
         without = [query_id for query_id in block.index if query_id not in grouped]

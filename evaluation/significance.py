@@ -9,7 +9,7 @@ from scipy import optimize, stats
 from statsmodels.stats.multitest import multipletests
 
 from corpus.errors import InputError
-from evaluation.means import bootstrap_interval, group_members, query_values
+from evaluation.means import bootstrap_interval, values_by_group
 
 WINS, LOSES, NOT_SHOWN = "wins", "loses", "no difference shown"
 LEVEL = 0.05  # of p after Holm's correction, below which a difference counts as shown
@@ -100,21 +100,17 @@ def _tests(
     Returns:
         The rows of `_differences`, with measure, group and baseline.
     """
-    blocks = query_values(values)
-    members = group_members(blocks, groups)
     rows = []
-    for measure, block in blocks.items():
-        for group, query_ids in members.items():
-            of_group = block.loc[block.index.intersection(query_ids)]
-            for baseline, names in against.items():
-                if baseline not in block:
-                    raise InputError(
-                        f"the baseline {baseline!r} has no value of {measure}; take another one, "
-                        "or leave out this measure"
-                    )
-                columns = [baseline, *(name for name in names if name in block)]
-                found = _differences(of_group[columns], baseline)
-                rows.append(found.assign(measure=measure, group=group, baseline=baseline))
+    for measure, group, of_group in values_by_group(values, groups):
+        for baseline, names in against.items():
+            if baseline not in of_group:
+                raise InputError(
+                    f"the baseline {baseline!r} has no value of {measure}; take another one, "
+                    "or leave out this measure"
+                )
+            columns = [baseline, *(name for name in names if name in of_group)]
+            found = _differences(of_group[columns], baseline)
+            rows.append(found.assign(measure=measure, group=group, baseline=baseline))
     return pd.concat(rows, ignore_index=True)
 
 

@@ -35,11 +35,17 @@ def engine_environment(gpus: int) -> dict[str, str]:
 def compute_dtype(gpus: int) -> str:
     """What vLLM is to compute in, as its setting dtype.
 
-    Without instructions for it, a processor takes ten times as long for bfloat16.
+    Without instructions for it, a processor takes ten times as long for bfloat16. Builds of PyTorch
+    without oneDNN, which would know of them, leave it to vLLM.
+
+    Args:
+        gpus: number of GPUs of the engine; 0 runs it on the CPU.
     """
     import torch
 
-    return "auto" if gpus or torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
+    if gpus or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return "auto"
+    return "auto" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
 
 
 def _close_standard_error() -> None:
