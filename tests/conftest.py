@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -64,6 +66,17 @@ SPLITS = [
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_cluster_left() -> Iterator[None]:
+    """Leaves the cluster that a job has joined in this process: the next file's tests begin alone.
+
+    Which files share a process differs from run to run.
+    """
+    yield
+    if ray := sys.modules.get("ray"):  # most tests never import it
+        ray.shutdown()
 
 
 def hear_ctrl_c() -> None:
