@@ -21,7 +21,8 @@ FLOORS = {
     "clicks": "log|inference|judge models|labels propensities|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
     "|settings_checks supervision|fit|evaluate rerank train|train_each",
-    "tuning": "analysis search_space|search|tune",
+    "tuning": "ranges|objectives space|known_points study|early_stopping trial|inputs"
+    "|records search|finalists|tune",
     "workflow": "conditions diagnosed log_facts side_by_side|advice report settings_checks"
     "|advise levels pipeline study|reproduce simulated_annotations|sensitivity",
     "ray_jobs": "command_line|advise agreement annotate evaluate fit_clicks merge pipeline prepare"

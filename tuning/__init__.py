@@ -1,6 +1,7 @@
-"""The search of the best mix, with Ray Tune.
+"""The search of the best mix, with Optuna and Ray Tune.
 
-The job is `tune`; `analysis` draws what was found, also for the report.
+The job is `tune`: `study` is what lasts of a search, `space` what it chooses among, `search` runs
+trials, `trial` is what one does, and `finalists` says whether something better was found.
 """
 
-OPEN = ("analysis", "tune")
+OPEN = ("space", "tune")

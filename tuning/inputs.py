@@ -9,7 +9,7 @@ from typing import Any
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from corpus.tables import Collection, table_path
-from rankers.fit import objective_maker, tokenize_input
+from rankers.fit import objective_maker, tokenize_input, training_log
 from rankers.settings import TrainingSettings
 from rankers.supervision import SupervisedLists, read_supervised_lists
 from rankers.training.learner import TrainingInput
@@ -79,7 +79,7 @@ class TrialInputs:
         self._lists = {(name, label): of_labels for name, of_labels in lists.items()}
         self._written: set[Path] = set()
         first = next(iter(lists))
-        self.log = lists[first].training["frequency"].to_numpy()
+        self.log = training_log(lists[first])
         # All trials are validated by one yardstick, whatever labels they learn from.
         self.read = self._write(self._lists[first, label], self._folder(first, label))
 

@@ -12,6 +12,7 @@ import yaml
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from corpus.tables import write_parquet
@@ -185,11 +186,17 @@ def print_trials(table: pd.DataFrame, objectives: Objectives) -> None:
     for row in sort_trials(table, objectives).to_dict("records"):
         failed = row["state"] == TrialState.FAIL.name
         state = {TrialState.PRUNED.name: "stopped early"}.get(row["state"], row["state"].lower())
-        values = [row["number"], row["known"] or row["kind"] or "", row["labels"] or ""]
-        values += ["" if failed else f"{row[MEASURES[0]]:.4f}", f"{row['epochs']:.0f}"]
-        values += [f"{row['seconds']:.0f}", f"failed: {row['error']}" if failed else state]
-        shown.add_row(*map(str, values), style="bold" if row["best"] else "")
+        name = row["kind"] if pd.isna(row["known"]) else row["known"]
+        values = [str(row["number"]), _text(name, "s"), _text(row["labels"], "s")]
+        values += ["" if failed else _text(row[MEASURES[0]], ".4f")]
+        values += [_text(row["epochs"], ".0f"), _text(row["seconds"], ".0f")]
+        values += [f"failed: {_text(row['error'], 's')}" if failed else state]
+        shown.add_row(*map(escape, values), style="bold" if row["best"] else "")
     Console().print(shown)
+
+
+def _text(value: Any, form: str) -> str:
+    return "" if pd.isna(value) else format(value, form)
 
 
 def sort_trials(table: pd.DataFrame, objectives: Objectives) -> pd.DataFrame:

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.study import Study
 from optuna.trial import TrialState
 from ray import tune as ray_tune
+from ray.tune import TuneError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from rich.console import Console
 
+from corpus.errors import InputError
 from rankers.mixes.encoding import encode_mix
 from rankers.settings import TrainingSettings
 from rankers.training.alone import CHECKPOINTS
@@ -91,7 +94,7 @@ def run_trials(search: Search, trials: int, concurrent_trials: int, gpus_per_tri
     # It misses files that were not asked for.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     shutil.rmtree(search.output / RAY_FOLDER, ignore_errors=True)
-    ray_tune.Tuner(
+    tuner = ray_tune.Tuner(
         ray_tune.with_resources(trial, wanted),
         tune_config=ray_tune.TuneConfig(
             num_samples=trials - len(finished_trials(search.study)),
@@ -110,7 +113,18 @@ def run_trials(search: Search, trials: int, concurrent_trials: int, gpus_per_tri
             # A lost process alone: what a trial raises it tells, see `run_trial`.
             failure_config=ray_tune.FailureConfig(max_failures=resources.restarts),
         ),
-    ).fit()
+    )
+    try:
+        tuner.fit()
+    except TuneError as error:
+        # A full disk, a database that is gone: what Ray Tune was told when it told the study.
+        reason = error.__cause__ or error
+        if isinstance(reason, OSError | StorageInternalError):
+            raise InputError(
+                f"{search.output}: the study cannot be written any more: {reason}; mend it, and go "
+                "on with --resume"
+            ) from error
+        raise
     told.end_lost()
     shutil.rmtree(search.output / RAY_FOLDER, ignore_errors=True)
 

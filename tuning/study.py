@@ -113,7 +113,8 @@ def make_sampler(seed: int, trials: int) -> optuna.samplers.BaseSampler:
 
     Its first trials are random, `RANDOM_TRIALS` with the known points among them. NSGA-II, the
     other sampler for several objectives, learns from generations of fifty trials, which a search
-    seldom has. A resumed search takes other random numbers, or it would propose the first points again.
+    seldom has. A resumed search takes other random numbers, or it would propose the first points
+    again.
 
     Args:
         seed: of the search.

@@ -16,7 +16,7 @@ from rankers.mixes.encoding import decode_mix
 from rankers.settings import ResourceSettings, TrainingSettings
 from rankers.training.storage import check_store, claim_store
 from tuning.objectives import ALL, check_objectives, read_objectives, searches_by_bucket
-from tuning.space import SearchSpace
+from tuning.space import SearchSpace, check_space
 
 CLICKS = "clicks"
 
@@ -95,9 +95,9 @@ def tune(
     from tuning.early_stopping import make_pruner
     from tuning.finalists import judge_search
     from tuning.inputs import Sources, TrialInputs, check_measured
+    from tuning.known_points import earlier_best, known_points
     from tuning.records import conclude, concluded, print_trials, write_configs, write_tables
     from tuning.search import Search, run_trials
-    from tuning.space import known_points
     from tuning.study import (
         check_storage,
         enqueue_known,
@@ -121,12 +121,15 @@ def tune(
     folders = click_labels if isinstance(click_labels, dict) else {CLICKS: click_labels}
     if not folders:
         raise InputError("click_labels: name at least one folder")
+    check_space(space, list(folders), training)
     sources = Sources(collection, folders, annotations)
     lists = {name: sources.read(name, training) for name in folders}
     [first, *_] = lists.values()
     wanted = read_objectives(objectives, searches_by_bucket(query_groups(first.collection)))
     check_measured(first, wanted)
     points = known_points(space, list(folders), training)
+    for folder in known_from:
+        points[f"best of {folder.name}"] = earlier_best(folder, space, list(folders), training)
     settings = {
         **sources.hashes(),
         "training": training.deciding,

@@ -21,7 +21,8 @@ from rankers.mixes.encoding import encode_mix
 from rankers.settings import TrainingSettings
 from rankers.train import train
 from rankers.training.storage import place_within
-from tuning.tune import best_mix, tune
+from tuning.space import with_settings
+from tuning.tune import best_of, tune
 from workflow.conditions import ClickSide, labels_beside_annotations
 from workflow.side_by_side import run_side_by_side
 
@@ -143,10 +144,18 @@ def run_pipeline(
         trainings.append(partial(stage, "train", f"train the arm {name}: {mix}", **of_arm))
     import_module("rankers.fit")  # once, before threads do
     run_side_by_side(trainings, arms_at_once)
-    shared["click_labels"] = click_sides["shrunk"]
-    stage("tune", "tune the mix", **shared, output=tuning)
-    mix = best_mix(tuning)
-    stage("train", f"train the arm {TUNED}: {mix}", **shared, mix=mix, output=rankers[TUNED])
+    if by_labels:
+        click_sides["fusion"] = output / "fused_labels"
+    stage("tune", "tune the mix", **shared | {"click_labels": click_sides}, output=tuning)
+    best = best_of(tuning)
+    found = {
+        "mix": best.mix,
+        "click_labels": click_sides[best.labels],
+        "training": with_settings(
+            stages.get("train", {}).get("training", TrainingSettings()), best.settings
+        ),
+    }
+    stage("train", f"train the arm {TUNED}: {best.mix}", **shared | found, output=rankers[TUNED])
     evaluation = output / "evaluation"
     baseline = stages.get("evaluate", {}).get("baseline") or better_signal(arms, rankers)
     compared = {

@@ -47,7 +47,6 @@ from evaluation.report.training import training_section
 from evaluation.trec_run import read_trec_run
 from rankers.training.checkpoints import HISTORY
 from rankers.training.validation import VALIDATION_MEASURE
-from tuning.analysis import plot_trials
 from workflow.diagnosed import diagnose_rankers
 
 RELEVANT_FROM = 2  # of the judge's grades, as the job `agreement` has it
@@ -116,18 +115,12 @@ def _histories(output: Path, rankers: list[str]) -> dict[str, list[dict[str, Any
 
 def _tuning_section(output: Path) -> Section:
     trials = pd.read_parquet(output / "tuning" / "trials.parquet")
-    text = "Best validation measure of each trial against the parameters of its mix"
-    caption = f"What mattered in the search of the mix. {text}. Colours and marks are kinds of mix."
-    told = "The trials of the search, best first; each kind of mix has parameters of its own."
-    shown = trials[[*(name for name in trials if name != "mix"), "mix"]]
-    parts: list[str | Table | Picture] = [
-        Picture("trials", plot_trials(trials), text, caption),
-        Table("trials", shown, told),
-    ]
-    head, tail = (f"{VALIDATION_MEASURE}_{bucket}" for bucket in ("high", "low"))
-    if {head, tail} <= set(trials) and trials[[head, tail]].notna().all(axis=1).any():
+    told = "The trials of the search; each kind of mix has parameters of its own."
+    parts: list[str | Table | Picture] = [Table("trials", trials, told)]
+    head, tail = (f"{MAIN_MEASURE}_{bucket}" for bucket in ("high", "low"))
+    if trials[[head, tail]].notna().all(axis=1).any():
         points = trials.rename(columns={"kind": "name", head: "across", tail: "up"})
-        parts.insert(1, frontier_of_mixes(points, f"validation {MAIN_MEASURE}"))
+        parts.insert(0, frontier_of_mixes(points, f"validation {MAIN_MEASURE}"))
     return Section("Tuning", parts)
 
 

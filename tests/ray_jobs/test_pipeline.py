@@ -28,7 +28,7 @@ from rankers.settings import TrainingSettings
 from rankers.train import train
 from ray_jobs.command_line import job_parser, parse
 from tests.conftest import with_settings
-from tuning.tune import best_mix
+from tuning.tune import best_of
 from workflow.pipeline import run_pipeline
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -165,7 +165,7 @@ def test_the_best_trial_is_a_config_that_train_takes_as_it_is(
     parser = job_parser("train", "")
     parser.add_function_arguments(train, skip={"resume"})
     arguments = parse(parser, "train")
-    assert arguments["mix"] == best_mix(finished / "tuning")
+    assert arguments["mix"] == best_of(finished / "tuning").mix
     assert arguments["training"].resources.workers == 1
     assert arguments["collection"] == finished / "collection"
 
