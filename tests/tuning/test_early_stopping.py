@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rankers.mixes import Constant, FrequencySigmoid, Mix, Product, Ramp, Stage, Staged
-from tests.tuning.studies import ask, begin
+from tests.tuning.own_studies import ask, begin
 from tuning.early_stopping import changes_with_progress, make_pruner, may_stop
 
 LATE = Staged([Stage(0.5, 0.0), Stage(0.5, 1.0)])

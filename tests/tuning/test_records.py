@@ -12,7 +12,7 @@ from corpus.errors import InputError
 from rankers.mixes import Constant, FrequencySigmoid
 from rankers.mixes.encoding import encode_mix
 from rankers.settings import TrainingSettings
-from tests.tuning.studies import ask, begin, end
+from tests.tuning.own_studies import ask, begin, end
 from tuning.finalists import choose_finalists, judge_finalists, rank_trials
 from tuning.known_points import earlier_best
 from tuning.objectives import ALL, read_objectives

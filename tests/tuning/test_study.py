@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from corpus.errors import InputError
 from tests.conftest import REPOSITORY
-from tests.tuning.studies import SETTINGS, ask, begin, end
+from tests.tuning.own_studies import SETTINGS, ask, begin, end
 from tuning.study import (
     CUT_SHORT,
     JOURNAL,
