@@ -7,7 +7,7 @@ is pickled, so that a later version reads it, as does optuna-dashboard.
 import fcntl
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,11 @@ def only_search(output: Path) -> Iterator[None]:
 
 
 def open_study(
-    output: Path, storage: str | None, settings: Mapping[str, Any], objectives: int, seed: int
+    output: Path,
+    storage: str | None,
+    settings: Mapping[str, Any],
+    objectives: Sequence[str],
+    seed: int,
 ) -> Study:
     """Opens the study of a search, or begins it.
 
@@ -61,7 +65,7 @@ def open_study(
         output: the search's folder, which `only_search` holds.
         storage: the URL of a database; by default the journal in `output`.
         settings: what decides the search, as values of JSON; a study of others is refused.
-        objectives: how many there are.
+        objectives: their names; each is to be as high as can be.
         seed: of the sampler.
 
     Raises:
@@ -72,11 +76,13 @@ def open_study(
     with _refused(place):
         opened = _open_storage(output, storage)
         if STUDY not in optuna.get_all_study_names(opened):
-            directions = ["maximize"] * objectives
+            directions = ["maximize"] * len(objectives)
             study = optuna.create_study(storage=opened, study_name=STUDY, directions=directions)
             study.set_user_attr(SETTINGS, wanted)
         study = optuna.load_study(study_name=STUDY, storage=opened)
         _refuse_other_study(study, wanted, place)
+        with _no_word_of_experiments():
+            study.set_metric_names(list(objectives))
         # Written anew each time, so that storage which takes nothing more is found now.
         study.set_user_attr(SETTINGS, wanted)
     study.sampler = make_sampler(seed, len(study.trials))
@@ -121,9 +127,7 @@ def make_sampler(seed: int, trials: int) -> optuna.samplers.BaseSampler:
         trials: how many the study has.
     """
     state = np.random.SeedSequence([seed, trials]).generate_state(1)
-    with warnings.catch_warnings():
-        # Optuna's word for what it may yet change: parameters of one kind of mix together.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with _no_word_of_experiments():
         return optuna.samplers.TPESampler(
             n_startup_trials=RANDOM_TRIALS,
             multivariate=True,
@@ -131,6 +135,14 @@ def make_sampler(seed: int, trials: int) -> optuna.samplers.BaseSampler:
             constant_liar=True,
             seed=int(state[0]),
         )
+
+
+@contextmanager
+def _no_word_of_experiments() -> Iterator[None]:
+    """Without Optuna's warnings of what it may yet change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
 
 
 @contextmanager

@@ -92,6 +92,7 @@ def tune(
     """
     from cluster.connection import connect  # these bring PyTorch, Optuna and Ray
     from corpus.groups import query_groups
+    from rankers.fit import training_log
     from tuning.early_stopping import make_pruner
     from tuning.finalists import judge_search
     from tuning.inputs import Sources, TrialInputs, check_measured
@@ -148,7 +149,9 @@ def tune(
         claim_store(checkpoints, "tune", settings)
     output, tokens = output.absolute(), (tokens or output / "tokens").absolute()
     with only_search(output):
-        study = open_study(output, storage, settings, len(wanted.weighted), seed)
+        study = open_study(output, storage, settings, wanted.names, seed)
+        # What the analysis draws a mix by that leaves its midpoint to the log.
+        study.set_user_attr("median_query", training_log(first).searches(0.5))
         study.pruner = make_pruner(early_stopping, grace_epochs)
         ended = [finalists, finalist_seeds]
         if said := concluded(study, trials, ended):

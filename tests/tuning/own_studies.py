@@ -16,7 +16,8 @@ SETTINGS = {"collection_hash": "abc", "seed": 0}
 
 def begin(output: Path, objectives: int = 1, **changes: Any) -> Study:
     output.mkdir(exist_ok=True)
-    return open_study(output, None, SETTINGS | changes, objectives, seed=0)
+    names = ["nDCG@10_all", "nDCG@10_low"][:objectives]
+    return open_study(output, None, SETTINGS | changes, names, seed=0)
 
 
 def ask(study: Study, weight: float | None = None) -> optuna.Trial:

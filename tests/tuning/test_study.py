@@ -169,7 +169,7 @@ def test_a_password_is_not_told(tmp_path: Path) -> None:
 def test_a_database_keeps_a_study_too(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     check_storage(url, SETTINGS, resume=False)
-    study = open_study(tmp_path, url, SETTINGS, 1, seed=0)
+    study = open_study(tmp_path, url, SETTINGS, ["nDCG@10_all"], seed=0)
     end(study, 0.25, {"nDCG@10_all": 0.5})
     ask(study, 0.75)
     check_storage(url, SETTINGS, resume=True)
@@ -177,7 +177,7 @@ def test_a_database_keeps_a_study_too(tmp_path: Path) -> None:
         check_storage(url, SETTINGS, resume=False)
     with pytest.raises(InputError, match="seed = 0, and now 1"):
         check_storage(url, SETTINGS | {"seed": 1}, resume=True)
-    study = open_study(tmp_path, url, SETTINGS, 1, seed=0)
+    study = open_study(tmp_path, url, SETTINGS, ["nDCG@10_all"], seed=0)
     assert take_up_cut_short(study) == 1
     assert ask(study).user_attrs["folder"] == "trials/0001"
     assert not (tmp_path / JOURNAL).exists()
