@@ -224,8 +224,8 @@ def measure_finalists(
     tables = []
     for number, seed in rankers:
         values = measure_by(runs[f"{number} {seed}"], lists.yardstick)
-        about = {"trial": number, "name": names[number], "seed": seed}
-        tables.append(values[["query_id", "value"]].assign(**about))
+        of_ranker = values[["query_id", "value"]]
+        tables.append(of_ranker.assign(trial=number, name=names[number], seed=seed))
     columns = ["trial", "name", "seed", "query_id", "value"]
     return pd.concat(tables, ignore_index=True)[columns]
 

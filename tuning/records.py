@@ -203,7 +203,7 @@ def sort_trials(table: pd.DataFrame, objectives: Objectives) -> pd.DataFrame:
     """The trials, best first; those that failed are last, whatever they had reached."""
     failed = (table["state"] == TrialState.FAIL.name).to_numpy()
     values = [
-        float("-inf") if gone else objectives.chosen_by(row)
+        float("-inf") if gone else objectives.chosen_by({str(k): v for k, v in row.items()})
         for gone, row in zip(failed, table.to_dict("records"), strict=True)
     ]
     order = table.assign(value=values).sort_values("value", ascending=False, kind="stable")

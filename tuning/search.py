@@ -129,7 +129,7 @@ def run_trials(search: Search, trials: int, concurrent_trials: int, gpus_per_tri
     shutil.rmtree(search.output / RAY_FOLDER, ignore_errors=True)
 
 
-class StudySearch(Searcher):
+class StudySearch(Searcher):  # type: ignore[misc]
     """Ray Tune's search algorithm: asks a study for trials and tells it what came of them.
 
     Ray's `OptunaSearch` would tell a stopped trial as a whole one, with the value of its last epoch
@@ -244,7 +244,7 @@ class StudySearch(Searcher):
         Console(highlight=False).print(f"{name}: {said}; {done} done", soft_wrap=True, markup=False)
 
 
-class StopEarly(FIFOScheduler):
+class StopEarly(FIFOScheduler):  # type: ignore[misc]
     """Starts trials as they come, and stops those that the study's pruner gives up.
 
     Args:

@@ -63,8 +63,8 @@ def run_trial(parameters: Mapping[str, Any], read: TrainingInput) -> None:
         read: what all trials read; the lists are those of the task.
     """
     task: TrialTask = parameters["task"]
-    files = {name: task.lists / f"{name}.arrow" for name in ("training", "validation")}
-    read = replace(read, objective=task.objective, **files)
+    training, validation = (task.lists / f"{name}.arrow" for name in ("training", "validation"))
+    read = replace(read, objective=task.objective, training=training, validation=validation)
     try:
         stopped = (_train_here if task.in_one_process else _train_by_ray)(task, read)
     except Exception as error:
@@ -122,7 +122,7 @@ def _train_by_ray(task: TrialTask, read: TrainingInput) -> str | None:
     return None
 
 
-class _LeaveRanker(UserCallback):
+class _LeaveRanker(UserCallback):  # type: ignore[misc]
     """Leaves the ranker of the best epoch so far, and the history, in a trial's folder."""
 
     def __init__(self, folder: Path) -> None:

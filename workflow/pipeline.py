@@ -23,7 +23,7 @@ from rankers.train import train
 from rankers.training.storage import place_within
 from tuning.space import with_settings
 from tuning.tune import best_of, tune
-from workflow.conditions import ClickSide, labels_beside_annotations
+from workflow.conditions import labels_beside_annotations
 from workflow.side_by_side import run_side_by_side
 
 # The jobs of the pipeline, in order, and their arguments that the pipeline itself fills in.
@@ -116,7 +116,7 @@ def run_pipeline(
 
     stage("prepare", "prepare the collection", output=collection)
     stage("fit_clicks", "fit the clicks", collection=collection, output=labels["click_labels"])
-    click_sides: dict[ClickSide, Path] = dict.fromkeys(("clicks", "shrunk"), labels["click_labels"])
+    click_sides: dict[str, Path] = dict.fromkeys(("clicks", "shrunk"), labels["click_labels"])
     if by_labels and stages.get("fit_clicks", {}).get("labels") is None:
         click_sides["shrunk"] = output / "shrunk_labels"
         shrunk = {"output": click_sides["shrunk"], "labels": "PositionBasedModel"}
@@ -144,8 +144,10 @@ def run_pipeline(
         trainings.append(partial(stage, "train", f"train the arm {name}: {mix}", **of_arm))
     import_module("rankers.fit")  # once, before threads do
     run_side_by_side(trainings, arms_at_once)
+    if click_sides["shrunk"] == click_sides["clicks"]:
+        del click_sides["shrunk"]
     if by_labels:
-        click_sides["fusion"] = output / "fused_labels"
+        click_sides[FUSION] = output / "fused_labels"
     stage("tune", "tune the mix", **shared | {"click_labels": click_sides}, output=tuning)
     best = best_of(tuning)
     found = {

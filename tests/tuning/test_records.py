@@ -13,7 +13,7 @@ from rankers.mixes import Constant, FrequencySigmoid
 from rankers.mixes.encoding import encode_mix
 from rankers.settings import TrainingSettings
 from tests.tuning.own_studies import ask, begin, end
-from tuning.finalists import choose_finalists, judge_finalists, rank_trials
+from tuning.finalists import Verdict, choose_finalists, judge_finalists, rank_trials
 from tuning.known_points import earlier_best
 from tuning.objectives import ALL, read_objectives
 from tuning.records import conclude, concluded, print_trials, sort_trials, write_tables
@@ -117,7 +117,7 @@ def test_of_several_objectives_the_front_comes_first(tmp_path: Path) -> None:
     assert [trial.number for trial in rank_trials(study, FRONT)] == [1, 0, 2]
 
 
-def judged(tmp_path: Path, gain: float, objective: str = ALL, gained: str = "low") -> object:
+def judged(tmp_path: Path, gain: float, objective: str = ALL, gained: str = "low") -> Verdict:
     """A search whose trial 1 is better than click by `gain` on each query of a bucket."""
     study = begin(tmp_path)
     trials = [end(study, 1.0, {ALL: 0.6}, known="click"), end(study, 0.3, {ALL: 0.8})]

@@ -64,7 +64,7 @@ def start(inputs: Path, output: Path, *more: str) -> "subprocess.Popen[bytes]":
         "space.mixes": '["Constant"]',
         "finalists": 1,
         "finalist_seeds": 1,
-        "grace_epochs": 1,
+        "early_stopping": "false",
         "trials": 4,
         "training.model.backbone": inputs / "exact",
         "training.model.max_length": 32,
