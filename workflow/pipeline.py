@@ -25,7 +25,7 @@ from workflow.conditions import ClickSide, labels_beside_annotations
 STAGES: dict[str, tuple[Callable[..., None], set[str]]] = {
     "prepare": (prepare, {"output", "resume"}),
     "annotate": (annotate, {"collection", "output", "estimate", "resume"}),
-    "fit_clicks": (fit_clicks, {"collection", "output", "prior", "resume"}),
+    "fit_clicks": (fit_clicks, {"collection", "output", "prior", "beside", "resume"}),
     "train": (
         train,
         {"collection", "click_labels", "annotations", "output", "mix", "tokens", "resume"},
@@ -117,12 +117,13 @@ def run_pipeline(
 
     stage("prepare", "prepare the collection", output=collection)
     stage("fit_clicks", "fit the clicks", collection=collection, output=labels["click_labels"])
+    stage("annotate", "annotate", collection=collection, output=labels["annotations"])
     click_sides: dict[ClickSide, Path] = dict.fromkeys(("clicks", "shrunk"), labels["click_labels"])
     if by_labels and stages.get("fit_clicks", {}).get("labels") is None:
         click_sides["shrunk"] = output / "shrunk_labels"
         shrunk = {"output": click_sides["shrunk"], "labels": "PositionBasedModel"}
+        shrunk["beside"] = labels["annotations"]
         stage("fit_clicks", "shrink the click labels", collection=collection, **shrunk)
-    stage("annotate", "annotate", collection=collection, output=labels["annotations"])
     if by_labels:
         fused: dict[str, Path | None] = {
             "output": output / "fused_labels",
