@@ -12,7 +12,6 @@ OPEN = (
     "measures",
     "report.diagnosis",
     "report.evaluated",
-    "report.figures",
     "report.headline",
     "report.page",
     "report.parts",
