@@ -13,13 +13,9 @@ from tuning.objectives import read_objectives
 
 def made(folder: Path, grade: int = 1) -> Sources:
     """Tables that are told apart by their bytes alone."""
-    for name, tables in {
-        "collection": ["queries", "judgments"],
-        "clicks": ["click_labels"],
-    }.items():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for table in tables:
-            pd.DataFrame({"grade": [grade]}).to_parquet(folder / name / f"{table}.parquet")
+    for path in ("collection/queries", "collection/judgments", "clicks/click_labels"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame({"grade": [grade]}).to_parquet(folder / f"{path}.parquet")
     parts = folder / "llm" / "annotations.parquet"
     parts.mkdir(parents=True, exist_ok=True)
     pd.DataFrame({"grade": [grade]}).to_parquet(parts / "part-0.parquet")
@@ -55,7 +51,7 @@ def test_a_measure_that_never_comes_is_refused() -> None:
     )
     lists = SimpleNamespace(validation=validation, yardstick=yardstick)
     check_measured(lists, read_objectives(["nDCG@10_all", "nDCG@10_low"], {}))
-    with pytest.raises(InputError, match="nDCG@10_high never comes.*there are nDCG@10_"):
+    with pytest.raises(InputError, match=r"nDCG@10_high never comes.*there are nDCG@10_"):
         check_measured(lists, read_objectives(["nDCG@10_high"], {}))
     traffic = read_objectives(["nDCG@10_traffic"], {"high": 9, "medium": 0, "low": 1})
     with pytest.raises(InputError, match="nDCG@10_high never comes"):
