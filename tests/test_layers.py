@@ -21,7 +21,7 @@ FLOORS = {
     "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
     "|settings_checks supervision|fit|evaluate rerank train|train_each",
-    "tuning": "analysis search_space|search|tune",
+    "tuning": "ranges|analysis space|known_points search|tune",
     "workflow": "conditions diagnosed log_facts|advice report settings_checks"
     " simulated_annotations|advise levels pipeline study|reproduce|sensitivity",
     "ray_jobs": "command_line|advise agreement annotate evaluate fit_clicks merge pipeline prepare"

@@ -15,11 +15,12 @@ from corpus.tables import write_parquet
 from evaluation.report.figures import make_logarithmic, styles
 from rankers.training.checkpoints import NOT_VALIDATED
 from rankers.training.validation import VALIDATION_MEASURE
+from tuning.ranges import RANGES, SETTINGS
 
-PARAMETERS = ("kind", "click_weight", "switch", "first", "midpoint", "steepness")
+PARAMETERS = ("kind", *(name for name in RANGES if name not in SETTINGS))
 OF_BUCKETS = [f"{VALIDATION_MEASURE}_{bucket}" for bucket in BUCKETS]
 VALUES = [VALIDATION_MEASURE, *OF_BUCKETS]
-LOGARITHMIC = ("midpoint", "steepness")
+LOGARITHMIC = ("FrequencySigmoid.steepness", "FrequencyPower.exponent")
 
 
 def write_analysis(results: ResultGrid, output: Path) -> pd.DataFrame:
@@ -93,7 +94,7 @@ def print_trials(table: pd.DataFrame) -> None:
     Args:
         table: the trials, from `write_analysis`.
     """
-    table = table.drop(columns=["mix", *OF_BUCKETS], errors="ignore")
+    table = table.drop(columns=["mix", *OF_BUCKETS], errors="ignore").dropna(axis=1, how="all")
     shown = Table(title="trials, by nDCG@10 on validation queries")
     for name in table.columns:
         shown.add_column(name, justify="left" if name in ("kind", "first") else "right")

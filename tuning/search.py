@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune as ray_tune
-from ray.tune.experiment import Trial
+from ray.tune.experiment import Trial as RayTrial
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from rankers.fit import fit_ranker, tokenize_input
-from rankers.mixes.encoding import decode_mix
+from rankers.fit import fit_ranker, tokenize_input, training_log
+from rankers.mixes import TrainingLog
+from rankers.mixes.encoding import decode_mix, encode_mix
 from rankers.settings import TrainingSettings
 from rankers.supervision import SupervisedLists
 from rankers.training.checkpoints import NOT_VALIDATED
@@ -21,7 +22,7 @@ from rankers.training.learner import TrainingInput
 from rankers.training.stops import TrainingStoppedError
 from rankers.training.storage import place_within
 from rankers.training.validation import VALIDATION_MEASURE
-from tuning.search_space import suggest_mix
+from tuning.space import SearchSpace, Trial, propose
 
 EXPERIMENT = "trials"
 # A trial only waits for its training workers, which have CPUs of their own.
@@ -63,9 +64,8 @@ def search(
             str(experiment), trainable, resume_unfinished=True, resume_errored=True
         )
         return tuner.fit()
-    frequency = lists.training["frequency"].to_numpy()
     sampler = OptunaSearch(
-        partial(suggest_mix, frequency=frequency),
+        partial(_suggest, log=training_log(lists), training=training),
         metric=VALIDATION_MEASURE,
         mode="max",
         seed=seed,
@@ -92,7 +92,12 @@ def search(
     return tuner.fit()
 
 
-def _trial_name(trial: Trial) -> str:
+def _suggest(trial: Trial, log: TrainingLog, training: TrainingSettings) -> dict[str, Any]:
+    proposal = propose(trial, SearchSpace(), log, training, ["clicks"])
+    return {"mix": encode_mix(proposal.mix)}
+
+
+def _trial_name(trial: RayTrial) -> str:
     return f"{trial.config['kind']}_{trial.trial_id}"
 
 
