@@ -114,7 +114,7 @@ def objective_maker(
         highest_grade=HIGHEST_GRADE,
         sessions=sessions,
         query_weight=settings.query_weight,
-        mean_power=float(max(np.mean(searches ** POWER[settings.query_weight]), 1e-9)),
+        mean_power=max(float(np.mean(searches ** POWER[settings.query_weight])), 1e-9),
         balance=settings.balance_losses,
     )
     return partial(_settled_objective, make, log)

@@ -108,9 +108,10 @@ def earlier_best(
         raise InputError(f"{folder}: none of its trials has the mix of its best.yaml")
     trial = max(alike, key=lambda trial: trial.get(MEASURE) or 0.0)
     of_training = {
-        name: best["training"].get(group, {}).get(setting)
-        for name in SETTINGS
-        for group, setting in [name.split(".")]
+        f"{group}.{name}": value
+        for group, settings in best["training"].items()
+        if isinstance(settings, dict)
+        for name, value in settings.items()
     }
     found = {name: value for name, value in trial.items() if value is not None}
     try:

@@ -22,16 +22,16 @@ class SearchSpace:
 
     `ranges` narrows, fixes or widens what is searched of a mix, as in FrequencySigmoid.steepness,
     and adds settings of training, as in optimization.learning_rate (docs/tuning.md lists them). A
-    range is [low, high] or {choices: [...]}; a single value fixes it.
+    range is [low, high] or {choices: [...]}; a single value fixes what it is of.
 
     Attributes:
         mixes: the kinds of mix to search; by default all that training can have.
         labels: the click labels to choose from, by name; by default all that there are.
-        ranges: what to search, by name.
+        ranges: what to search, by name, such as {FrequencySigmoid.steepness: [0.5, 2]}.
     """
 
-    mixes: list[str] | None = None
-    labels: list[str] | None = None
+    mixes: list[str] | str | None = None
+    labels: list[str] | str | None = None
     ranges: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -155,7 +155,7 @@ def with_settings(training: TrainingSettings, settings: dict[str, Any]) -> Train
     for full_name, value in settings.items():
         group, name = full_name.split(".")
         changed = replace(getattr(training, group), **{name: value})
-        training = replace(training, **{group: changed})  # type: ignore[arg-type]
+        training = replace(training, **{group: changed})
     return training
 
 
@@ -173,7 +173,8 @@ def _without_impressions(
 ) -> tuple[tuple[str, ...], dict[str, Range]]:
     """The kinds and ranges without the mix that two heads cannot have."""
     name, side = Evidence.__name__, f"{FACTOR}traffic"
-    if name in (space.mixes or ()) or (side in space.ranges and name in ends(known[side])):
+    named = space.mixes is not None and name in kinds
+    if named or (side in space.ranges and name in ends(known[side])):
         raise InputError(
             f"space: two heads are mixed when ranking, where nothing counts impressions: {name} "
             f"cannot mix them; leave it out of the mixes and of {side}, or take one shared head"
@@ -199,9 +200,13 @@ def _draw(trial: Trial, ranges: Mapping[str, Range], name: str) -> Any:
     return trial.suggest_categorical(name, found.options)
 
 
-def _names(setting: str, chosen: Sequence[str] | None, there: Iterable[str]) -> tuple[str, ...]:
+def _names(
+    setting: str, chosen: Sequence[str] | str | None, there: Iterable[str]
+) -> tuple[str, ...]:
     """What is chosen of what there is, in its order."""
     there = tuple(there)
+    if isinstance(chosen, str):
+        chosen = [chosen]
     if chosen is None:
         return there
     if unknown := [name for name in chosen if name not in there]:
