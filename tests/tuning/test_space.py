@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -6,6 +7,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution
@@ -88,7 +90,7 @@ def test_a_search_proposes_all_mixes_and_labels_by_parameters_of_one_distributio
 
 
 @given(data=st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_what_is_narrowed_is_drawn_within(data: st.DataObject) -> None:
     ranges: dict[str, Any] = {}
     for name in data.draw(st.sets(st.sampled_from(list(RANGES)), max_size=8)):
@@ -336,7 +338,18 @@ space:
     assert told == "error: space.ranges: Ramp.start: its low end, 0.9, is above its high end, 0.1\n"
 
 
-def test_every_mix_says_what_can_be_searched_of_it() -> None:
-    for kind, mix in MIXES.items():
-        assert mix.searched, kind
-        assert all(ends(found) for found in mix.searched.values())
+def test_the_page_on_tuning_has_all_that_can_be_searched() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text(encoding="utf-8")
+    rows = dict.fromkeys(re.findall(r"`(\w+\.\w+)`", page))
+    assert [name for name in rows if name in RANGES] == list(RANGES)
+    for line in page.splitlines():
+        names = [name for name in re.findall(r"`(\w+\.\w+)`", line) if name in RANGES]
+        if line.startswith("|"):
+            for name in names:
+                found = RANGES[name]
+                shown = [f"{end:g}" if isinstance(end, float) else end for end in ends(found)]
+                told = f"[{', '.join(shown)}]" if isinstance(found, Interval) else ", ".join(shown)
+                assert told in line
+                assert getattr(found, "logarithmic", False) == ("logarithmic" in line)
+    [example] = re.findall(r"```yaml\n(space:.*?)```", page, re.DOTALL)
+    check_space(SearchSpace(**yaml.safe_load(example)["space"]), LABELS, USUAL)
