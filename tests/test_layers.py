@@ -25,8 +25,8 @@ FLOORS = {
     "workflow": "conditions diagnosed log_facts simulated_answers"
     "|advice report settings_checks simulated_annotations"
     "|advise pipeline study|cases reproduce|ablations levels|ablate sensitivity",
-    "ray_jobs": "command_line|ablate advise agreement annotate evaluate fit_clicks merge pipeline prepare"
-    " reproduce rerank sensitivity train tune",
+    "ray_jobs": "command_line|ablate advise agreement annotate evaluate fit_clicks merge pipeline"
+    " prepare reproduce rerank sensitivity train tune",
 }
 
 

@@ -86,7 +86,7 @@ def annotate_simulated(collection: Path, output: Path, judge: SimulatedJudge, se
     Raises:
         InputError: nothing tells the grades of the collection's pairs.
     """
-    from corpus.simulation.judge import GRADES, grade_chances, spread_of_error  # brings SciPy
+    from corpus.simulation.judge import grade_chances, spread_of_error  # brings SciPy
 
     settings = {"collection": str(collection), **judge.record, "seed": seed}
     tables = read_collection(collection)
@@ -110,7 +110,7 @@ def annotate_simulated(collection: Path, output: Path, judge: SimulatedJudge, se
     if judge.policy == "random_queries":
         kept = _of_random_queries(table, tables, judge.share, of_share)
     else:
-        kept = _bought(table, tables, collection, judge, seed)
+        kept = _bought(table, tables, collection, judge, judge.policy, seed)
     write_table(table.filter(kept), output, "annotations")
     finish_output(output)
     wrong = np.mean(chances.argmax(axis=1) != grades)
@@ -131,14 +131,19 @@ def _of_random_queries(
 
 
 def _bought(
-    pairs: pa.Table, tables: Collection, folder: Path, judge: SimulatedJudge, seed: int
+    pairs: pa.Table,
+    tables: Collection,
+    folder: Path,
+    judge: SimulatedJudge,
+    policy: Policy,
+    seed: int,
 ) -> NDArray[np.bool_]:
-    """Which pairs the judge's policy takes, as `annotate` does for its strategy."""
+    """Which pairs a policy spends the judge's share on, as `annotate` does for its strategy."""
     asked = pairs_to_annotate(tables, folder)
     bought = spend_budget(
         asked,
         tables,
-        Budget(max_pairs=max(1, round(judge.share * asked.num_rows)), policy=judge.policy),
+        Budget(max_pairs=max(1, round(judge.share * asked.num_rows)), policy=policy),
         whole_queries=judge.strategy != "pointwise",
         count_tokens=lambda some: np.zeros(some.num_rows, np.int64),  # there is no limit of them
         seed=seed,
