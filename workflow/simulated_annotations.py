@@ -36,7 +36,7 @@ class SimulatedJudge:
     Attributes:
         error: share of pairs whose grade the judge gets wrong, 0 to below 0.5.
         share: share of the training queries whose pairs are annotated, above 0 to 1; with a policy
-            of `annotate`, of the pairs that it would annotate.
+            of `annotate`, share of their pairs.
         strategy: in the form of which strategy the judge answers.
         policy: what a share is spent on: all pairs of queries drawn at random, or what that policy
             of `annotate` buys first.
@@ -139,7 +139,9 @@ def _bought(
     seed: int,
 ) -> NDArray[np.bool_]:
     """Which pairs a policy spends the judge's share on, as `annotate` does for its strategy."""
-    asked = pairs_to_annotate(tables, folder)
+    asked = pairs_to_annotate(tables, folder, all_queries=True)
+    supervised = query_groups(tables)["supervised"].to_numpy()
+    asked = asked.filter(supervised[asked["query_row"].to_numpy()])
     bought = spend_budget(
         asked,
         tables,

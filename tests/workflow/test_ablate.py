@@ -27,6 +27,35 @@ def ablations(**given: Any) -> Ablations:
     return Ablations(**{name: given.get(name, []) for name in vars(Ablations())})
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_study_makes_again_what_a_change_touches_and_nothing_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    training = with_settings(TrainingSettings(), epochs=1, lists_per_step=4, max_length=32)
+    alone = {"annotation": CONDITIONS["annotation"]}
+    given = ablations(strategy=["selection"], annotation_label=["grade"])
+    ablate(tmp_path / "study", WORLD, given, alone, training)
+    said = capfd.readouterr().out
+    assert "3 rankers" in said
+    cases = tmp_path / "study" / "seed-0"
+    made = {case.name: {path.name for path in case.iterdir()} for case in cases.iterdir()}
+    of_training = {"rankers", "evaluation"}
+    of_judge = of_training | {"annotations", "fusion"}
+    assert made == {
+        "default": of_judge | {"collection", "clicks", "shrunk", "tokens"},
+        "strategy_selection": of_judge,
+        "annotation_label_grade": of_training,
+    }
+    differences = pd.read_parquet(tmp_path / "study" / "differences.parquet")
+    of_all = differences[differences["bucket"] == "all"].set_index("setting")
+    assert set(of_all.index) == {"strategy", "annotation label"}
+    assert len(set(of_all["baseline_value"])) == 1
+    assert "| strategy | selection | 1 | annotation |" in said
+    ablate(tmp_path / "study", WORLD, given, alone, training, resume=True)
+    assert "trained," not in capfd.readouterr().out
+
+
 def test_each_change_differs_from_the_default_in_one_thing() -> None:
     default = Case(WORLD)
     given = ablations(
