@@ -35,9 +35,7 @@ class Ablations:
         default_factory=lambda: ["listwise", "selection", "ranking"]
     )
     policy: list[Spending] = field(
-        default_factory=lambda: [
-            *("random_queries", "tail", "uniform", "fewest_impressions", "widest_posterior")
-        ]
+        default_factory=lambda: ["random_queries", "tail", "uniform", "widest_posterior"]
     )
     shares: list[float] = field(default_factory=lambda: [0.1, 0.3])
     heads: list[Literal["shared", "two"]] = field(default_factory=lambda: ["two"])

@@ -160,7 +160,7 @@ def test_the_settings_that_are_shipped_are_those_of_the_page(
     assert arguments["world"] == SimulatedWorld()
     assert arguments["training"].optimization.epochs == 2
     changes, own = _touching(changes_of(Ablations(), Case(WORLD)), CONDITIONS)
-    assert (len(changes), sum(map(len, own.values()))) == (19, 52)
+    assert (len(changes), sum(map(len, own.values()))) == (17, 46)
 
 
 @pytest.mark.parametrize(

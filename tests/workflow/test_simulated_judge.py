@@ -85,6 +85,8 @@ def test_each_policy_of_annotate_buys_a_share_of_the_pairs(
         place = tmp_path / policy
         bought[policy] = annotated(collection, place, SimulatedJudge(share=0.2, policy=policy))
         assert len(bought[policy]) == pytest.approx(0.2 * len(everything), rel=0.1)
+    by_rarity, by_impressions = (bought[name] for name in ("tail", "fewest_impressions"))
+    assert by_rarity.equals(by_impressions), "as each search of this world shows all candidates"
     rarest = frequency["frequency"].loc[bought["tail"]["query_id"]].max()
     assert rarest <= frequency["frequency"].loc[bought["uniform"]["query_id"]].median()
     counts = bought["uniform"]["query_id"].value_counts()
