@@ -41,9 +41,9 @@ def test_a_study_makes_again_what_a_change_touches_and_nothing_else(
     cases = tmp_path / "study" / "seed-0"
     made = {case.name: {path.name for path in case.iterdir()} for case in cases.iterdir()}
     of_training = {"rankers", "evaluation"}
-    of_judge = of_training | {"annotations", "fusion"}
+    of_judge = of_training | {"annotations", "shrunk", "fusion"}
     assert made == {
-        "default": of_judge | {"collection", "clicks", "shrunk", "tokens"},
+        "default": of_judge | {"collection", "clicks", "tokens"},
         "strategy_selection": of_judge,
         "annotation_label_grade": of_training,
     }
