@@ -102,7 +102,7 @@ def measure_cases(
     """
     from rankers.train_each import train_each  # brings PyTorch and Ray
 
-    places = [place for seed in range(seeds) for place in _places(output, cases, seed)]
+    places = [place for seed in range(seeds) for place in places_of(output, cases, seed)]
     for number, place in enumerate(places, 1):
         if place.folder == place.judged:
             announce(f"data of {place.folder} ({number} of {len(places)})")
@@ -138,7 +138,8 @@ def measure_cases(
     }
 
 
-def _places(output: Path, cases: Mapping[str, Case], seed: int) -> list[Place]:
+def places_of(output: Path, cases: Mapping[str, Case], seed: int) -> list[Place]:
+    """Where the cases of a seed lie, in their order."""
     folder = output / f"seed-{seed}"
     places = []
     for name, case in cases.items():
