@@ -136,7 +136,7 @@ def _write_results(
     means, differences = means[MEANS], differences[DIFFERENCES]
     write_frame(means, output / "ablation.parquet")
     write_frame(differences, output / "differences.parquet")
-    table = markdown_table(ablation_table(means, differences))
+    table = markdown_table(ablation_table(means, differences, MAIN_MEASURE))
     (output / "ablation.md").write_text(table, encoding="utf-8")
     sections = [
         ablation_section(means, differences, MAIN_MEASURE),

@@ -27,7 +27,7 @@ def ablation_section(means: pd.DataFrame, differences: pd.DataFrame, measure: st
         [
             Table(
                 "ablation",
-                ablation_table(means, differences),
+                ablation_table(means, differences, measure),
                 f"{measure} of each ranker with one thing changed, and its difference from the "
                 "ranker of the same name with nothing changed, with 95 % intervals and p of paired "
                 "tests over queries after Holm's correction for all differences shown. Share: how "
@@ -42,7 +42,7 @@ def ablation_section(means: pd.DataFrame, differences: pd.DataFrame, measure: st
     )
 
 
-def ablation_table(means: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
+def ablation_table(means: pd.DataFrame, differences: pd.DataFrame, measure: str) -> pd.DataFrame:
     """A row for each change and ranker, after those without a change.
 
     Args:
@@ -50,11 +50,12 @@ def ablation_table(means: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFra
             many are annotated), ranker, bucket (the group of queries), value, low and high.
         differences: setting, level, share, ranker, bucket, difference (from the ranker without a
             change), low, high, p_holm and verdict.
+        measure: what the values are of.
 
     Returns:
-        setting, level, share, ranker, value (of all queries), "difference" (over all queries), "p
-        (Holm)" of it, and the difference on each other group of queries; values and differences as
-        `Estimate`.
+        setting, level, share, ranker, the measure (of all queries), difference (over all queries),
+        "p (Holm)" of it, and the difference on each other group of queries; values and differences
+        as `Estimate`.
     """
     keys = ["setting", "level", "share", "ranker"]
     of_all = means[means["bucket"] == "all"]
@@ -62,14 +63,14 @@ def ablation_table(means: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFra
         Estimate(row["value"], known(row["low"]), known(row["high"]))
         for row in of_all.to_dict("records")
     ]
-    rows = of_all[keys].assign(value=pd.Series(value, index=of_all.index, dtype=object))
+    rows = of_all[keys].assign(**{measure: pd.Series(value, index=of_all.index, dtype=object)})
     tests = differences.assign(difference=_differences(differences)).set_index([*keys, "bucket"])
     wide = tests.pivot_table("difference", keys, "bucket", aggfunc="first", observed=True)
     wide = wide[in_order(differences["bucket"], GROUPS)].rename(columns={"all": "difference"})
     p_holm = tests["p_holm"].xs("all", level="bucket").rename("p (Holm)")
     table = rows.join(wide, on=keys).join(p_holm, on=keys)
     others = [name for name in wide if name != "difference"]
-    return table[[*keys, "value", "difference", "p (Holm)", *others]].reset_index(drop=True)
+    return table[[*keys, measure, "difference", "p (Holm)", *others]].reset_index(drop=True)
 
 
 def shares_section(means: pd.DataFrame, measure: str) -> list[Section]:

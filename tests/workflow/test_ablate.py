@@ -149,7 +149,7 @@ def test_each_ranker_is_tested_against_its_own_without_the_change(
     lines = (tmp_path / "ablation.md").read_text().splitlines()
     assert capsys.readouterr().out.splitlines()[-len(lines) :] == lines
     assert lines[0] == (
-        "| setting | level | share | ranker | value | difference | p (Holm) | low |"
+        "| setting | level | share | ranker | nDCG@10 | difference | p (Holm) | low |"
     )
     assert lines[2].startswith("| default | – | 1 | annotation | 0.900 0.8")
     assert lines[2].endswith("| – | – | – |")

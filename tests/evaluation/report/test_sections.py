@@ -226,13 +226,13 @@ def test_a_crossing_is_told_with_who_wins_on_either_side() -> None:
 
 def test_a_change_is_told_with_its_value_and_its_difference() -> None:
     means, differences = ablations()
-    table = ablation_table(means, differences)
+    table = ablation_table(means, differences, MAIN)
     assert list(table) == [
-        *("setting", "level", "share", "ranker", "value", "difference", "p (Holm)", "high")
+        *("setting", "level", "share", "ranker", MAIN, "difference", "p (Holm)", "high")
     ]
     rows = table.set_index(["setting", "level", "share"])
     tail = rows.loc[("policy", "tail", 0.1)]
-    assert tail["value"] == Estimate(0.8, pytest.approx(0.79), pytest.approx(0.81))
+    assert tail[MAIN] == Estimate(0.8, pytest.approx(0.79), pytest.approx(0.81))
     assert tail["high"].value == pytest.approx(-0.1)
     assert (tail["difference"].verdict, tail["p (Holm)"]) == ("loses", 0.001)
     assert pd.isna(rows.loc[("default", "", 1.0), "difference"])
