@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY, with_settings
 from tests.ray_jobs.conftest import parse_job
 from workflow.ablate import _touching, _write_results, ablate
 from workflow.ablations import Ablations, changes_of
-from workflow.cases import DEFAULT, Case, Measured, places_of
+from workflow.cases import DEFAULT, Case, Measured
 from workflow.conditions import headline_conditions
 from workflow.simulated_annotations import SimulatedJudge
 
@@ -25,29 +25,6 @@ CONDITIONS = {name: headline_conditions()[name] for name in ("annotation", "famo
 
 def ablations(**given: Any) -> Ablations:
     return Ablations(**{name: given.get(name, []) for name in vars(Ablations())})
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_study_makes_again_what_a_change_touches_and_nothing_else(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    training = with_settings(TrainingSettings(), epochs=1, lists_per_step=4, max_length=32)
-    alone = {"annotation": CONDITIONS["annotation"]}
-    given = ablations(strategy=["selection"])
-    ablate(tmp_path / "study", WORLD, given, alone, training)
-    said = capfd.readouterr().out
-    assert "2 rankers" in said
-    cases = tmp_path / "study" / "seed-0"
-    made = {case.name: {path.name for path in case.iterdir()} for case in cases.iterdir()}
-    own = {"annotations", "shrunk", "fusion", "rankers", "evaluation"}
-    assert made == {"default": own | {"collection", "clicks", "tokens"}, "strategy_selection": own}
-    differences = pd.read_parquet(tmp_path / "study" / "differences.parquet")
-    assert set(differences["setting"]) == {"strategy"}
-    assert "all" in set(differences["bucket"])
-    assert "| strategy | selection | 1 | annotation |" in said
-    ablate(tmp_path / "study", WORLD, given, alone, training, resume=True)
-    assert "trained," not in capfd.readouterr().out
 
 
 def test_each_change_differs_from_the_default_in_one_thing() -> None:
@@ -93,22 +70,6 @@ def test_a_ranker_is_trained_where_a_change_touches_what_it_learns() -> None:
     alone = {"annotation": CONDITIONS["annotation"]}
     changes, _ = _touching(changes_of(ablations(**one), Case(WORLD)), alone)
     assert "heads_two" not in changes
-
-
-def test_what_two_cases_have_in_common_is_made_once(tmp_path: Path) -> None:
-    given = ablations(strategy=["selection"], heads=["two"])
-    cases = {name: change.case for name, change in changes_of(given, Case(WORLD)).items()}
-    cases = {DEFAULT: Case(WORLD), **cases, "crowded": Case(replace(WORLD, sessions=900))}
-    folder = tmp_path / "seed-3"
-    places = {place.name: place for place in places_of(tmp_path, cases, seed=3)}
-    made = {name: (place.world.name, place.judged.name) for name, place in places.items()}
-    assert made == {
-        DEFAULT: (DEFAULT, DEFAULT),
-        "strategy_selection": (DEFAULT, "strategy_selection"),
-        "heads_two": (DEFAULT, DEFAULT),
-        "crowded": ("crowded", "crowded"),
-    }
-    assert places["heads_two"].folder == folder / "heads_two"
 
 
 def test_each_ranker_is_tested_against_its_own_without_the_change(
