@@ -11,7 +11,6 @@ from corpus.groups import reported_groups
 from corpus.tables import Collection
 from evaluation.means import group_means
 from evaluation.measures import measure_run
-from evaluation.report.ablation import ablation_table, shares_section
 from evaluation.report.diagnosis import diagnosis_section
 from evaluation.report.evaluated import evaluation_sections, write_evaluation_report
 from evaluation.report.exports import markdown_table
@@ -39,7 +38,6 @@ from tests.evaluation.report.frames import (
     MAIN,
     PAIR,
     TRAFFIC,
-    ablations,
     comparison,
     diagnosis,
     differences,
@@ -222,26 +220,6 @@ def test_a_crossing_is_told_with_who_wins_on_either_side() -> None:
         "| searches a query | high | 55 | 10: no difference shown (-0.100) | "
         "100: click wins (+0.100) |",
     ]
-
-
-def test_a_change_is_told_with_its_value_and_its_difference() -> None:
-    means, differences = ablations()
-    table = ablation_table(means, differences, MAIN)
-    assert list(table) == [
-        *("setting", "level", "share", "ranker", MAIN, "difference", "p (Holm)", "high")
-    ]
-    rows = table.set_index(["setting", "level", "share"])
-    tail = rows.loc[("policy", "tail", 0.1)]
-    assert tail[MAIN] == Estimate(0.8, pytest.approx(0.79), pytest.approx(0.81))
-    assert tail["high"].value == pytest.approx(-0.1)
-    assert (tail["difference"].verdict, tail["p (Holm)"]) == ("loses", 0.001)
-    assert pd.isna(rows.loc[("default", "", 1.0), "difference"])
-    [section] = shares_section(means, MAIN)
-    [picture] = section.parts
-    assert isinstance(picture, Picture)
-    line = picture.figure.axes[0].lines[0]
-    assert list(line.get_xdata()) == [0.1, 0.3, 1.0], "all lines end where all is annotated"
-    assert shares_section(means[means["setting"] != "policy"], MAIN) == []
 
 
 def test_texts_from_data_in_pictures_are_drawn_as_they_are() -> None:
