@@ -22,10 +22,11 @@ FLOORS = {
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
     "|settings_checks supervision|fit|evaluate rerank train|train_each",
     "tuning": "analysis search_space|search|tune",
-    "workflow": "conditions diagnosed log_facts|advice report settings_checks"
-    " simulated_annotations|advise levels pipeline study|reproduce|sensitivity",
-    "ray_jobs": "command_line|advise agreement annotate evaluate fit_clicks merge pipeline prepare"
-    " reproduce rerank sensitivity train tune",
+    "workflow": "conditions diagnosed log_facts simulated_answers"
+    "|advice report settings_checks simulated_annotations"
+    "|advise pipeline study|cases reproduce|ablations levels|ablate sensitivity",
+    "ray_jobs": "command_line|ablate advise agreement annotate evaluate fit_clicks merge pipeline"
+    " prepare reproduce rerank sensitivity train tune",
 }
 
 
