@@ -131,7 +131,7 @@ def tune(
     check_measured(first, wanted)
     points = known_points(space, list(folders), training)
     for folder in known_from:
-        points[f"best of {folder.name}"] = earlier_best(folder, space, list(folders), training)
+        points[f"best of {folder}"] = earlier_best(folder, space, list(folders), training)
     settings = {
         **sources.hashes(),
         "training": training.deciding,

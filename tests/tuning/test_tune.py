@@ -256,8 +256,10 @@ def test_trials_that_all_fail_end_the_search_with_the_reason_once(
 def test_a_stopped_trial_of_ray_train_lets_the_next_one_start(inputs: Path, tmp_path: Path) -> None:
     """One at a time has all the CPUs that there are, so what it does not give back is missed."""
     training = settings(inputs, epochs=2, cpus_per_worker=5.0, restarts=0)
-    options = {"checkpoints": str(tmp_path / "checkpoints"), "finalists": 0}
-    search(inputs, tmp_path / "out", training, trials=6, concurrent_trials=1, **options)
+    # One known point, and what is worse than it so far is stopped.
+    space = SearchSpace(mixes=["Constant"], ranges={"Constant.click_weight": [0.4, 0.6]})
+    options = {"checkpoints": str(tmp_path / "checkpoints"), "finalists": 0, "space": space}
+    search(inputs, tmp_path / "out", training, trials=4, concurrent_trials=1, **options)
     table = pd.read_parquet(tmp_path / "out" / "trials.parquet")
     states = table["state"].tolist()
     assert "PRUNED" in states[:-1]
