@@ -36,7 +36,7 @@ def recommend(facts: Facts) -> Advice:
     cautions = (*_of_judge(facts), *_of_log(facts, no_clicks), *_of_measuring(facts))
     if trusted and no_clicks is None and facts.shown_annotated > 0:
         reason = (
-            "Fusion is above clicks, annotations and FAMOL in every table so far. Where the "
+            "Fusion is above clicks and annotations in nearly every table so far. Where the "
             "log is empty its labels are the judge's grades, as the log says what they are "
             "worth, and where many clicked they are what users did."
         )
