@@ -36,7 +36,7 @@ def recommend(facts: Facts) -> Advice:
     cautions = (*_of_judge(facts), *_of_log(facts, no_clicks), *_of_measuring(facts))
     if trusted and no_clicks is None and facts.shown_annotated > 0:
         reason = (
-            "Fusion is above clicks, annotations and FAMOL in every table so far. Where the "
+            "Fusion is above clicks and annotations in nearly every table so far. Where the "
             "log is empty its labels are the judge's grades, as the log says what they are "
             "worth, and where many clicked they are what users did."
         )
@@ -154,7 +154,8 @@ def _of_judge(facts: Facts) -> list[str]:
     if facts.annotated < 1:
         told.append(
             f"{1 - facts.annotated:.0%} of the pairs to train on have no grade; for those fusion "
-            "has clicks alone, and annotations say nothing."
+            "has clicks alone, and annotations say nothing. Compare it with a Constant mix of 0.5 "
+            "on labels made with `fit_clicks --beside` (docs/fusion.md)."
         )
     return told
 

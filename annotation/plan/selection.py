@@ -55,8 +55,9 @@ class Budget:
 def pairs_to_annotate(tables: Collection, folder: object, all_queries: bool = False) -> pa.Table:
     """Lists the distinct pairs of the candidates or, if there are none, of the sessions.
 
-    They are those of queries that training may read, and of validation queries; others would only
-    cost. A line says how many are left out.
+    They are those of queries that training may read, and of validation queries that no human has
+    judged, whose grades tell the best epoch; others would only cost. A line says how many are left
+    out.
 
     Args:
         tables: the collection.
@@ -89,12 +90,14 @@ def pairs_to_annotate(tables: Collection, folder: object, all_queries: bool = Fa
 
 def _keep_wanted(pairs: pa.Table, tables: Collection, folder: object) -> pa.Table:
     groups = query_groups(tables)
-    validates = pc.fill_null(pc.equal(groups["split"], "validation"), False)
+    judged = pc.is_in(groups["query_id"], value_set=pc.unique(tables.judgments["query_id"]))
+    for_validation = pc.fill_null(pc.equal(groups["split"], "validation"), False)
+    validates = pc.and_(for_validation, pc.invert(judged))
     wanted = pc.or_(groups["supervised"], validates).to_numpy()[pairs["query_row"].to_numpy()]
     if not wanted.any():
         raise InputError(
-            f"{folder}: training may read none of the queries that have pairs, and none of them is "
-            "for validation; give --all_queries to annotate them all the same"
+            f"{folder}: training may read none of the queries that have pairs, and none of them "
+            "validates without human judgments; give --all_queries to annotate them all the same"
         )
     if not wanted.all():
         queries = len(np.unique(pairs["query_row"].to_numpy()[~wanted]))

@@ -53,7 +53,7 @@ NO_TEST = dict.fromkeys(FACTS.judged, 0)
 @pytest.mark.parametrize(
     ("changes", "choice", "labels", "reason"),
     [
-        ({}, "fusion", "PositionBasedModel", "above clicks, annotations and FAMOL"),
+        ({}, "fusion", "PositionBasedModel", "above clicks and annotations in nearly"),
         ({"with_humans": None}, "fusion", "PositionBasedModel", "Fusion"),
         (NO_LOG, "annotations", None, "no searches in the log window"),
         ({"clicks": 99}, "annotations", None, "only 99 clicks"),

@@ -27,6 +27,7 @@ from annotation.plan.selection import (
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection
+from tests.conftest import make_table
 
 QUERIES = 10
 DOCUMENTS = 4
@@ -94,6 +95,10 @@ def test_queries_that_training_may_not_read_cost_nothing(
     said = "left out: 12 pairs of 3 queries that training may not read; --all_queries annotates"
     assert said in capsys.readouterr().out
     assert pairs_to_annotate(parted, "collection", all_queries=True).num_rows == 40
+    # Humans have judged query 4, so that no grade of a judge is needed to validate by it.
+    judgments = make_table("judgments", [("q4", "a", 2)])
+    rows = bought(replace(parted, judgments=judgments), Budget())
+    assert {query for query, _ in rows} == {0, 1, 2, 3, 5, 6}
     shown = replace(parted, candidates=empty_table("candidates"), splits=splits.slice(7))
     with pytest.raises(InputError, match="collection: training may read none of the queries"):
         pairs_to_annotate(shown, "collection")
