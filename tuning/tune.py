@@ -58,7 +58,7 @@ def tune(
     from cluster.connection import connect  # these bring PyTorch and Ray
     from rankers.supervision import read_supervised_lists
     from rankers.training.validation import VALIDATION_MEASURE
-    from tuning.analysis import print_trials, write_analysis
+    from tuning.plotted_trials import print_trials, write_analysis
     from tuning.search import EXPERIMENT, search
 
     check_tuning_settings(training, trials, concurrent_trials, grace_epochs, seed)

@@ -47,7 +47,7 @@ from evaluation.report.training import training_section
 from evaluation.trec_run import read_trec_run
 from rankers.training.checkpoints import HISTORY
 from rankers.training.validation import VALIDATION_MEASURE
-from tuning.analysis import plot_trials
+from tuning.plotted_trials import plot_trials
 from workflow.diagnosed import diagnose_rankers
 
 RELEVANT_FROM = 2  # of the judge's grades, as the job `agreement` has it

@@ -112,7 +112,7 @@ def frontier_of_mixes(points: pd.DataFrame, measure: str) -> Picture:
     for name, style in styles(sorted(points["name"].unique())).items():
         of_kind = points[points["name"] == name]
         draw_points(panel, name, style, of_kind["across"], of_kind["up"])
-    _draw_line(panel, points)
+    join_frontier(panel, points)
     add_legend(figure, panel)
     text = f"{measure} of each mix of the search on frequent and on rare queries"
     caption = f"{text}. The line joins the mixes that no other beats on both."
@@ -130,12 +130,12 @@ def _draw_frontier(
         ends = ends_of(one), ends_of(other)
         draw_points(panel, name, style, one["value"], other["value"], *ends)
     points = pd.DataFrame({"across": across["value"], "up": up["value"]}).loc[names].dropna()
-    frontier = _draw_line(panel, points)
+    frontier = join_frontier(panel, points)
     add_legend(figure, panel)
     return figure, [str(name) for name in frontier.index]
 
 
-def _draw_line(panel: Axes, points: pd.DataFrame) -> pd.DataFrame:
+def join_frontier(panel: Axes, points: pd.DataFrame) -> pd.DataFrame:
     """Joins the points that no other beats on both axes; returns them."""
     best = points.sort_values(["across", "up"], ascending=False)
     frontier = best[best["up"] > best["up"].cummax().shift(fill_value=-np.inf)]

@@ -3,6 +3,7 @@
 python -m rankers.mixes.pictures
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +50,20 @@ PICTURES: dict[str, Mix] = {
 
 def draw() -> Figure:
     """One picture for each mix; white is where a query is not trained on."""
-    figure = Figure(figsize=(13, 5.5), layout="constrained")
-    axes = figure.subplots(2, 5, sharex=True, sharey=True)
-    for axis, (name, mix) in zip(axes.flat, PICTURES.items(), strict=True):
+    return draw_mixes(PICTURES, rows=2)
+
+
+def draw_mixes(mixes: Mapping[str, Mix], rows: int = 1) -> Figure:
+    """The click weight of mixes over progress and frequency, as docs/mixes.svg has it.
+
+    Args:
+        mixes: by the titles of their panels; none leaves a number to the log.
+        rows: of panels, by which their number can be divided.
+    """
+    columns = len(mixes) // rows
+    figure = Figure(figsize=(2.3 * columns + 1.5, 2.6 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axis, (name, mix) in zip(axes.flat, mixes.items(), strict=True):
         weights = torch.stack([mix(progress, TRAFFIC) for progress in PROGRESS], dim=1)
         covered = torch.stack([mix.covers(progress, TRAFFIC) for progress in PROGRESS], dim=1)
         shown = axis.pcolormesh(

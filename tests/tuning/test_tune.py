@@ -12,7 +12,7 @@ from rankers.mixes import Constant, FrequencySigmoid, Mix, Stage, Staged
 from rankers.mixes.encoding import decode_mix, encode_mix
 from rankers.training.checkpoints import NOT_VALIDATED
 from rankers.training.validation import VALIDATION_MEASURE
-from tuning.analysis import print_trials, write_analysis
+from tuning.plotted_trials import print_trials, write_analysis
 from tuning.search_space import KINDS, suggest_mix
 from tuning.tune import best_mix
 
