@@ -10,6 +10,7 @@ OPEN = (
     "given_runs",
     "means",
     "measures",
+    "report.cells",
     "report.diagnosis",
     "report.evaluated",
     "report.figures",

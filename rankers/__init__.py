@@ -11,6 +11,7 @@ OPEN = (
     "losses.click_objectives",
     "mixes",
     "mixes.encoding",
+    "mixes.pictures",
     "rerank",
     "settings",
     "settings_checks",

@@ -21,11 +21,11 @@ FLOORS = {
     "clicks": "log|inference|judge models|labels propensities|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
     "|settings_checks supervision|fit|evaluate rerank train|train_each",
-    "tuning": "analysis search_space|search|tune",
+    "tuning": "analysis plotted_trials search_space|analyse search|tune",
     "workflow": "conditions diagnosed log_facts side_by_side|advice report settings_checks"
     "|advise levels pipeline study|reproduce simulated_annotations|sensitivity",
-    "ray_jobs": "command_line|advise agreement annotate evaluate fit_clicks merge pipeline prepare"
-    " reproduce rerank sensitivity train tune",
+    "ray_jobs": "command_line|advise agreement analyse annotate evaluate fit_clicks merge pipeline"
+    " prepare reproduce rerank sensitivity train tune",
 }
 
 

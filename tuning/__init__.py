@@ -1,6 +1,7 @@
 """The search of the best mix, with Ray Tune.
 
-The job is `tune`; `analysis` draws what was found, also for the report.
+The job is `tune`; `analyse` makes a page of what was found, and `analysis` its parts, also for the
+pipeline's report.
 """
 
-OPEN = ("analysis", "tune")
+OPEN = ("analyse", "analysis.reading", "analysis.sections", "plotted_trials", "tune")

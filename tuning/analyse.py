@@ -5,7 +5,7 @@ from pathlib import Path
 from corpus.errors import InputError
 
 
-def analyse(tuning: Path, storage: str | None = None, resamples: int = 200) -> None:
+def analyse(tuning: Path, storage: str | None = None, resamples: int = 100) -> None:
     """Makes the page of a search: `analysis.html` in its folder, with its tables in `tables/`.
 
     It may be made while the search runs, and made again. It reads the study and what the search

@@ -47,11 +47,14 @@ from evaluation.report.training import training_section
 from evaluation.trec_run import read_trec_run
 from rankers.training.checkpoints import HISTORY
 from rankers.training.validation import VALIDATION_MEASURE
+from tuning.analysis.reading import has_study
+from tuning.analysis.sections import tuning_sections
 from tuning.plotted_trials import plot_trials
 from workflow.diagnosed import diagnose_rankers
 
 RELEVANT_FROM = 2  # of the judge's grades, as the job `agreement` has it
 MOST_PAIRS, LEAST_IMPRESSIONS = 20, 10  # of the audit
+RESAMPLES = 50  # of the trials of a search, for the intervals of importances
 
 
 def write_pipeline_report(output: Path, rankers: list[str]) -> Path:
@@ -84,7 +87,7 @@ def write_pipeline_report(output: Path, rankers: list[str]) -> Path:
         *evaluation_sections(values, measures, comparison, groups, queries, baseline, tops),
         *_diagnosis_sections(output, groups),
         training_section(_histories(output, rankers), VALIDATION_MEASURE, MAIN_MEASURE),
-        _tuning_section(output),
+        *_tuning_sections(output / "tuning"),
         *_judge_sections(output, collection),
         propensities_section(pd.read_parquet(output / "click_labels" / "propensities.parquet")),
         all_measures_section(measures, elsewhere),
@@ -114,8 +117,10 @@ def _histories(output: Path, rankers: list[str]) -> dict[str, list[dict[str, Any
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
 
 
-def _tuning_section(output: Path) -> Section:
-    trials = pd.read_parquet(output / "tuning" / "trials.parquet")
+def _tuning_sections(tuning: Path) -> list[Section]:
+    if has_study(tuning):
+        return tuning_sections(tuning, RESAMPLES)
+    trials = pd.read_parquet(tuning / "trials.parquet")
     text = "Best validation measure of each trial against the parameters of its mix"
     caption = f"What mattered in the search of the mix. {text}. Colours and marks are kinds of mix."
     told = "The trials of the search, best first; each kind of mix has parameters of its own."
@@ -128,7 +133,7 @@ def _tuning_section(output: Path) -> Section:
     if {head, tail} <= set(trials) and trials[[head, tail]].notna().all(axis=1).any():
         points = trials.rename(columns={"kind": "name", head: "across", tail: "up"})
         parts.insert(1, frontier_of_mixes(points, f"validation {MAIN_MEASURE}"))
-    return Section("Tuning", parts)
+    return [Section("Tuning", parts)]
 
 
 def _judge_sections(output: Path, collection: Collection) -> list[Section]:

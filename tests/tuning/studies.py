@@ -149,7 +149,7 @@ def trial_of(
 def some_trials(
     number: int, objectives: Sequence[str], workers: int = 2, seed: int = 0
 ) -> list[FrozenTrial]:
-    """Known points, then trials at random; one in five stopped early, one in ten dead, one running."""
+    """Known points, then trials at random; some stopped early, some dead, one running."""
     rng = np.random.default_rng(seed)
     common = {"labels": "clicks", "optimization.learning_rate": 1e-4}
     trials = []

@@ -1,4 +1,4 @@
-"""Copies of a study in memory, of some of its trials or parameters: what Optuna's own plots read."""
+"""Copies of a study in memory, of some trials and parameters: what Optuna's plots read."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -69,7 +69,8 @@ def hypervolume_history(search: Search, numbers: Sequence[int]) -> "pd.Series[fl
     reference = low - MARGIN * np.where(high > low, high - low, 1.0)
     study = study_of([search.frozen[number] for number in numbers], values.tolist())
     figure = optuna_figure(lambda: drawn.plot_hypervolume_history(study, reference.tolist()))
-    return pd.Series(figure.axes[0].lines[0].get_ydata(), index=list(numbers), dtype=float)
+    drawn_values = np.asarray(figure.axes[0].lines[0].get_ydata(), dtype=float)
+    return pd.Series(drawn_values, index=list(numbers))
 
 
 def optuna_figure(draw: Callable[[], Any], size: tuple[float, float] = SIZE) -> Figure:

@@ -1,5 +1,6 @@
 """The best few and the best known point, trained again with other seeds: is better shown?"""
 
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,16 @@ def verdict_on_best(search: Search) -> str:
         return f"The trainings with other seeds cannot be compared: {error}"
     baseline = known_finalist(search.finalists)
     if baseline is None:
-        return "No known point was trained again with other seeds, so there is none to compare with."
+        return (
+            "No known point was trained again with other seeds, so there is none to compare with."
+        )
     wins = [
         row["finalist"] for row in table.to_dict("records") if _verdict(row["difference"]) == WINS
     ]
     if not wins:
         return (
-            f"With other seeds, no trial is shown to be better than {baseline}: keep to {baseline}, "
-            "or search on."
+            f"With other seeds, no trial is shown to be better than {baseline}: keep to it, or "
+            "search on."
         )
     first = table[table["finalist"] == wins[0]]["difference"].iloc[0]
     return (
@@ -93,15 +96,17 @@ def finalists_table(finalists: pd.DataFrame) -> pd.DataFrame:
     values = finalists.rename(columns={"name": "ranker"}).assign(measure=MEASURE)
     values["value"] = pd.to_numeric(values["value"], errors="coerce")
     groups = pd.DataFrame({"query_id": values["query_id"].unique(), "group": "all"})
-    means = group_means(values, groups).set_index("ranker")
+    means = group_means(values, groups)
     baseline = known_finalist(finalists)
-    tests = pd.DataFrame()
+    tests = pd.DataFrame({"ranker": []})
     if baseline is not None and len(means) > 1:
-        tests = compare(values, groups, baseline).set_index("ranker")
+        tests = compare(values, groups, baseline)
     by_seed = _means_of_seeds(finalists)
-    numbers = finalists.groupby("name")["trial"].first()
+    numbers = dict(zip(finalists["name"], finalists["trial"], strict=True))
+    differences = {row["ranker"]: _difference(row) for row in tests.to_dict("records")}
     rows = []
-    for name, mean in means.sort_values("value", ascending=False).iterrows():
+    for row in means.sort_values("value", ascending=False).to_dict("records"):
+        name = row["ranker"]
         own = by_seed.loc[name].dropna()
         ahead = None
         if baseline is not None and name != baseline:
@@ -111,8 +116,8 @@ def finalists_table(finalists: pd.DataFrame) -> pd.DataFrame:
             {
                 "finalist": name,
                 "trial": int(numbers[name]),
-                "mean": Estimate(mean["value"], *_ends(mean)),
-                "difference": _difference(tests.loc[name]) if name in tests.index else None,
+                "mean": Estimate(row["value"], *_ends(row)),
+                "difference": differences.get(name),
                 "seeds": len(own),
                 "sd over seeds": float(own.std()) if len(own) > 1 else None,
                 "seeds ahead": ahead,
@@ -126,11 +131,11 @@ def _means_of_seeds(finalists: pd.DataFrame) -> pd.DataFrame:
     return finalists.pivot_table("value", "name", "seed", aggfunc="mean")
 
 
-def _difference(test: "pd.Series[Any]") -> Estimate:
+def _difference(test: Mapping[Hashable, Any]) -> Estimate:
     return Estimate(test["difference"], *_ends(test), verdict=test["verdict"], signed=True)
 
 
-def _ends(row: "pd.Series[Any]") -> tuple[float | None, float | None]:
+def _ends(row: Mapping[Hashable, Any]) -> tuple[float | None, float | None]:
     low, high = row["low"], row["high"]
     return (None if pd.isna(low) else float(low)), (None if pd.isna(high) else float(high))
 

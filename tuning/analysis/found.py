@@ -20,7 +20,7 @@ def found_section(search: Search) -> Section:
     # The best known point may be the best of all.
     rows = list({int(row["number"]): row for row in rows}.values())
     if rows:
-        shown = pd.DataFrame([_measured(row, search) for row in rows])
+        shown = pd.DataFrame([_measured(row, search) for row in rows]).drop(columns="state")
         told = "The best trial and the best known point, on validation queries."
         parts.append(Table("best trials", shown, told))
     return Section("What was found", parts)

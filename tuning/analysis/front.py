@@ -32,7 +32,9 @@ def front_section(search: Search) -> Section | None:
         )
         for name in (across, up):
             shown[name] = [Estimate(value) for value in front[name]]
-        told = f"The front of {across} and {up}, from the best by the first to the best by the second."
+        told = (
+            f"The front of {across} and {up}, from the best by the first to the best by the second."
+        )
         parts.append(Table(f"front {across} {up}", shown, told))
     return Section("Head against tail", parts) if parts else None
 
@@ -61,5 +63,3 @@ def _draw(points: pd.DataFrame, across: str, up: str) -> tuple[Figure, pd.DataFr
     front = join_frontier(panel, points.rename(columns={across: "across", up: "up"}))
     add_legend(figure, panel)
     return figure, points.loc[front.index]
-
-

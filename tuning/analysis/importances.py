@@ -1,18 +1,21 @@
-"""Which parameters mattered, by conditional PED-ANOVA, with its noise and what chance would give."""
+"""Which parameters mattered, by conditional PED-ANOVA, with its noise and what chance gives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from evaluation.report.figures import COLOURS, ROW, SIZE, add_legend, new_panel, plain
 from evaluation.report.parts import Estimate, Picture, Section, Table, slug
-from tuning.analysis.copies import quiet, study_of
+from tuning.analysis.copies import quiet
 from tuning.analysis.reading import Search, kind_of
 
 # Optuna asks for five trials in the target at least; with ten that is the better half.
@@ -22,10 +25,10 @@ EXPLAINED = (
     "An importance says how far the values of a parameter among the best trials differ from those "
     "among all (PED-ANOVA, Watanabe et al., IJCAI 2023; for parameters that only some kinds of mix "
     "have, its conditional form, as Optuna has it). Importances of one picture sum to 1. Intervals "
-    "are of 95 %, over trials drawn again. Chance is what 95 % of studies stay below whose measures "
-    "are shuffled among the trials: what is not above it may be noise, and of twenty parameters that "
-    "do not matter about one is above it. Trials that were stopped early count as below all others. "
-    "Samplers go where it was good before, so importances are of this search."
+    "are of 95 %, over trials drawn again. Chance is what 95 % of studies stay below whose "
+    "measures are shuffled among the trials: what is not above it may be noise, and of twenty "
+    "parameters that do not matter about one is above it. Trials that were stopped early count as "
+    "below all others. Samplers go where it was good before, so importances are of this search."
 )
 
 
@@ -35,12 +38,12 @@ class Evidence:
 
     Attributes:
         trials: complete ones and those that were stopped early.
-        values: of the objectives, shape (trials, objectives); what was stopped early is below all
+        reached: their objectives, shape (trials, objectives); what was stopped early is below all
             that is complete, so that it is never among the best.
     """
 
     trials: Sequence[FrozenTrial]
-    values: NDArray[np.float64]
+    reached: NDArray[np.float64]
 
 
 def importances_section(search: Search, resamples: int) -> Section:
@@ -64,7 +67,7 @@ def importances_section(search: Search, resamples: int) -> Section:
         if len(chosen) < LEAST_TRIALS:
             few.append(f"{kind} ({len(chosen)})")
             continue
-        of_kind = Evidence([evidence.trials[place] for place in chosen], evidence.values[chosen])
+        of_kind = Evidence([evidence.trials[place] for place in chosen], evidence.reached[chosen])
         parts += _parts(importances(of_kind, resamples), f"{kind} alone")
     if few:
         parts.append(
@@ -103,18 +106,20 @@ def importances(evidence: Evidence, resamples: int) -> pd.DataFrame:
     """
     rng = np.random.default_rng(0)
     count = len(evidence.trials)
-    names = _varied(evidence.trials)
     everyone = np.arange(count)
-    found = _shares(evidence, names, everyone, everyone)
-    drawn = np.array(
+    again = list(rng.integers(0, count, (resamples, count)))
+    shuffled = [rng.permutation(count) for _ in range(resamples)]
+    names = _varied(evidence.trials)
+    shares = _shares(
+        evidence,
+        names,
         [
-            _shares(evidence, names, chosen, chosen)
-            for chosen in rng.integers(0, count, (resamples, count))
-        ]
-    ).reshape(resamples, len(names))
-    shuffled = np.array(
-        [_shares(evidence, names, everyone, rng.permutation(count)) for _ in range(resamples)]
-    ).reshape(resamples, len(names))
+            (everyone, everyone),
+            *((chosen, chosen) for chosen in again),
+            *((everyone, valued) for valued in shuffled),
+        ],
+    )
+    found, drawn, by_chance = shares[0], shares[1 : resamples + 1], shares[resamples + 1 :]
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     table = pd.DataFrame(
         {
@@ -122,7 +127,7 @@ def importances(evidence: Evidence, resamples: int) -> pd.DataFrame:
             "importance": found,
             "low": np.minimum(low, found),
             "high": np.maximum(high, found),
-            "chance": np.percentile(shuffled, 95, axis=0),
+            "chance": np.percentile(by_chance, 95, axis=0),
             "trials": [sum(name in trial.params for trial in evidence.trials) for name in names],
         }
     )
@@ -130,25 +135,63 @@ def importances(evidence: Evidence, resamples: int) -> pd.DataFrame:
 
 
 def by_importance(evidence: Evidence) -> list[str]:
-    """The parameters that took more than one value, the most important first, without their noise."""
+    """The parameters that took more than one value, the most important first."""
     names = _varied(evidence.trials)
     everyone = np.arange(len(evidence.trials))
-    shares = dict(zip(names, _shares(evidence, names, everyone, everyone), strict=True))
-    return sorted(names, key=lambda name: -shares[name])
+    [shares] = _shares(evidence, names, [(everyone, everyone)])
+    of_name = dict(zip(names, shares, strict=True))
+    return sorted(names, key=lambda name: -of_name[name])
 
 
 def _shares(
-    evidence: Evidence, names: Sequence[str], chosen: NDArray[np.int64], valued: NDArray[np.int64]
-) -> list[float]:
-    """The importances where the trials are `chosen`, and their values those of `valued`."""
-    study = study_of([evidence.trials[place] for place in chosen], evidence.values[valued].tolist())
-    target = min(max(TARGET, LEAST_IN_TARGET / len(chosen)), 0.5)
+    evidence: Evidence,
+    names: Sequence[str],
+    draws: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+) -> NDArray[np.float64]:
+    """The importances of each draw, which says what trials it has and of which their values are.
+
+    Returns:
+        Shape (draws, names); each row sums to 1, or is 0.
+    """
+    count = len(evidence.trials)
+    target = min(max(TARGET, LEAST_IN_TARGET / count), 0.5)
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=target)
+    rows = []
     with quiet():
-        found = get_param_importances(
-            study, evaluator=PedAnovaImportanceEvaluator(target_quantile=target), normalize=False
-        )
-    total = sum(found.get(name, 0.0) for name in names)
-    return [found.get(name, 0.0) / total if total > 0 else 0.0 for name in names]
+        study = optuna.create_study(directions=["maximize"] * evidence.reached.shape[1])
+        for chosen, valued in draws:
+            trials = [
+                _as_complete(evidence.trials[place], number, evidence.reached[value])
+                for number, (place, value) in enumerate(zip(chosen, valued, strict=True))
+            ]
+            # To copy each draw into a study would take most of the time.
+            study.get_trials = partial(_given, trials)
+            found = get_param_importances(study, evaluator=evaluator, normalize=False)
+            rows.append([found.get(name, 0.0) for name in names])
+    table = np.array(rows).reshape(len(draws), len(names))
+    total = table.sum(axis=1, keepdims=True)
+    return np.divide(table, total, out=np.zeros_like(table), where=total > 0)
+
+
+def _given(trials: list[FrozenTrial], *_: Any, **__: Any) -> list[FrozenTrial]:
+    return trials
+
+
+def _as_complete(trial: FrozenTrial, number: int, values: NDArray[np.float64]) -> FrozenTrial:
+    return FrozenTrial(
+        number=number,
+        trial_id=number,
+        state=TrialState.COMPLETE,
+        value=None,
+        values=values.tolist(),
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_start,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
 
 
 def _varied(trials: Sequence[FrozenTrial]) -> list[str]:
@@ -172,11 +215,10 @@ def _parts(table: pd.DataFrame, among: str) -> list[str | Picture | Table]:
         return [f"Among {among}, all trials have the same parameters."]
     text = f"Importance of each parameter among {among}"
     caption = f"{text}, with its 95 % interval; the grey bar reaches to what chance gives."
-    rows = table.assign(
-        importance=[
-            Estimate(row["importance"], row["low"], row["high"])
-            for row in table.to_dict("records")
-        ]
+    rows = table.copy()
+    rows["importance"] = pd.Series(
+        [Estimate(row["importance"], row["low"], row["high"]) for row in table.to_dict("records")],
+        dtype=object,
     )
     rows["above chance"] = table["importance"] > table["chance"]
     rows = rows[["parameter", "importance", "chance", "above chance", "trials"]]
@@ -192,11 +234,11 @@ def _draw(table: pd.DataFrame) -> Figure:
     places = np.arange(len(table))
     chance = table["chance"]
     panel.barh(places, chance, height=0.7, color="#dddddd", label="chance, 95 %")
-    panel.plot(
-        table["importance"], places, "o", color=COLOURS[0], markersize=6, label="importance"
-    )
+    panel.plot(table["importance"], places, "o", color=COLOURS[0], markersize=6, label="importance")
     panel.hlines(places, table["low"], table["high"], color=COLOURS[0], linewidth=1.5)
-    panel.set_yticks(places, [plain(_in_two_lines(name)) for name in table["parameter"]], fontsize=8)
+    panel.set_yticks(
+        places, [plain(_in_two_lines(name)) for name in table["parameter"]], fontsize=8
+    )
     panel.set_ylim(len(table) - 0.4, -0.6)
     panel.set_xlim(left=0)
     add_legend(figure, panel)

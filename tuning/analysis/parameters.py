@@ -4,30 +4,31 @@ A kind of mix has parameters of its own, and a plot of several at once needs tri
 of them. So these plots are of one kind each, with what all kinds have.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.visualization import matplotlib as drawn
 
 from evaluation.report.figures import (
-    COLOURS,
     add_legend,
     make_logarithmic,
     new_panel,
     plain,
     styles,
 )
-from evaluation.report.parts import Picture, Section, slug
-from tuning.analysis.copies import optuna_figure, study_of, values_of
+from evaluation.report.parts import Picture, Section
+from tuning.analysis.copies import optuna_figure, study_of
 from tuning.analysis.importances import Evidence, by_importance
 from tuning.analysis.reading import Search, kind_of
 
 LEAST_OF_SLICE, LEAST_OF_KIND = 3, 5  # trials
+LEAST_DIFFERENCE = 1e-6  # of a measure; there is nothing to draw of less
 SMALL = (3.2, 2.7)  # inches
 MOST_AXES = 7  # of parallel coordinates
 LETTERS = 14  # of a category on an axis
@@ -68,14 +69,16 @@ def combinations_section(search: Search) -> Section | None:
         if len(numbers) < LEAST_OF_KIND:
             continue
         values = complete.loc[numbers.index, [objective]].to_numpy(float)
+        if np.ptp(values) < LEAST_DIFFERENCE:
+            continue
         evidence = Evidence([search.frozen[number] for number in numbers], values)
         parts += _combinations(evidence, str(kind), objective)
     if not parts:
         return None
     text = (
-        f"Several parameters at once, of complete trials, for each kind of mix with {LEAST_OF_KIND} "
-        "or more. Contours are drawn through the trials, which are the black marks, and say "
-        "nothing where there are none."
+        "Several parameters at once, of complete trials, for each kind of mix with "
+        f"{LEAST_OF_KIND} or more. Contours are drawn through the trials, which are the black "
+        "marks, and say nothing where there are none."
     )
     return Section("Parameters together", [text, *parts])
 
@@ -85,8 +88,8 @@ def _combinations(evidence: Evidence, kind: str, objective: str) -> list[Picture
     names = [name for name in by_importance(evidence) if name in shared][:MOST_AXES]
     if len(names) < 2:
         return []
-    short = {name: name.removeprefix(f"{kind}.") for name in names}
-    study = study_of(evidence.trials, evidence.values.tolist(), short.get)
+    short = _short_names(names)
+    study = study_of(evidence.trials, evidence.reached.tolist(), short.get)
     axes = [short[name] for name in names]
     first, second = axes[:2]
     parallel = optuna_figure(
@@ -107,9 +110,7 @@ def _combinations(evidence: Evidence, kind: str, objective: str) -> list[Picture
             f"{of}: a line is a trial, the darker the better, through its parameters from left to "
             "right, the most important first.",
         ),
-        Picture(
-            f"contour {kind}", contour, f"{of} {by}", f"{of} {by}: contours."
-        ),
+        Picture(f"contour {kind}", contour, f"{of} {by}", f"{of} {by}: contours."),
         Picture(
             f"rank {kind}",
             rank,
@@ -119,9 +120,14 @@ def _combinations(evidence: Evidence, kind: str, objective: str) -> list[Picture
     ]
 
 
-def _draw_slice(
-    trials: pd.DataFrame, objective: str, name: str, space: BaseDistribution
-) -> Figure:
+def _short_names(names: Sequence[str]) -> dict[str, str]:
+    """The names of parameters without what they belong to, as far as they then differ."""
+    last = {name: name.rsplit(".", 1)[-1] for name in names}
+    count = Counter(last.values())
+    return {name: end if count[end] == 1 else name for name, end in last.items()}
+
+
+def _draw_slice(trials: pd.DataFrame, objective: str, name: str, space: BaseDistribution) -> Figure:
     figure, panel = new_panel(name, objective, SMALL)
     kinds = trials["kind"].fillna("unknown").astype(str)
     looks = styles(sorted(kinds.unique()))
@@ -144,10 +150,18 @@ def _draw_slice(
                     **style | {"linestyle": ""},
                 )
     if getattr(space, "log", False):
-        make_logarithmic(panel)
+        _make_logarithmic(panel)
     if len(looks) > 1:
         add_legend(figure, panel)
     return figure
+
+
+def _make_logarithmic(panel: Axes) -> None:
+    """With powers of ten alone where there are several: a small panel has room for few numbers."""
+    make_logarithmic(panel)
+    low, high = panel.get_xlim()
+    if high > 30 * low:
+        panel.xaxis.set_major_locator(LogLocator(numticks=4))
 
 
 def _cut(text: str) -> str:

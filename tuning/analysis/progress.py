@@ -133,8 +133,8 @@ def _draw_best(ended: pd.DataFrame, search: Search, way: str) -> Figure:
 
 
 def _leave_out_the_worst(panel: Axes, values: "pd.Series[float]") -> None:
-    """Begins the axis where the lower quarter is well below it, so that the best can be told apart."""
-    low, quarter, high = values.min(), values.quantile(0.25), values.max()
+    """Begins the axis not far below the lower quarter, so that the best can be told apart."""
+    low, quarter, high = (float(values.quantile(share)) for share in (0, 0.25, 1))
     panel.set_ylim(bottom=max(low - 0.05 * (high - low), quarter - 2 * (high - quarter)))
 
 

@@ -105,6 +105,8 @@ def read_search(folder: Path, storage: str | None = None) -> Search:
         raise InputError(f"{folder}: the search has no trial yet; begin it with tune, or wait")
     objectives = _objectives(study)
     trials = pd.DataFrame([_row(trial, objectives) for trial in frozen])
+    for name in ("kind", *TEXTS):  # else pandas makes NaN, which is no text, of None
+        trials[name] = trials[name].astype(object).where(trials[name].notna(), None)
     finalists = _table(folder / FINALISTS, ("trial", "name", "seed", "query_id", "value"))
     return Search(
         folder=folder,
@@ -197,7 +199,7 @@ def _row(trial: FrozenTrial, objectives: Sequence[str]) -> dict[str, Any]:
     if math.isnan(numbers["seconds"]):
         numbers["seconds"] = numbers["ended"] - numbers["began"]
     texts = {name: _text(attributes.get(name)) for name in TEXTS}
-    values = trial.values if trial.state == TrialState.COMPLETE else []
+    values = trial.values if trial.state == TrialState.COMPLETE else []  # noqa: PD011 - Optuna's
     return (
         {
             "number": trial.number,
@@ -213,9 +215,7 @@ def _row(trial: FrozenTrial, objectives: Sequence[str]) -> dict[str, Any]:
     )
 
 
-def _epochs(
-    folder: Path, frozen: Sequence[FrozenTrial], objectives: Sequence[str]
-) -> pd.DataFrame:
+def _epochs(folder: Path, frozen: Sequence[FrozenTrial], objectives: Sequence[str]) -> pd.DataFrame:
     """Those of the file, and of trials that are not in it those that the study was told of."""
     table = _table(folder / EPOCHS, ("number", "epoch"))
     validated = {measure: measure.replace(MEASURE, VALIDATION_MEASURE) for measure in MEASURES}

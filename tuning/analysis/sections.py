@@ -12,7 +12,7 @@ from tuning.analysis.front import front_section
 from tuning.analysis.importances import importances_section
 from tuning.analysis.parameters import combinations_section, slices_section
 from tuning.analysis.progress import best_so_far_section, curves_section
-from tuning.analysis.reading import Search
+from tuning.analysis.reading import Search, read_search
 from tuning.analysis.timeline import timeline_section
 from tuning.analysis.weights import weights_section
 
@@ -44,6 +44,26 @@ def search_sections(search: Search, resamples: int) -> list[Section]:
         trials_section(search),
     ]
     return [section for section in sections if section is not None]
+
+
+def tuning_sections(tuning: Path, resamples: int) -> list[Section]:
+    """The sections of the search in a folder, under headings that no other part of a report has.
+
+    Args:
+        tuning: folder of the search.
+        resamples: as for `search_sections`.
+
+    Raises:
+        InputError: as `read_search`.
+    """
+    first, *others = search_sections(read_search(tuning), resamples)
+    return [
+        Section("Tuning", first.parts),
+        *(
+            Section(f"Tuning: {section.title[0].lower()}{section.title[1:]}", section.parts)
+            for section in others
+        ),
+    ]
 
 
 def write_page(search: Search, resamples: int) -> Path:
