@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from rankers.mixes import (
     ByBucket,
@@ -76,6 +77,8 @@ def draw_mixes(mixes: Mapping[str, Mix], rows: int = 1) -> Figure:
             rasterized=True,
         )
         axis.set_yscale("log")
+        axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axis.set_title(name, fontsize="medium")
     figure.supxlabel("progress of training")
     figure.supylabel("searches of the query")

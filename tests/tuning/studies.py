@@ -111,7 +111,7 @@ def trial_of(
 ) -> FrozenTrial:
     """A trial with all attributes; it took a minute, less where it was stopped or died."""
     epochs = {TrialState.PRUNED: 2, TrialState.FAIL: 1, TrialState.RUNNING: 3}.get(state, EPOCHS)
-    measures = measures_of(parameters)
+    measures = attributes.get("measures", measures_of(parameters))
     curve = {
         epoch: measures[objectives[0]] - 0.2 * math.exp(-epoch) - 0.002 * (number % 3) * epoch / 6
         for epoch in range(1, epochs + 1)
@@ -129,8 +129,8 @@ def trial_of(
     if known is not None:
         attributes["known"] = known
     if state.is_finished():
-        attributes["seconds"] = 10.0 * epochs + number % 5
-        attributes["ended"] = attributes["began"] + 10.0 * epochs
+        attributes.setdefault("seconds", 10.0 * epochs + number % 5)
+        attributes.setdefault("ended", attributes["began"] + 10.0 * epochs)
     if state == TrialState.PRUNED:
         attributes["stopped_after"] = epochs
     if state == TrialState.FAIL:

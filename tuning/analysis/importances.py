@@ -236,15 +236,13 @@ def _draw(table: pd.DataFrame) -> Figure:
     panel.barh(places, chance, height=0.7, color="#dddddd", label="chance, 95 %")
     panel.plot(table["importance"], places, "o", color=COLOURS[0], markersize=6, label="importance")
     panel.hlines(places, table["low"], table["high"], color=COLOURS[0], linewidth=1.5)
-    panel.set_yticks(
-        places, [plain(_in_two_lines(name)) for name in table["parameter"]], fontsize=8
-    )
+    panel.set_yticks(places, [plain(in_two_lines(name)) for name in table["parameter"]], fontsize=8)
     panel.set_ylim(len(table) - 0.4, -0.6)
     panel.set_xlim(left=0)
     add_legend(figure, panel)
     return figure
 
 
-def _in_two_lines(name: str) -> str:
+def in_two_lines(name: str) -> str:
     """The name of a parameter, broken after what it belongs to."""
     return name.replace(".", ".\n", 1)

@@ -24,7 +24,7 @@ from evaluation.report.figures import (
 )
 from evaluation.report.parts import Picture, Section
 from tuning.analysis.copies import optuna_figure, study_of
-from tuning.analysis.importances import Evidence, by_importance
+from tuning.analysis.importances import Evidence, by_importance, in_two_lines
 from tuning.analysis.reading import Search, kind_of
 
 LEAST_OF_SLICE, LEAST_OF_KIND = 3, 5  # trials
@@ -94,8 +94,10 @@ def _combinations(evidence: Evidence, kind: str, objective: str) -> list[Picture
     first, second = axes[:2]
     parallel = optuna_figure(
         lambda: drawn.plot_parallel_coordinate(study, axes, target_name=objective),
-        (1.6 + 1.3 * len(axes), 4.0),
+        (1.8 + 1.5 * len(axes), 4.0),
     )
+    # Slanting names would lie on the numbers of the axes.
+    parallel.axes[0].tick_params(axis="x", labelrotation=0, pad=12)
     contour = optuna_figure(
         lambda: drawn.plot_contour(study, [first, second], target_name=objective)
     )
@@ -128,7 +130,7 @@ def _short_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def _draw_slice(trials: pd.DataFrame, objective: str, name: str, space: BaseDistribution) -> Figure:
-    figure, panel = new_panel(name, objective, SMALL)
+    figure, panel = new_panel(in_two_lines(name), objective, SMALL)
     kinds = trials["kind"].fillna("unknown").astype(str)
     looks = styles(sorted(kinds.unique()))
     places = trials["parameter"]

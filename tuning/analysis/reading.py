@@ -144,13 +144,12 @@ def parameters_of(trial: FrozenTrial) -> dict[str, Any]:
 def _open(folder: Path, storage: str | None) -> optuna.Study:
     shown = folder / JOURNAL if storage is None else without_secrets(storage)
     try:
-        return optuna.load_study(study_name=STUDY, storage=_storage(folder, storage))
+        stored = _storage(folder, storage)
+        if STUDY not in optuna.get_all_study_names(stored):
+            raise InputError(f"{folder}: {shown} holds no study {STUDY!r}; tune has not begun it")
+        return optuna.load_study(study_name=STUDY, storage=stored)
     except InputError:
         raise
-    except KeyError as error:
-        raise InputError(
-            f"{folder}: {shown} holds no study {STUDY!r}; tune has not begun it"
-        ) from error
     except Exception as error:  # whatever a file or a database can hold
         reason = str(without_secrets(str(error))).splitlines()[:1] or [type(error).__name__]
         raise InputError(

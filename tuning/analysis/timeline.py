@@ -21,7 +21,7 @@ def timeline_section(search: Search) -> Section | None:
     begun = search.trials.dropna(subset=["began"])
     if begun.empty:
         return None
-    latest = max(begun["ended"].max(), begun["began"].max())
+    latest = begun[["began", "ended"]].max().max()
     # How long a running trial has run is not known; it goes on at the end.
     begun = begun.assign(ended=begun["ended"].fillna(latest))
     text = "When each trial ran, by worker"
