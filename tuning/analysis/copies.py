@@ -10,7 +10,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optuna
 import pandas as pd
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as drawn
 
@@ -83,6 +85,9 @@ def optuna_figure(draw: Callable[[], Any], size: tuple[float, float] = SIZE) -> 
     figure.suptitle("")
     for axes in figure.axes:
         axes.set_title("")
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() == "log":
+                _thin_out(axis)
     return figure
 
 
@@ -97,6 +102,14 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         optuna.logging.set_verbosity(before)
+
+
+def _thin_out(axis: Axis) -> None:
+    """Plain numbers on a logarithmic axis, so few that they do not run into others."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 30 * low else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _named(of_names: dict[str, Any], names: Callable[[str], str | None]) -> dict[str, Any]:
