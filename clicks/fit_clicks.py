@@ -7,21 +7,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clicks.fit_messages import print_model, print_overlap, print_propensities
 from clicks.inference.graded_prior import GradedPrior
-from clicks.inference.harvesting import LEAST_OVERLAP
-from clicks.judge import describe_prior, fingerprint, read_grades, refuse_unseen, tabulate_prior
-from clicks.labels import average_labels, inverse_propensity_labels, relevance_labels
-from clicks.log.click_log import ClickLog, read_click_log
+from clicks.judge import fingerprint, read_graded_queries, read_grades, tabulate_prior
+from clicks.labels import (
+    average_labels,
+    inverse_propensity_labels,
+    relevance_labels,
+    replace_ungraded,
+)
+from clicks.log.click_log import read_click_log
 from clicks.log.contexts import check_context, split_by_context
 from clicks.log.distinct import distinct_sessions
-from clicks.log.grades import add_grades, find_graded
+from clicks.log.grades import add_grades
 from clicks.log.supervised import keep_supervised
 from clicks.models.base import ClickModel
 from clicks.models.cascade import CascadeModel, DependentClickModel
 from clicks.models.ccm import ClickChainModel
 from clicks.models.ctr import DocumentCTR, GlobalCTR, RankCTR
 from clicks.models.dbn import DynamicBayesianNetwork, SimplifiedDynamicBayesianNetwork
-from clicks.models.examination import ExaminationModel
 from clicks.models.pbm import PositionBasedModel
 from clicks.models.ubm import UserBrowsingModel
 from clicks.propensities import (
@@ -37,7 +41,6 @@ from corpus.output_folder import begin_output, finish_output
 from corpus.schemas import empty_table
 from corpus.tables import read_table, table_path, write_parquet, write_table
 
-MOST_SHOWN = 20  # propensities that are printed
 Labels = Literal[
     "ipw",
     "DocumentCTR",
@@ -73,6 +76,7 @@ def fit_clicks(
     propensity: PropensityMethod = "em",
     context: str | None = None,
     prior: Path | None = None,
+    beside: Path | None = None,
     max_weight: float = 20.0,
     resamples: int = 200,
     resume: bool = False,
@@ -102,6 +106,10 @@ def fit_clicks(
             by impressions. Sessions in which it is null are set aside and counted.
         prior: a folder of annotations, of one judge, whose grades of pairs are the prior of a click
             model. What a grade is worth is learned from the log.
+        beside: a folder of annotations that rankers learn from beside the labels of a click model;
+            by default those of `prior`. A query without any of their grades gets clicks weighted by
+            inverse propensity: on a sparse log the model tells above all which documents are
+            clicked wherever they are shown, and little of what each is worth for one query.
         max_weight: the most that one click can weigh, at least 1. With 20, positions examined
             less than 1 time in 20 count as examined 1 time in 20.
         resamples: the number of bootstrap resamples of queries, for the intervals of the
@@ -113,7 +121,7 @@ def fit_clicks(
             range, a propensity cannot be known from the log, the annotations cannot be a prior, or
             the output folder is taken.
     """
-    check_click_settings(max_weight, resamples, labels, prior)
+    check_click_settings(max_weight, resamples, labels, prior, beside)
     if labels is None:
         labels = "ipw" if prior is None else "PositionBasedModel"
     path = table_path(collection, "sessions")
@@ -126,13 +134,16 @@ def fit_clicks(
             "simulate clicks when preparing it"
         )
     grades = None if prior is None else read_grades(prior, collection)
+    graded = None if grades is None else pc.unique(grades["query_id"])
+    if beside is not None:
+        graded = read_graded_queries(beside)
     parts = {"all": sessions} if context is None else split_by_context(sessions, context, path)
     logs = {name: read_click_log(part) for name, part in parts.items()}
     if prior is not None and grades is not None:
-        _print_overlap(list(logs.values()), grades, prior)
+        print_overlap(list(logs.values()), grades, prior)
     found = {name: estimate(log, propensity) for name, log in logs.items()}
     for name, estimated in found.items():
-        _print_propensities(name, estimated)
+        print_propensities(name, estimated)
     if labels == "ipw":
         _refuse_unknown(list(found.values()), propensity, path)
     settings = {
@@ -145,6 +156,9 @@ def fit_clicks(
     }
     if grades is not None:
         settings |= {"prior": prior, "prior_hash": fingerprint(grades)}
+    if beside is not None and graded is not None:
+        queries = pa.table({"query_id": graded})
+        settings |= {"beside": beside, "beside_hash": fingerprint(queries)}
     if not begin_output(output, "fit_clicks", settings, resume):
         print(f"{output}: already finished")
         return
@@ -157,10 +171,10 @@ def fit_clicks(
     propensities = pa.concat_tables(tables)
     write_parquet(propensities, output / "propensities.parquet")
     plot_propensities(propensities).savefig(output / "propensities.svg")
+    # Estimates from few pairs can be above that of the first position, which is always seen.
+    known = [np.minimum(estimated.propensity, 1.0) for estimated in found.values()]
+    weighed = list(zip(parts.values(), known, strict=True))
     if labels == "ipw":
-        # Estimates from few pairs can be above that of the first position, which is always seen.
-        known = [np.minimum(estimated.propensity, 1.0) for estimated in found.values()]
-        weighed = list(zip(parts.values(), known, strict=True))
         made = inverse_propensity_labels(weighed, max_weight, propensity)
     else:
         fitted = []
@@ -168,11 +182,14 @@ def fit_clicks(
             log = logs[name] if grades is None else add_grades(logs[name], grades)
             model = CLICK_MODELS[labels]().fit_log(log)
             model.save(output / "click_model" / ("" if context is None else str(number)))
-            _print_model(model, name, part)
+            print_model(model, name, part)
             fitted.append((name, model, relevance_labels(model, part)))
         made = average_labels([of_part for _, _, of_part in fitted])
         if grades is not None:
             _write_priors({name: model for name, model, _ in fitted}, context, output)
+        if graded is not None and not _clicks_are_lost(list(found.values())):
+            weighted = inverse_propensity_labels(weighed, max_weight, propensity)
+            made = replace_ungraded(made, weighted, graded)
     write_table(made, output, "click_labels")
     finish_output(output)
     distinct = distinct_sessions(pa.concat_tables(parts.values()))
@@ -184,7 +201,11 @@ def fit_clicks(
 
 
 def check_click_settings(
-    max_weight: float, resamples: int, labels: Labels | None = None, prior: Path | None = None
+    max_weight: float,
+    resamples: int,
+    labels: Labels | None = None,
+    prior: Path | None = None,
+    beside: Path | None = None,
 ) -> None:
     """Refuses settings of `fit_clicks` that no log could make right.
 
@@ -200,6 +221,11 @@ def check_click_settings(
             "labels ipw are weighted clicks, which have no prior; leave labels out "
             "(PositionBasedModel), or name another click model"
         )
+    if beside is not None and prior is None and labels in (None, "ipw"):
+        raise InputError(
+            "beside tells where the labels of a click model serve, and labels ipw are weighted "
+            "clicks everywhere; leave beside out, or name a click model"
+        )
 
 
 def _read_sessions(collection: Path, path: Path, context: str | None) -> pa.Table:
@@ -211,14 +237,19 @@ def _read_sessions(collection: Path, path: Path, context: str | None) -> pa.Tabl
     return read_table(collection, "sessions") if path.exists() else empty_table("sessions")
 
 
-def _refuse_unknown(found: list[Estimate], method: PropensityMethod, path: Path) -> None:
-    """Refuses a log none of whose clicks below the first position has a known propensity."""
-    unknown = np.unique(np.concatenate([estimated.unidentified_positions for estimated in found]))
+def _clicks_are_lost(found: list[Estimate]) -> bool:
+    """Whether there are clicks below the first position, and none where a propensity is known."""
     below = sum(int(estimated.clicks[1:].sum()) for estimated in found)
     lost = sum(
         int(estimated.clicks[estimated.unidentified_positions - 1].sum()) for estimated in found
     )
-    if below and lost == below:
+    return below > 0 and lost == below
+
+
+def _refuse_unknown(found: list[Estimate], method: PropensityMethod, path: Path) -> None:
+    """Refuses a log none of whose clicks below the first position has a known propensity."""
+    if _clicks_are_lost(found):
+        unknown = np.unique(np.concatenate([one.unidentified_positions for one in found]))
         other = "" if method == "em" else "propensity em, "
         raise InputError(
             f"{path}: too few pairs are shown and clicked both at position "
@@ -226,63 +257,6 @@ def _refuse_unknown(found: list[Estimate], method: PropensityMethod, path: Path)
             "DocumentCTR, which leave the bias of positions in, or a log in which documents change "
             "places"
         )
-
-
-def _print_propensities(context: str, found: Estimate) -> None:
-    shown = [
-        "unknown" if np.isnan(propensity) else f"{propensity:.2f}"
-        for propensity in found.propensity[:MOST_SHOWN]
-    ]
-    more = " ..." if len(found.propensity) > MOST_SHOWN else ""
-    print(f"propensities of {context} sessions: {' '.join(shown)}{more}")
-    unidentified = found.unidentified_positions
-    if len(unidentified):
-        at = unidentified - 1
-        print(
-            f"  the log does not tell that of position {name_positions(unidentified)}: no pairs "
-            "that were clicked there link it to the first one, or too few; its "
-            f"{found.impressions[at].sum():,} impressions and {found.clicks[at].sum():,} clicks "
-            "cannot be weighted by inverse propensity"
-        )
-    known = ~np.isnan(found.propensity)
-    few = np.flatnonzero(known & (found.linked_pairs < LEAST_OVERLAP)) + 1
-    if len(few) and known[1:].any():
-        print(
-            f"  at position {name_positions(few)} fewer than {LEAST_OVERLAP} pairs are also shown "
-            "elsewhere: what is said of it rests on the model, not on the log"
-        )
-
-
-def _print_model(model: ClickModel, context: str, sessions: pa.Table) -> None:
-    name, perplexity = type(model).__name__, model.perplexity(sessions)
-    print(f"{name} of {context} sessions: perplexity {perplexity:.4f} on its own log")
-    if isinstance(model, ExaminationModel) and len(model.unidentified_positions):
-        positions = name_positions(model.unidentified_positions)
-        print(
-            f"  the log does not tell how much position {positions} is "
-            "examined: documents there are taken to be as attractive as all others, on average"
-        )
-    if isinstance(model.prior_, GradedPrior):
-        print(
-            "  what a grade is worth, attractiveness (and the trials that it counts as): "
-            f"{describe_prior(model.prior_)}"
-        )
-
-
-def _print_overlap(logs: list[ClickLog], grades: pa.Table, prior: Path) -> None:
-    """Refuses grades of pairs that no log shows, and says of how many pairs there are grades."""
-    shown = sum(len(log.pairs.query) for log in logs)
-    graded = np.zeros(grades.num_rows, dtype=np.bool_)
-    both = 0
-    for log in logs:
-        found = find_graded(log, grades) >= 0
-        graded |= found
-        both += int(found.sum())
-    refuse_unseen(graded, prior)
-    print(
-        f"{both:,} of {shown:,} shown pairs have a grade, and {np.sum(~graded):,} graded pairs "
-        "were never shown"
-    )
 
 
 def _write_priors(models: dict[str, ClickModel], context: str | None, output: Path) -> None:

@@ -75,15 +75,28 @@ def read_grades(prior: Path, collection: Path) -> pa.Table:
     return supervised.sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
 
 
+def read_graded_queries(annotations: Path) -> pa.Array:
+    """The queries of which annotations have a grade, of any judge: their ids, sorted.
+
+    Raises:
+        InputError: there is no such table, or it breaks its schema.
+    """
+    table = read_table(annotations, "annotations")
+    graded = pc.or_(pc.is_valid(table["expected_grade"]), pc.is_valid(table["grade"]))
+    queries = pc.unique(table["query_id"].filter(graded))
+    return queries.take(pc.sort_indices(queries))
+
+
 def _ids(collection: Path, table: str, name: str) -> pa.Array:
     return pq.read_table(table_path(collection, table), columns=[name])[name].cast(pa.string())
 
 
-def fingerprint(grades: pa.Table) -> str:
-    """A hash of the grades, by which a resumed job knows the prior again."""
-    digest = hashlib.sha256(grades["grade"].to_numpy().tobytes())
-    for name in ("query_id", "doc_id"):
-        digest.update("\0".join(grades[name].to_pylist()).encode())
+def fingerprint(table: pa.Table) -> str:
+    """A hash of a table of numbers and strings, by which a resumed job knows annotations again."""
+    digest = hashlib.sha256()
+    for column in table.columns:
+        values = column.to_pylist() if pa.types.is_string(column.type) else None
+        digest.update(column.to_numpy().tobytes() if values is None else "\0".join(values).encode())
     return digest.hexdigest()[:16]
 
 

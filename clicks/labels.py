@@ -111,6 +111,23 @@ def relevance_labels(model: ClickModel, sessions: pa.Table) -> pa.Table:
     return labels
 
 
+def replace_ungraded(inferred: pa.Table, weighted: pa.Table, graded: pa.Array) -> pa.Table:
+    """Puts weighted clicks in the place of a click model's labels of queries without grades.
+
+    Args:
+        inferred: the table click_labels from a click model.
+        weighted: that of the same sessions from `inverse_propensity_labels`.
+        graded: ids of the queries that keep the model's labels, strings.
+
+    Returns:
+        The table click_labels, sorted by both ids; `model` tells which is which, and a column
+        `precision` is null where clicks are weighted.
+    """
+    kept = inferred.filter(pc.is_in(inferred["query_id"], value_set=graded))
+    others = weighted.filter(pc.invert(pc.is_in(weighted["query_id"], value_set=graded)))
+    return pa.concat_tables([kept, others], promote_options="default").sort_by(SORTED)
+
+
 def average_labels(labels: Sequence[pa.Table]) -> pa.Table:
     """Averages the labels of several contexts for each pair, weighted by impressions.
 

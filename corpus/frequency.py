@@ -63,19 +63,3 @@ def frequency_buckets(
     decile = np.floor(10 * (rank - 0.5) / max(len(rank), 1))
     buckets[repeated] = np.select([decile < medium, decile < low], ["high", "medium"], "low")
     return buckets
-
-
-def median_query(frequency: NDArray[np.int64]) -> float:
-    """The median frequency of the queries that were searched.
-
-    Args:
-        frequency: searches of each query, int64, at least 0, shape (queries,).
-
-    Returns:
-        At least 1.0, which it also is where nothing was searched.
-
-    >>> median_query(np.array([40, 30, 10, 8, 1, 0, 0]))
-    10.0
-    """
-    searched = frequency[frequency > 0]
-    return float(np.median(searched)) if len(searched) else 1.0

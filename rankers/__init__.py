@@ -12,6 +12,7 @@ OPEN = (
     "mixes",
     "mixes.encoding",
     "mixes.pictures",
+    "mixes.ranges",
     "rerank",
     "settings",
     "settings_checks",

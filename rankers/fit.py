@@ -21,14 +21,13 @@ from ray.train import (
 )
 from ray.train.torch import TorchTrainer
 
-from corpus.frequency import median_query
 from rankers.data.impressions import longest_page
 from rankers.data.pair_texts import number_texts
 from rankers.data.store import write_lists
 from rankers.data.tokenization import map_with_ray, tokenize_once
 from rankers.losses.hybrid import POWER, Objective
 from rankers.losses.sessions import SessionLoss
-from rankers.mixes import Mix
+from rankers.mixes import Mix, TrainingLog
 from rankers.models.cross_encoder import load_tokenizer
 from rankers.models.small_bert import build_small_bert
 from rankers.settings import SMALL_BERT, ObjectiveSettings, TrainingSettings
@@ -107,24 +106,33 @@ def objective_maker(
         sessions = SessionLoss(
             settings.click_objective, positions, lists.propensities, settings.max_weight
         )
-    frequency = lists.training["frequency"].to_numpy()
-    searches = frequency.astype(float)
+    log = training_log(lists)
+    searches = log.frequency.astype(float)
     make = partial(
         Objective,
         loss=settings.loss,
         highest_grade=HIGHEST_GRADE,
         sessions=sessions,
         query_weight=settings.query_weight,
-        mean_power=float(max(np.mean(searches ** POWER[settings.query_weight]), 1e-9)),
+        mean_power=max(float(np.mean(searches ** POWER[settings.query_weight])), 1e-9),
         balance=settings.balance_losses,
     )
-    return partial(_settled_objective, make, median_query(frequency))
+    return partial(_settled_objective, make, log)
 
 
-def _settled_objective(
-    make: Callable[[Mix], Objective], median_query: float, mix: Mix
-) -> Objective:
-    return make(mix.settled(median_query))
+def training_log(lists: SupervisedLists) -> TrainingLog:
+    """What the log tells of the training queries.
+
+    Args:
+        lists: from `read_supervised_lists`.
+    """
+    return TrainingLog(
+        lists.training["frequency"].to_numpy(), lists.training["impressions"].to_numpy()
+    )
+
+
+def _settled_objective(make: Callable[[Mix], Objective], log: TrainingLog, mix: Mix) -> Objective:
+    return make(mix.settled(log))
 
 
 def fit_ranker(

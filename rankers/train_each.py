@@ -41,7 +41,7 @@ class Arm:
     tokens: Path | None = None
 
 
-def train_each(arms: Sequence[Arm], at_once: int) -> None:
+def train_each(arms: Sequence[Arm], at_once: int, gpus: float = 1.0) -> None:
     """Trains rankers side by side; those that are there already are left as they are.
 
     What was cut short goes on from its last checkpoint. Each line of progress tells the time left
@@ -50,6 +50,7 @@ def train_each(arms: Sequence[Arm], at_once: int) -> None:
     Args:
         arms: the rankers.
         at_once: how many are trained at a time, each by a process with one thread.
+        gpus: what each takes of a GPU, where its settings say that it uses one.
 
     Raises:
         InputError: an input of an arm is missing or broken, its output is another job's, or its
@@ -60,12 +61,16 @@ def train_each(arms: Sequence[Arm], at_once: int) -> None:
         return
     connect()
     remote = ray.remote(num_cpus=0.5, max_retries=2)(train_alone)
+    on_gpu = remote.options(num_gpus=gpus)
     running: dict[ray.ObjectRef, Arm] = {}
     begun, done, wanted = time.monotonic(), 0, len(left)
     while left or running:
         while left and len(running) < at_once:
             arm = left.popleft()
-            running[remote.remote(_task(arm))] = arm
+            if arm.training.resources.use_gpu:
+                running[on_gpu.remote(_task(arm), device="cuda")] = arm
+            else:
+                running[remote.remote(_task(arm))] = arm
         [finished], _ = ray.wait(list(running), num_returns=1)
         arm = running.pop(finished)
         if (stop := ray.get(finished)) is not None:

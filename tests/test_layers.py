@@ -18,12 +18,13 @@ FLOORS = {
     "|tables yardstick|diagnosis traffic|report",
     "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary"
     "|pool settings_checks|annotate",
-    "clicks": "log|inference|judge models|labels propensities|fit_clicks",
+    "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
     "|settings_checks supervision|fit|evaluate rerank train|train_each",
-    "tuning": "analysis plotted_trials search_space|analyse search|tune",
-    "workflow": "conditions diagnosed log_facts side_by_side|advice report settings_checks"
-    "|advise levels pipeline study|reproduce simulated_annotations|sensitivity",
+    "tuning": "ranges|objectives space|known_points study|early_stopping trial|inputs"
+    "|records search|analysis finalists|analyse tune",
+    "workflow": "conditions diagnosed log_facts|advice report settings_checks"
+    " simulated_annotations|advise levels pipeline study|reproduce|sensitivity",
     "ray_jobs": "command_line|advise agreement analyse annotate evaluate fit_clicks merge pipeline"
     " prepare reproduce rerank sensitivity train tune",
 }

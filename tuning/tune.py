@@ -1,121 +1,203 @@
-"""The job `tune`: Ray Tune searches the mix; every trial is a Ray Train run."""
+"""The job `tune`: a search of the mix that lasts, and that says whether it found better."""
 
+import dataclasses
 import json
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-import yaml
 
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from rankers.mixes import Mix
-from rankers.mixes.encoding import decode_mix, encode_mix
+from rankers.mixes.encoding import decode_mix
 from rankers.settings import ResourceSettings, TrainingSettings
-from rankers.training.storage import check_store, claim_store, place_within
+from rankers.training.storage import check_store, claim_store
+from tuning.objectives import ALL, check_objectives, read_objectives, searches_by_bucket
+from tuning.space import SearchSpace, check_space
+
+CLICKS = "clicks"
 
 
 def tune(
     collection: Path,
-    click_labels: Path,
+    click_labels: Path | dict[str, Path],
     annotations: Path,
     output: Path,
     training: TrainingSettings = TrainingSettings(resources=ResourceSettings(workers=1)),  # noqa: B008 - read only
-    trials: int = 8,
+    space: SearchSpace = SearchSpace(),  # noqa: B008 - likewise
+    objectives: list[str] | dict[str, float] = [ALL],  # noqa: B006 - likewise
+    trials: int = 24,
     concurrent_trials: int = 2,
+    early_stopping: bool = True,
     grace_epochs: int = 2,
+    finalists: int = 3,
+    finalist_seeds: int = 3,
+    known_from: list[Path] = [],  # noqa: B006 - likewise
+    gpus_per_trial: float = 1.0,
     seed: int = 0,
+    storage: str | None = None,
     checkpoints: str | None = None,
     tokens: Path | None = None,
     resume: bool = False,
 ) -> None:
-    """Searches the mix: its kind and that kind's parameters, by nDCG@10 on validation queries.
+    """Searches the mix, the click labels and settings of training, and says what was found.
 
-    Optuna's tree-structured Parzen estimator proposes mixes and ASHA stops trials that fall
-    behind. Writes `trials.parquet`, `trials.svg`, the plot of what mattered, and `best.yaml`, which
-    `train.py --config` takes as it is.
+    The known points come first: each signal alone, both, the schedule, FAMOL and fusion. Then
+    Optuna's tree-structured Parzen estimator proposes, and Ray Tune runs the trials. The best few
+    are trained again under other seeds, beside the best known point: `best.yaml`, which
+    `train.py --config` takes as it is, is one of them if a paired test over queries shows that it
+    is better, and else the known point.
+
+    In `output` lie the study (study.journal, which optuna-dashboard opens), trials and epochs as
+    parquet and CSV, finalists.parquet, and for each trial a folder with its ranker and train.yaml.
 
     Args:
         collection: folder of the collection, with candidates and splits.
-        click_labels: folder with click_labels.parquet.
+        click_labels: folder with click_labels.parquet; or several to choose from, by name: clicks,
+            shrunk, fusion.
         annotations: folder with annotations.parquet.
-        output: folder for the trials and their analysis.
-        training: backbone, loss, optimizer and workers of each trial.
-        trials: number of mixes to try.
-        concurrent_trials: trials that run at the same time.
-        grace_epochs: epochs before ASHA may stop a trial.
+        output: folder for the search.
+        training: all of a trial that is not searched. With one worker a trial trains in its own
+            process, and that process then serves the next.
+        space: what is searched.
+        objectives: what to make high: nDCG@10_all, nDCG@10_high, nDCG@10_medium, nDCG@10_low or
+            nDCG@10_traffic (buckets by their share of searches), as validation measures them.
+            Several make a Pareto front; measures with weights ({nDCG@10_high: 0.2, ...}) one score.
+        trials: how many there are to be in all, known points among them. Optuna's sampler draws at
+            random until ten have ended, again with the known points among them.
+        concurrent_trials: how many run at a time.
+        early_stopping: stop trials that fall behind others at the same epoch (ASHA): those whose
+            mix stays the same while training runs. Others, known points, and trials for several
+            objectives always run to their end.
+        grace_epochs: epochs before a trial may be stopped.
+        finalists: how many of the best are trained again; 0 takes the best trial by its word.
+        finalist_seeds: how many other seeds each is trained under.
+        known_from: folders of earlier searches, whose best are tried first as well.
+        gpus_per_trial: what a trial of one process takes of a GPU; below 1, several share one.
         seed: seed of the search.
+        storage: URL of a database for the study, such as sqlite:///PATH or postgresql://...; by
+            default a journal in `output`.
         checkpoints: folder or URI for the checkpoints of this search and no other, each trial in a
-            folder of its own below it; by default where Ray Tune has the trial's files.
+            folder of its own below it, by runs of Ray Train; by default in the trials' folders.
         tokens: folder where trainings on one collection share the token ids of its texts; by
             default `tokens` in `output`.
-        resume: go on with the trials that were cut short in `output`.
+        resume: go on in `output`: with trials that were cut short, and with more `trials`.
 
     Raises:
-        InputError: an input is missing or broken, `output` or `checkpoints` is in use, or no trial
-            finished an epoch without being spoiled.
+        InputError: an input is missing or broken, `output`, `storage` or `checkpoints` is in use,
+            or all trials failed.
     """
-    from cluster.connection import connect  # these bring PyTorch and Ray
-    from rankers.supervision import read_supervised_lists
-    from rankers.training.validation import VALIDATION_MEASURE
-    from tuning.plotted_trials import print_trials, write_analysis
-    from tuning.search import EXPERIMENT, search
+    from cluster.connection import connect  # these bring PyTorch, Optuna and Ray
+    from corpus.groups import query_groups
+    from rankers.fit import training_log
+    from tuning.early_stopping import make_pruner
+    from tuning.finalists import judge_search
+    from tuning.inputs import Sources, TrialInputs, check_measured
+    from tuning.known_points import earlier_best, known_points
+    from tuning.records import conclude, concluded, print_trials, write_configs, write_tables
+    from tuning.search import Search, run_trials
+    from tuning.study import (
+        check_storage,
+        enqueue_known,
+        finished_trials,
+        only_search,
+        open_study,
+        take_up_cut_short,
+    )
 
-    check_tuning_settings(training, trials, concurrent_trials, grace_epochs, seed)
-    settings = {
-        "collection": str(collection),
-        "click_labels": str(click_labels),
-        "annotations": str(annotations),
-        "training": training.deciding,
-        "trials": trials,
-        "grace_epochs": grace_epochs,
-        "seed": seed,
-        "checkpoints": checkpoints,
-    }
-    if checkpoints is not None:
-        check_store(checkpoints, "tune", settings, resume)
-    lists = read_supervised_lists(collection, click_labels, annotations, None, training)
-    if not begin_output(output, "tune", settings, resume):
-        print_trials(pd.read_parquet(output / "trials.parquet"))
-        return
-    if checkpoints is not None:
-        claim_store(checkpoints, "tune", settings)
-    connect()
-    results = search(
-        lists,
-        output.absolute(),
+    check_tuning_settings(
         training,
         trials,
         concurrent_trials,
         grace_epochs,
         seed,
-        checkpoints,
-        tokens,
+        objectives,
+        finalists,
+        finalist_seeds,
+        gpus_per_trial,
     )
-    table = write_analysis(results, output)
-    if not table[VALIDATION_MEASURE].notna().any():
-        raise InputError(
-            f"{output}: no trial finished an epoch without being spoiled; see the errors in "
-            f"{EXPERIMENT}/"
-        )
-    config = {
-        "collection": str(collection),
-        "click_labels": str(click_labels),
-        "annotations": str(annotations),
-        "output": str(output / "ranker"),
-        "mix": encode_mix(best_mix(output)),
-        "training": asdict(training),
-        "tokens": str(tokens or output / "tokens"),
+    folders = click_labels if isinstance(click_labels, dict) else {CLICKS: click_labels}
+    if not folders:
+        raise InputError("click_labels: name at least one folder")
+    check_space(space, list(folders), training)
+    sources = Sources(collection, folders, annotations)
+    lists = {name: sources.read(name, training) for name in folders}
+    [first, *_] = lists.values()
+    wanted = read_objectives(objectives, searches_by_bucket(query_groups(first.collection)))
+    check_measured(first, wanted)
+    points = known_points(space, list(folders), training)
+    for folder in known_from:
+        points[f"best of {folder.name}"] = earlier_best(folder, space, list(folders), training)
+    settings = {
+        **sources.hashes(),
+        "training": training.deciding,
+        "space": dataclasses.asdict(space),
+        "objectives": objectives,
+        "seed": seed,
+        "storage": storage,
+        "checkpoints": checkpoints,
     }
     if checkpoints is not None:
-        config["checkpoints"] = place_within(checkpoints, "ranker")
-    (output / "best.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    finish_output(output)
-    print_trials(table)
+        check_store(checkpoints, "tune", settings, resume)
+    if storage is not None:
+        check_storage(storage, settings, resume)
+    begin_output(output, "tune", settings, resume)
+    if checkpoints is not None:
+        claim_store(checkpoints, "tune", settings)
+    output, tokens = output.absolute(), (tokens or output / "tokens").absolute()
+    with only_search(output):
+        study = open_study(output, storage, settings, wanted.names, seed)
+        # What the analysis draws a mix by that leaves its midpoint to the log.
+        study.set_user_attr("median_query", training_log(first).searches(0.5))
+        study.pruner = make_pruner(early_stopping, grace_epochs)
+        ended = [finalists, finalist_seeds]
+        if said := concluded(study, trials, ended):
+            print_trials(pd.read_parquet(output / "trials.parquet"), wanted)
+            print(said)
+            return
+        take_up_cut_short(study)
+        enqueue_known(study, points)
+        connect()
+        if len(finished_trials(study)) < trials:
+            inputs = TrialInputs(sources, lists, training, output, tokens, checkpoints)
+            search = Search(study, output, wanted, space, training, list(folders), inputs)
+            run_trials(search, trials, concurrent_trials, gpus_per_trial)
+        table = write_tables(study, output, None)
+        refuse_all_failed(table, output)
+        verdict = judge_search(
+            study,
+            wanted,
+            sources,
+            first,
+            training,
+            output,
+            tokens,
+            finalists=finalists,
+            seeds=finalist_seeds,
+            at_once=concurrent_trials,
+            gpus=gpus_per_trial,
+        )
+        table = write_tables(study, output, verdict.best.number)
+        write_configs(study, output, verdict.best, sources, training, tokens, checkpoints)
+        conclude(study, ended, verdict.said)
+        finish_output(output)
+        print_trials(table, wanted)
+        print(verdict.said)
 
 
 def check_tuning_settings(
-    training: TrainingSettings, trials: int, concurrent_trials: int, grace_epochs: int, seed: int
+    training: TrainingSettings,
+    trials: int,
+    concurrent_trials: int,
+    grace_epochs: int,
+    seed: int,
+    objectives: Sequence[str] | Mapping[str, float],
+    finalists: int,
+    finalist_seeds: int,
+    gpus_per_trial: float,
 ) -> None:
     """Refuses settings of `tune` that no data could make right.
 
@@ -130,10 +212,56 @@ def check_tuning_settings(
         raise InputError(
             f"grace_epochs ({grace_epochs}) must be at least 1, seed ({seed}) at least 0"
         )
+    if finalists < 0 or finalist_seeds < 1:
+        raise InputError(
+            f"finalists ({finalists}) must be at least 0, finalist_seeds ({finalist_seeds}) "
+            "at least 1"
+        )
+    if not 0 < gpus_per_trial <= 1:
+        raise InputError(f"gpus_per_trial must be above 0 and at most 1, not {gpus_per_trial}")
+    check_objectives(objectives)
     check_training_settings(training, None)
 
 
-def best_mix(output: Path) -> Mix:
-    """The mix of the best trial of a finished search."""
+def refuse_all_failed(table: pd.DataFrame, output: Path) -> None:
+    """Ends a search in which no trial came to its end.
+
+    Args:
+        table: the trials, from `tuning.records.trials_table`.
+        output: the search's folder.
+
+    Raises:
+        InputError: with the reason, once.
+    """
+    if (table["state"] == "COMPLETE").any():
+        return
+    failed = table[table["state"] == "FAIL"]
+    reasons = failed["error"].value_counts()
+    said = str(reasons.index[0]) if len(reasons) else "all were stopped early"
+    more = f"; {len(reasons) - 1} other reasons are in trials.csv" if len(reasons) > 1 else ""
+    raise InputError(
+        f"{output}: none of {len(table)} trials came to its end: {said}{more}. --resume with more "
+        "--trials tries others"
+    )
+
+
+@dataclass(frozen=True)
+class Best:
+    """What a finished search has come to.
+
+    Attributes:
+        mix: the click weight.
+        labels: the name of the click labels.
+        settings: the settings of training that were searched, by their full names.
+    """
+
+    mix: Mix
+    labels: str
+    settings: dict[str, Any]
+
+
+def best_of(output: Path) -> Best:
+    """What is in best.yaml of a finished search."""
     table = pd.read_parquet(output / "trials.parquet")
-    return decode_mix(json.loads(table["mix"].iloc[0]))
+    [row] = table[table["best"]].to_dict("records")
+    return Best(decode_mix(json.loads(row["mix"])), row["labels"], json.loads(row["settings"]))

@@ -51,7 +51,7 @@ def headline_conditions() -> dict[str, Condition]:
         "staged by frequency": Staged([Stage(0.5, 0.0), Stage(0.5, 1.0, ["high"])]),
         FAMOL: FrequencySigmoid(),
         "famol by bucket": ByBucket(),
-        "famol by evidence": Evidence(),
+        "famol by evidence": Evidence(20.0),
     }
     return {
         **{name: Condition(mix, labels_beside_annotations(mix)) for name, mix in mixes.items()},

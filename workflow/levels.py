@@ -7,13 +7,11 @@ from corpus.simulation.traffic import SEARCHES_PER_QUERY
 from corpus.sources import SimulatedWorld
 from rankers.mixes import Constant
 from workflow.conditions import Condition
+from workflow.simulated_annotations import DEMO_JUDGE_ERROR, SimulatedJudge
 
-# The error of the judge that Tandem ships: 1 - accuracy (annotation/demo_judge/checkpoint).
-DEMO_JUDGE_ERROR = 0.044
-HIGHEST_ERROR = 0.5  # up to which any world has a judge who errs so often
 DEFAULT = "default"
 OF_CLICKS = ("click_noise", "position_bias")
-OF_JUDGE = ("judge_error", "share_annotated")
+OF_JUDGE = {"judge_error": "error", "share_annotated": "share"}  # attributes of SimulatedJudge
 
 
 @dataclass(frozen=True)
@@ -41,13 +39,11 @@ class Case:
 
     Attributes:
         world: the world, with its log.
-        judge_error: share of pairs whose grade the judge gets wrong.
-        share_annotated: share of the training queries whose pairs are annotated.
+        judge: who annotates it, and how much of it.
     """
 
     world: SimulatedWorld
-    judge_error: float = DEMO_JUDGE_ERROR
-    share_annotated: float = 1.0
+    judge: SimulatedJudge = field(default_factory=SimulatedJudge)
 
 
 def levels_of(levels: Levels, world: SimulatedWorld) -> dict[str, dict[float, str]]:
@@ -127,11 +123,12 @@ def _is_touched(setting: str, condition: Condition) -> bool:
 
 def _change(case: Case, setting: str, level: float) -> Case:
     if setting in OF_JUDGE:
-        low_enough = 0 <= level < HIGHEST_ERROR if setting == "judge_error" else 0 < level <= 1
-        if not low_enough:
-            bounds = {"judge_error": "from 0 to below 0.5", "share_annotated": "above 0, up to 1"}
-            raise InputError(f"levels.{setting} are shares {bounds[setting]}, not {level}")
-        return replace(case, **{setting: level})  # type: ignore[arg-type]
+        judge = replace(case.judge, **{OF_JUDGE[setting]: level})
+        try:
+            judge.check()
+        except InputError as error:
+            raise InputError(f"levels.{setting}: {error}") from error
+        return replace(case, judge=judge)
     if setting == "searches_per_query":
         if not 1 <= level < float("inf"):
             raise InputError(f"levels.{setting} must be at least 1, not {level}")

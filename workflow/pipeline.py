@@ -3,8 +3,6 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ from rich.console import Console
 
 from annotation.annotate import annotate
 from clicks.fit_clicks import fit_clicks
-from corpus.errors import InputError
 from corpus.output_folder import RECORD, begin_output, finish_output
 from corpus.prepare import prepare
 from rankers.evaluate import evaluate
@@ -21,15 +18,15 @@ from rankers.mixes.encoding import encode_mix
 from rankers.settings import TrainingSettings
 from rankers.train import train
 from rankers.training.storage import place_within
-from tuning.tune import best_mix, tune
-from workflow.conditions import ClickSide, labels_beside_annotations
-from workflow.side_by_side import run_side_by_side
+from tuning.space import with_settings
+from tuning.tune import best_of, tune
+from workflow.conditions import labels_beside_annotations
 
 # The jobs of the pipeline, in order, and their arguments that the pipeline itself fills in.
 STAGES: dict[str, tuple[Callable[..., None], set[str]]] = {
     "prepare": (prepare, {"output", "resume"}),
     "annotate": (annotate, {"collection", "output", "estimate", "resume"}),
-    "fit_clicks": (fit_clicks, {"collection", "output", "prior", "resume"}),
+    "fit_clicks": (fit_clicks, {"collection", "output", "prior", "beside", "resume"}),
     "train": (
         train,
         {"collection", "click_labels", "annotations", "output", "mix", "tokens", "resume"},
@@ -75,7 +72,10 @@ def run_pipeline(
             clicks are learned from sessions), and `tuned`. Unless fit_clicks is told which labels
             to make, mixes that always have annotations beside clicks learn from shrunk labels
             (`workflow.conditions.labels_beside_annotations`).
-        arms_at_once: how many arms are trained at a time; each has the workers that train asks for.
+        arms_at_once: how many arms are trained at a time. 1 is one after the other, each by the
+            workers that train asks for. Above 1 each arm is trained by one process, which goes on
+            to the next: quicker on a machine with few processors, where workers would start anew
+            for each arm. The tuned ranker, which has no other beside it, has its workers always.
         stages: further arguments of each job, by the job's name. Below `checkpoints` of train and
             tune, each arm and the search have a folder of their own, by their names.
         resume: go on where an earlier run, with the same settings, has stopped.
@@ -84,11 +84,11 @@ def run_pipeline(
         InputError: a setting of any job cannot be right, an input is missing or broken, or
             `output` is in use.
     """
-    from workflow.report import write_pipeline_report  # these bring PyTorch and Matplotlib
-    from workflow.settings_checks import check_arms, check_stages
+    from rankers.train_each import Arm, train_each  # these bring PyTorch, Ray and Matplotlib
+    from workflow.report import write_pipeline_report
+    from workflow.settings_checks import check_arms, check_arms_at_once, check_stages
 
-    if arms_at_once < 1:
-        raise InputError(f"arms_at_once must be at least 1, not {arms_at_once}")
+    check_arms_at_once(arms_at_once, stages.get("train", {}))
     # YAML has numbers for names too.
     arms = default_arms() if arms is None else {str(name): mix for name, mix in arms.items()}
     check_arms(arms, [FUSION, TUNED])
@@ -103,9 +103,12 @@ def run_pipeline(
     start = time.perf_counter()
     labels = {"annotations": output / "annotations", "click_labels": output / "click_labels"}
 
-    def stage(name: str, title: str, **wired: Any) -> None:
+    def announce(title: str) -> None:
         minutes, seconds = divmod(int(time.perf_counter() - start), 60)
         Console().rule(f"{minutes:02d}:{seconds:02d}  {title}", align="left")
+
+    def stage(name: str, title: str, **wired: Any) -> None:
+        announce(title)
         arguments = stages.get(name, {}) | wired
         if arguments.get("checkpoints") is not None:
             # A store belongs to one training or search.
@@ -115,12 +118,13 @@ def run_pipeline(
 
     stage("prepare", "prepare the collection", output=collection)
     stage("fit_clicks", "fit the clicks", collection=collection, output=labels["click_labels"])
-    click_sides: dict[ClickSide, Path] = dict.fromkeys(("clicks", "shrunk"), labels["click_labels"])
+    stage("annotate", "annotate", collection=collection, output=labels["annotations"])
+    click_sides: dict[str, Path] = dict.fromkeys(("clicks", "shrunk"), labels["click_labels"])
     if by_labels and stages.get("fit_clicks", {}).get("labels") is None:
         click_sides["shrunk"] = output / "shrunk_labels"
         shrunk = {"output": click_sides["shrunk"], "labels": "PositionBasedModel"}
+        shrunk["beside"] = labels["annotations"]
         stage("fit_clicks", "shrink the click labels", collection=collection, **shrunk)
-    stage("annotate", "annotate", collection=collection, output=labels["annotations"])
     if by_labels:
         fused: dict[str, Path | None] = {
             "output": output / "fused_labels",
@@ -137,16 +141,31 @@ def run_pipeline(
     }
     if by_labels:
         learned[FUSION] = Constant(1.0), output / "fused_labels"
-    trainings = []
-    for name, (mix, side) in learned.items():
-        of_arm = shared | {"click_labels": side, "mix": mix, "output": rankers[name]}
-        trainings.append(partial(stage, "train", f"train the arm {name}: {mix}", **of_arm))
-    import_module("rankers.fit")  # once, before threads do
-    run_side_by_side(trainings, arms_at_once)
-    shared["click_labels"] = click_sides["shrunk"]
-    stage("tune", "tune the mix", **shared, output=tuning)
-    mix = best_mix(tuning)
-    stage("train", f"train the arm {TUNED}: {mix}", **shared, mix=mix, output=rankers[TUNED])
+    arms_to_train = {
+        name: shared | {"click_labels": side, "mix": mix, "output": rankers[name]}
+        for name, (mix, side) in learned.items()
+    }
+    if arms_at_once > 1:
+        announce(f"train {', '.join(arms_to_train)}: {arms_at_once} at a time")
+        training = stages.get("train", {}).get("training", TrainingSettings())
+        train_each([Arm(training=training, **arm) for arm in arms_to_train.values()], arms_at_once)
+    else:
+        for name, arm in arms_to_train.items():
+            stage("train", f"train the arm {name}: {arm['mix']}", **arm)
+    if click_sides["shrunk"] == click_sides["clicks"]:
+        del click_sides["shrunk"]
+    if by_labels:
+        click_sides[FUSION] = output / "fused_labels"
+    stage("tune", "tune the mix", **shared | {"click_labels": click_sides}, output=tuning)
+    best = best_of(tuning)
+    found = {
+        "mix": best.mix,
+        "click_labels": click_sides[best.labels],
+        "training": with_settings(
+            stages.get("train", {}).get("training", TrainingSettings()), best.settings
+        ),
+    }
+    stage("train", f"train the arm {TUNED}: {best.mix}", **shared | found, output=rankers[TUNED])
     evaluation = output / "evaluation"
     baseline = stages.get("evaluate", {}).get("baseline") or better_signal(arms, rankers)
     compared = {

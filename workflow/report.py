@@ -33,7 +33,7 @@ from evaluation.report.evaluated import (
 )
 from evaluation.report.headline import all_measures_section
 from evaluation.report.page import write_report
-from evaluation.report.parts import Picture, Section, Table
+from evaluation.report.parts import Section
 from evaluation.report.queries import choose_ranker
 from evaluation.report.settings import settings_section
 from evaluation.report.signals import (
@@ -42,14 +42,12 @@ from evaluation.report.signals import (
     propensities_section,
     rank_differences,
 )
-from evaluation.report.trade_offs import frontier_of_mixes
 from evaluation.report.training import training_section
 from evaluation.trec_run import read_trec_run
 from rankers.training.checkpoints import HISTORY
 from rankers.training.validation import VALIDATION_MEASURE
 from tuning.analysis.reading import has_study
 from tuning.analysis.sections import tuning_sections
-from tuning.plotted_trials import plot_trials
 from workflow.diagnosed import diagnose_rankers
 
 RELEVANT_FROM = 2  # of the judge's grades, as the job `agreement` has it
@@ -120,20 +118,11 @@ def _histories(output: Path, rankers: list[str]) -> dict[str, list[dict[str, Any
 def _tuning_sections(tuning: Path) -> list[Section]:
     if has_study(tuning):
         return tuning_sections(tuning, RESAMPLES)
-    trials = pd.read_parquet(tuning / "trials.parquet")
-    text = "Best validation measure of each trial against the parameters of its mix"
-    caption = f"What mattered in the search of the mix. {text}. Colours and marks are kinds of mix."
-    told = "The trials of the search, best first; each kind of mix has parameters of its own."
-    shown = trials[[*(name for name in trials if name != "mix"), "mix"]]
-    parts: list[str | Table | Picture] = [
-        Picture("trials", plot_trials(trials), text, caption),
-        Table("trials", shown, told),
-    ]
-    head, tail = (f"{VALIDATION_MEASURE}_{bucket}" for bucket in ("high", "low"))
-    if {head, tail} <= set(trials) and trials[[head, tail]].notna().all(axis=1).any():
-        points = trials.rename(columns={"kind": "name", head: "across", tail: "up"})
-        parts.insert(1, frontier_of_mixes(points, f"validation {MAIN_MEASURE}"))
-    return [Section("Tuning", parts)]
+    text = (
+        "The study is in a database, whose URL this report does not keep: ray_jobs/analyse.py "
+        f"--tuning {tuning} --storage URL makes the page of the search."
+    )
+    return [Section("Tuning", [text])]
 
 
 def _judge_sections(output: Path, collection: Collection) -> list[Section]:

@@ -16,6 +16,7 @@ from rankers.evaluate import evaluate
 from rankers.settings import TrainingSettings
 from workflow.conditions import ANNOTATION, CLICK, FAMOL, Condition, headline_conditions
 from workflow.diagnosed import diagnose_rankers
+from workflow.simulated_annotations import JUDGE, SimulatedJudge, annotate_simulated
 from workflow.study import (
     announce,
     check_study,
@@ -38,6 +39,7 @@ def reproduce(
     seeds: int = 5,
     model: str = "demo-judge",
     max_model_len: int = 512,
+    judge_error: float | None = None,
     at_once: int = 2,
     resume: bool = False,
 ) -> None:
@@ -62,6 +64,10 @@ def reproduce(
         seeds: how many seeds, from 0.
         model: the judge, as of `annotate`.
         max_model_len: the judge's, as of `annotate`.
+        judge_error: take, instead of the model, a simulated judge that reads the true grades and
+            gets this share of them wrong, 0 to below 0.5: for texts that no judge at hand can read.
+            The grades are the topical ones of a simulated world, and elsewhere the human ones,
+            those of test queries too, as the simulated clicks are made of them.
         at_once: how many rankers are trained at a time, each by one processor.
         resume: go on with an output that was begun with the same settings; more seeds are allowed.
 
@@ -81,17 +87,26 @@ def reproduce(
     conditions = conditions or headline_conditions()
     check_study(conditions, training, seeds, at_once)
     source.check()
+    judge = None if judge_error is None else SimulatedJudge(judge_error)
+    if judge is not None:
+        judge.check()
     record = {
         "source": {"class_path": type(source).__name__, "init_args": vars(source)},
         "conditions": describe_conditions(conditions),
         "training": training.deciding,
-        "model": model,
+        "model": model if judge is None else f"{JUDGE}, error {judge.error}",
     }
     begin_output(output, "reproduce", record, resume)
     of_seeds = [output / f"seed-{seed}" for seed in range(seeds)]
     for seed, folder in enumerate(of_seeds):
         announce(f"data of seed {seed} (of {seeds})")
-        _make_data(folder, source, seed, model, max_model_len)
+        collection, annotations = folder / "collection", folder / "annotations"
+        prepare(collection, source, seed=seed, resume=True)
+        if judge is None:
+            annotate(collection, annotations, model, max_model_len=max_model_len, resume=True)
+        else:
+            annotate_simulated(collection, annotations, judge, seed)
+        label_clicks(folder)
     announce(f"{len(conditions) * seeds} rankers")
     rankers_to_train = [
         ranker_of(folder, name, condition, training, seed)
@@ -137,13 +152,6 @@ def reproduce(
             write_report(sections, output / "report.html", title, INTRODUCTION)
             print_comparison(measures, comparison, baseline)
     finish_output(output)
-
-
-def _make_data(folder: Path, source: Source, seed: int, model: str, max_model_len: int) -> None:
-    collection, annotations = folder / "collection", folder / "annotations"
-    prepare(collection, source, seed=seed, resume=True)
-    annotate(collection, annotations, model, max_model_len=max_model_len, resume=True)
-    label_clicks(folder)
 
 
 def _queries(of_seeds: list[Path], apart: bool) -> pd.DataFrame:

@@ -92,7 +92,7 @@ def sensitivity(
     for number, (seed, folder, name) in enumerate(places, 1):
         announce(f"data of {name}, seed {seed} ({number} of {len(places)})")
         prepare(folder / "collection", cases[name].world, seed=seed, resume=True)
-        annotate_simulated(folder / "collection", folder / "annotations", cases[name], seed)
+        annotate_simulated(folder / "collection", folder / "annotations", cases[name].judge, seed)
         label_clicks(folder, resamples=0)
     own = own_rankers(lines, conditions)
     rankers = [

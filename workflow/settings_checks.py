@@ -13,6 +13,7 @@ from evaluation.given_runs import FIRST_STAGE, check_compared
 from rankers.evaluate import check_evaluation_settings
 from rankers.losses.click_objectives import CLICK_OBJECTIVES
 from rankers.mixes import Mix
+from rankers.settings import TrainingSettings
 from rankers.settings_checks import check_training_settings
 from rankers.training.storage import check_store, checkpoint_storage, place_within
 from tuning.tune import check_tuning_settings
@@ -40,6 +41,31 @@ def check_arms(arms: Mapping[str, Mix], added: Collection[str]) -> None:
     if taken := [name for name in added if name in arms]:
         raise InputError(f"the arm {taken[0]!r} is made by the pipeline; give yours another name")
     check_names([*arms, *added, FIRST_STAGE], "arm")
+
+
+def check_arms_at_once(arms_at_once: int, train_settings: Mapping[str, Any]) -> None:
+    """Refuses arms side by side where one process on a processor cannot train them.
+
+    Args:
+        arms_at_once: how many arms are trained at a time.
+        train_settings: the given settings of train.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    if arms_at_once < 1:
+        raise InputError(f"arms_at_once must be at least 1, not {arms_at_once}")
+    training = train_settings.get("training", TrainingSettings())
+    asked = {
+        "train.training.resources.use_gpu": training.resources.use_gpu,
+        "train.checkpoints": train_settings.get("checkpoints"),
+    }
+    for name, value in asked.items():
+        if arms_at_once > 1 and value:
+            raise InputError(
+                f"{name} asks for what arms side by side do not have: each is trained by one "
+                "process without a GPU, its checkpoints in its folder; leave arms_at_once at 1"
+            )
 
 
 def check_stages(

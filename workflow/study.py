@@ -65,7 +65,7 @@ def label_clicks(folder: Path, resamples: int = 200) -> None:
     collection, prior = folder / "collection", folder / "annotations"
     label = partial(fit_clicks, collection, resamples=resamples, resume=True)
     label(folder / "clicks")
-    label(folder / "shrunk", labels="PositionBasedModel")
+    label(folder / "shrunk", labels="PositionBasedModel", beside=prior)
     label(folder / FUSION, prior=prior)
 
 

@@ -98,27 +98,6 @@ def _of_ranker(shown: pd.DataFrame, column: str, name: str) -> pd.DataFrame:
     return shown[shown[column] == name].drop_duplicates("ranker").set_index("ranker")
 
 
-def frontier_of_mixes(points: pd.DataFrame, measure: str) -> Picture:
-    """Head against tail of the mixes that a search has tried.
-
-    Args:
-        points: name (the kind of mix), across (the head) and up (the tail); NaN where a mix has
-            no value.
-        measure: the measure to show.
-    """
-    points = points.dropna(subset=["across", "up"])
-    axes = (f"{measure}, high frequency", f"{measure}, low frequency")
-    figure, panel = new_panel(*axes, size=SQUARE)
-    for name, style in styles(sorted(points["name"].unique())).items():
-        of_kind = points[points["name"] == name]
-        draw_points(panel, name, style, of_kind["across"], of_kind["up"])
-    join_frontier(panel, points)
-    add_legend(figure, panel)
-    text = f"{measure} of each mix of the search on frequent and on rare queries"
-    caption = f"{text}. The line joins the mixes that no other beats on both."
-    return Picture("mixes", figure, text, caption)
-
-
 def _draw_frontier(
     across: pd.DataFrame, up: pd.DataFrame, axes: tuple[str, str]
 ) -> tuple[Figure, list[str]]:

@@ -7,6 +7,7 @@ from rankers.mixes.base import Mix, Traffic
 from rankers.mixes.by_progress import Constant, Ramp, Stage, Staged
 from rankers.mixes.by_traffic import ByBucket, Evidence, FrequencyPower, FrequencySigmoid
 from rankers.mixes.product import Product
+from rankers.mixes.ranges import TrainingLog
 
 __all__ = [
     "ByBucket",
@@ -20,4 +21,5 @@ __all__ = [
     "Stage",
     "Staged",
     "Traffic",
+    "TrainingLog",
 ]

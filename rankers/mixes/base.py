@@ -12,10 +12,12 @@ all mixes; training and tuning know nothing else of them. Pictures: docs/mixing.
 
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from corpus.errors import InputError
+from rankers.mixes.ranges import Range, TrainingLog
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +40,26 @@ class Traffic:
 
 
 class Mix(ABC):
-    """How much clicks count against annotations."""
+    """How much clicks count against annotations.
+
+    Attributes:
+        searched: what a search may choose of it, by name; `at` makes the mix of a choice.
+    """
+
+    searched: ClassVar[dict[str, Range]]
+
+    @classmethod
+    def at(cls, point: Mapping[str, Any], log: TrainingLog) -> Self:
+        """The mix at a point of what is searched.
+
+        Args:
+            point: a value for each name in `searched`.
+            log: of the training queries.
+
+        Raises:
+            InputError: a value that the mix cannot have.
+        """
+        return cls(**point)
 
     @property
     def needs_impressions(self) -> bool:
@@ -57,11 +78,11 @@ class Mix(ABC):
             Weights in [0, 1], float32, shaped as `traffic.frequency`.
         """
 
-    def settled(self, median_query: float) -> "Mix":
+    def settled(self, log: TrainingLog) -> "Mix":
         """The mix with what was left to the log filled in.
 
         Args:
-            median_query: from `corpus.frequency.median_query`, of the training queries.
+            log: of the training queries.
         """
         return self
 

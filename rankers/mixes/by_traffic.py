@@ -1,14 +1,22 @@
 """Mixes that go by what the log tells of a query: its frequency, bucket or impressions."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from rankers.mixes.base import Mix, Traffic, check_positive, check_weight
+from rankers.mixes.ranges import Interval, Range, TrainingLog
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# A midpoint is searched as a share of the training queries, which are searched, or shown, less.
+QUANTILE = Interval(0.05, 0.99)
+# Below it, 2 ** (1 / exponent) is more than a float holds.
+LOWEST_EXPONENT = 0.002
 
 
 @dataclass
@@ -20,6 +28,8 @@ class ByBucket(Mix):
         medium: the click weight of those between, in [0, 1].
         low: the click weight of the rarest queries, in [0, 1].
     """
+
+    searched: ClassVar[dict[str, Range]] = {name: Interval(0.0, 1.0) for name in BUCKETS}
 
     high: float = 1.0
     medium: float = 0.5
@@ -42,10 +52,14 @@ class FrequencySigmoid(Mix):
 
     Attributes:
         midpoint: the frequency at which both signals count the same, above 0; by default that of
-            the median training query (`corpus.frequency.median_query`), so that half of what is
-            trained on is on either side.
+            the median training query, so that half of what is trained on is on either side.
         steepness: how fast clicks take over around the midpoint, per unit of ln f, above 0.
     """
+
+    searched: ClassVar[dict[str, Range]] = {
+        "midpoint_quantile": QUANTILE,
+        "steepness": Interval(0.25, 4.0, logarithmic=True),
+    }
 
     midpoint: float | None = None
     steepness: float = 1.0
@@ -54,8 +68,12 @@ class FrequencySigmoid(Mix):
         check_positive("midpoint", 1.0 if self.midpoint is None else self.midpoint)
         check_positive("steepness", self.steepness)
 
-    def settled(self, median_query: float) -> Mix:
-        return replace(self, midpoint=median_query) if self.midpoint is None else self
+    @classmethod
+    def at(cls, point: Mapping[str, Any], log: TrainingLog) -> Self:
+        return cls(log.searches(point["midpoint_quantile"]), point["steepness"])
+
+    def settled(self, log: TrainingLog) -> Mix:
+        return replace(self, midpoint=log.searches(0.5)) if self.midpoint is None else self
 
     def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
         distance = traffic.frequency.float().log() - math.log(_settled(self, self.midpoint))
@@ -70,10 +88,15 @@ class FrequencyPower(Mix):
 
     Attributes:
         saturation: the frequency from which on clicks alone count, above 0; by default the one by
-            which both signals count the same for the median training query
-            (`corpus.frequency.median_query`).
+            which both signals count the same for the median training query.
         exponent: above 0; the lower, the sooner clicks count.
     """
+
+    # Both signals count the same at the midpoint.
+    searched: ClassVar[dict[str, Range]] = {
+        "midpoint_quantile": QUANTILE,
+        "exponent": Interval(0.1, 2.0, logarithmic=True),
+    }
 
     saturation: float | None = None
     exponent: float = 0.5
@@ -82,9 +105,21 @@ class FrequencyPower(Mix):
         check_positive("saturation", 1.0 if self.saturation is None else self.saturation)
         check_positive("exponent", self.exponent)
 
-    def settled(self, median_query: float) -> Mix:
-        saturation = median_query * 2 ** (1 / self.exponent)
-        return replace(self, saturation=saturation) if self.saturation is None else self
+    @classmethod
+    def at(cls, point: Mapping[str, Any], log: TrainingLog) -> Self:
+        return cls(exponent=point["exponent"])._saturated(log, point["midpoint_quantile"])
+
+    def settled(self, log: TrainingLog) -> Mix:
+        return self._saturated(log, 0.5) if self.saturation is None else self
+
+    def _saturated(self, log: TrainingLog, midpoint_quantile: float) -> Self:
+        if self.exponent < LOWEST_EXPONENT:
+            raise InputError(
+                f"exponent must be at least {LOWEST_EXPONENT} where the saturation is left to the "
+                f"log, not {self.exponent}"
+            )
+        saturation = log.searches(midpoint_quantile) * 2 ** (1 / self.exponent)
+        return replace(self, saturation=saturation)
 
     def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
         share = traffic.frequency.float() / _settled(self, self.saturation)
@@ -101,20 +136,31 @@ class Evidence(Mix):
     query whose pages change daily has less evidence for each document than its frequency says.
 
     Attributes:
-        prior: impressions at which both signals count the same, above 0.
+        prior: impressions at which both signals count the same, above 0; by default those of the
+            median training query that was shown, so that half of what is trained on is on either
+            side.
     """
 
-    prior: float = 20.0
+    searched: ClassVar[dict[str, Range]] = {"prior_quantile": QUANTILE}
+
+    prior: float | None = None
 
     def __post_init__(self) -> None:
-        check_positive("prior", self.prior)
+        check_positive("prior", 1.0 if self.prior is None else self.prior)
+
+    @classmethod
+    def at(cls, point: Mapping[str, Any], log: TrainingLog) -> Self:
+        return cls(log.shown(point["prior_quantile"]))
+
+    def settled(self, log: TrainingLog) -> Mix:
+        return replace(self, prior=log.shown(0.5)) if self.prior is None else self
 
     @property
     def needs_impressions(self) -> bool:
         return True
 
     def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
-        return traffic.impressions / (traffic.impressions + self.prior)
+        return traffic.impressions / (traffic.impressions + _settled(self, self.prior))
 
 
 def _settled(mix: Mix, value: float | None) -> float:

@@ -44,7 +44,7 @@ PICTURES: dict[str, Mix] = {
     "ByBucket()": ByBucket(),
     "FrequencySigmoid(50)": FrequencySigmoid(50),
     "FrequencyPower(500)": FrequencyPower(500),
-    "Evidence()": Evidence(),
+    "Evidence(20)": Evidence(20),
     "Product of Ramp() and\nFrequencySigmoid(50)": Product([Ramp(), FrequencySigmoid(50)]),
 }
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_, mul
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from corpus.errors import InputError
 from rankers.mixes.base import Mix, Traffic
+from rankers.mixes.ranges import Choices, Range, TrainingLog
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +24,12 @@ class Product(Mix):
         mixes: at least one.
     """
 
+    # Of two mixes, each searched as it is alone.
+    searched: ClassVar[dict[str, Range]] = {
+        "progress": Choices(("Constant", "Staged", "Ramp")),
+        "traffic": Choices(("ByBucket", "FrequencySigmoid", "FrequencyPower", "Evidence")),
+    }
+
     mixes: list[Mix]
 
     def __post_init__(self) -> None:
@@ -33,8 +40,8 @@ class Product(Mix):
     def needs_impressions(self) -> bool:
         return any(mix.needs_impressions for mix in self.mixes)
 
-    def settled(self, median_query: float) -> Mix:
-        return Product([mix.settled(median_query) for mix in self.mixes])
+    def settled(self, log: TrainingLog) -> Mix:
+        return Product([mix.settled(log) for mix in self.mixes])
 
     def __call__(self, progress: float, traffic: Traffic) -> "Tensor":
         return reduce(mul, [mix(progress, traffic) for mix in self.mixes])

@@ -17,7 +17,7 @@ CHECKPOINTS = "checkpoints"
 MEASURED = "measured"  # the file beside the best checkpoint that holds its measure
 
 
-def train_alone(task: WorkerTask, threads: int = 1) -> Stop | None:
+def train_alone(task: WorkerTask, threads: int = 1, device: str = "cpu") -> Stop | None:
     """Trains a ranker in this process and leaves that of the best epoch in the task's folder.
 
     A killed training goes on from its last checkpoint. Beside the ranker is the history of all
@@ -26,18 +26,16 @@ def train_alone(task: WorkerTask, threads: int = 1) -> Stop | None:
     Args:
         task: what to do.
         threads: processors that PyTorch computes on.
+        device: to compute on.
 
     Returns:
         Why training had to stop; None where it did not.
     """
     torch.set_num_threads(threads)
-    worker = BestAndLast(task.folder / CHECKPOINTS)
+    worker = BestAndLast(task.folder / CHECKPOINTS, device)
     if (stop := train_ranker(task, worker)) is not None:
         return stop
-    for path in worker.best.iterdir():
-        if path.name not in (TRAINING_STATE, MEASURED):
-            shutil.copy(path, task.folder / path.name)
-    shutil.copy(worker.last / HISTORY, task.folder / HISTORY)
+    leave_ranker(worker, task.folder)
     return None
 
 
@@ -46,14 +44,15 @@ class BestAndLast(OneProcess):
 
     Args:
         folder: for both.
+        device: to compute on.
 
     Attributes:
         best: the checkpoint of the best epoch by `VALIDATION_MEASURE`, once there is one.
         last: the last checkpoint, which training goes on from.
     """
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder / "last")
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        super().__init__(folder / "last", device)
         self.last, self.best = folder / "last", folder / "best"
         measured = self.best / MEASURED
         self._highest = float(measured.read_text()) if measured.exists() else -1.0
@@ -66,3 +65,12 @@ class BestAndLast(OneProcess):
             (self.best / MEASURED).write_text(repr(value))
             self._highest = value
         super().report(metrics, checkpoint)
+
+
+def leave_ranker(worker: BestAndLast, folder: Path) -> None:
+    """Leaves the ranker of the best epoch so far in a folder, and the history of all epochs."""
+    for path in worker.best.iterdir():
+        if path.name not in (TRAINING_STATE, MEASURED):
+            shutil.copy(path, folder / path.name)
+    # That of the best checkpoint ends with its own epoch.
+    shutil.copy(worker.last / HISTORY, folder / HISTORY)

@@ -1,6 +1,6 @@
 """The train loop: what each worker of a training does."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from typing import Any
 
@@ -50,17 +50,43 @@ def train_ranker(task: WorkerTask, workers: Workers) -> Stop | None:
     Returns:
         Why training had to stop; None where it did not.
     """
-    settings, optimization = task.settings, task.settings.optimization
-    lists_per_step = settings.batching.lists_per_step
+    settings = task.settings
     files = task.input.training, task.input.validation
     training, validation = (task.input.reader(file, settings.batching) for file in files)
-    lists = len(training.lists)
-    of_epoch = steps_per_epoch(lists, lists_per_step)
-    learner = build_learner(task, workers, of_epoch * optimization.epochs, training)
-    history, stopped = restore(workers, learner.state), None
+    of_epoch = steps_per_epoch(len(training.lists), settings.batching.lists_per_step)
+    learner = build_learner(task, workers, of_epoch * settings.optimization.epochs, training)
+    history = restore(workers, learner.state)
     if workers.rank == 0:
         trackers = open_trackers(settings.trackers, task.folder, settings.by_name, learner.steps)
         learner.log.tell(trackers, task.live)
+    with closing(learner.log):  # a search may stop training where it reports an epoch
+        return train_epochs(learner, task, workers, training, validation, history)
+
+
+def train_epochs(
+    learner: Learner,
+    task: WorkerTask,
+    workers: Workers,
+    training: BatchReader,
+    validation: BatchReader,
+    history: History,
+) -> Stop | None:
+    """Trains the epochs that are left, and validates and reports after each.
+
+    Args:
+        learner: what is trained.
+        task: what to do.
+        workers: that do it together.
+        training: lists to train on.
+        validation: lists to validate on.
+        history: metrics of the epochs before; those of further ones are added.
+
+    Returns:
+        Why training had to stop; None where it did not.
+    """
+    settings, optimization = task.settings, task.settings.optimization
+    lists, lists_per_step = len(training.lists), settings.batching.lists_per_step
+    of_epoch = steps_per_epoch(lists, lists_per_step)
     for epoch in range(len(history), optimization.epochs):
         if has_stopped_improving(history, optimization.patience):
             break
@@ -69,7 +95,7 @@ def train_ranker(task: WorkerTask, workers: Workers) -> Stop | None:
         if done == 0:
             learner.log.begin_epoch()
         if stopped := train_epoch(learner, task, workers, training, order, history):
-            break
+            return stopped
         metrics = learner.log.epoch()
         with computing_in(settings.model.precision, workers.device):
             metrics |= validate(
@@ -81,8 +107,7 @@ def train_ranker(task: WorkerTask, workers: Workers) -> Stop | None:
             )
         if VALIDATION_MEASURE not in metrics:
             step = learner.steps
-            stopped = Stop(step, f"after step {step} scores are not finite: {WHAT_TO_DO}")
-            break
+            return Stop(step, f"after step {step} scores are not finite: {WHAT_TO_DO}")
         metrics["seconds"] = learner.log.seconds
         history.append({"epoch": epoch + 1, **metrics})
         save = partial(save_ranker, learner.ranker.model, learner.tokenizer, task.objective.mix)
@@ -93,8 +118,7 @@ def train_ranker(task: WorkerTask, workers: Workers) -> Stop | None:
             print(
                 f"{task.folder.name}: epoch {epoch + 1}/{optimization.epochs}  {shown}", flush=True
             )
-    learner.log.close()
-    return stopped
+    return None
 
 
 def train_epoch(

@@ -11,7 +11,7 @@ from clicks import DynamicBayesianNetwork
 from clicks.fit_clicks import fit_clicks
 from corpus.errors import InputError
 from corpus.tables import read_table
-from tests.clicks.small_log import GRADES, SESSIONS, annotate, write_log
+from tests.clicks.small_log import GRADES, QUERIES, SESSIONS, annotate, write_log
 
 
 def test_a_judges_grades_are_the_prior_of_labels(
@@ -64,6 +64,39 @@ def test_contexts_share_the_opinion_of_a_pair_that_none_has_shown(tmp_path: Path
     # Two contexts have seen a, so its label is worth more than the one opinion of c.
     assert labels[0]["precision"] > labels[2]["precision"] > 0
     assert set(pq.read_table(output / "prior.parquet")["context"].to_pylist()) == {"phone", "tv"}
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_clicks_of_a_query_that_no_judge_graded_are_weighted(tmp_path: Path, fused: bool) -> None:
+    # What a model says of q and of r is for rankers that learn grades beside; r has none.
+    of_r = SESSIONS.set_column(0, "session_id", pa.array(["5", "6", "7", "8"]))
+    of_r = of_r.set_column(1, "query_id", pa.array(["r"] * 4))
+    queries = pa.table([["q", "r"], ["tandem", "bicycle"], [4, 4]], schema=QUERIES)
+    log = pa.concat_tables([SESSIONS, of_r])
+    collection = write_log(tmp_path / "collection", log, queries)
+    annotations = annotate(tmp_path / "annotations", GRADES | {("r", "a"): None})
+    fit_clicks(collection, tmp_path / "weighted", resamples=0)
+    weighted = read_table(tmp_path / "weighted", "click_labels").to_pylist()
+    if fused:
+        fit_clicks(collection, tmp_path / "clicks", prior=annotations, resamples=0)
+    else:
+        fit_clicks(
+            collection, tmp_path / "clicks", "PositionBasedModel", beside=annotations, resamples=0
+        )
+    labels = read_table(tmp_path / "clicks", "click_labels").to_pylist()
+    of_queries = {
+        query: [row for row in labels if row["query_id"] == query] for query in ("q", "r")
+    }
+    assert {row["model"] for row in of_queries["q"]} == {"PositionBasedModel"}
+    assert of_queries["r"] == [row for row in weighted if row["query_id"] == "r"]
+    assert {row["model"] for row in of_queries["r"]} == {"ipw-em"}
+
+
+def test_beside_is_of_click_models(tmp_path: Path) -> None:
+    collection = write_log(tmp_path / "collection", SESSIONS)
+    with pytest.raises(InputError, match="leave beside out, or name a click model"):
+        fit_clicks(collection, tmp_path / "clicks", beside=tmp_path / "annotations")
+    assert not (tmp_path / "clicks").exists()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from rankers.settings import TrainingSettings
 from rankers.train import train
 from ray_jobs.command_line import job_parser, parse
 from tests.conftest import with_settings
-from tuning.tune import best_mix
+from tuning.tune import best_of
 from workflow.pipeline import run_pipeline
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -72,7 +72,6 @@ def finished(dashboard: str, random_model: Path, tmp_path_factory: pytest.TempPa
         "tune.training.optimization.epochs": 1,
         "tune.training.resources.workers": 1,
         "tune.trials": 2,
-        "train.checkpoints": output.with_name("checkpoints"),
         "tune.checkpoints": output.with_name("checkpoints"),
     }
     command = "python ray_jobs/pipeline.py --config configs/demo.yaml"
@@ -111,16 +110,17 @@ def test_the_report_is_whole_and_self_contained(finished: Path) -> None:
     assert (finished / "evaluation" / "report.html").exists()
 
 
-def test_each_training_and_trial_has_a_store_of_its_own(finished: Path) -> None:
-    stores = finished.with_name("checkpoints")
+def test_each_arm_learns_its_own_and_each_trial_has_a_store_of_its_own(finished: Path) -> None:
     mixes = [
-        json.loads((stores / arm / "job.json").read_text())["settings"]["mix"] for arm in ARMS[:2]
+        json.loads((finished / "rankers" / arm / "job.json").read_text())["settings"]["mix"]
+        for arm in ARMS[:2]
     ]
     assert len({json.dumps(mix) for mix in mixes}) == 2
     histories = [
         json.loads((finished / "rankers" / arm / "history.json").read_text()) for arm in ARMS[:2]
     ]
     assert len({history[-1]["click_loss"] for history in histories}) == 2
+    stores = finished.with_name("checkpoints")
     assert len(list(stores.glob("tuning/*/checkpoints/*/training_state.pt"))) == 2
 
 
@@ -165,7 +165,7 @@ def test_the_best_trial_is_a_config_that_train_takes_as_it_is(
     parser = job_parser("train", "")
     parser.add_function_arguments(train, skip={"resume"})
     arguments = parse(parser, "train")
-    assert arguments["mix"] == best_mix(finished / "tuning")
+    assert arguments["mix"] == best_of(finished / "tuning").mix
     assert arguments["training"].resources.workers == 1
     assert arguments["collection"] == finished / "collection"
 

@@ -115,6 +115,22 @@ def test_checkpoints_of_another_training_are_found_first(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("at_once", "train", "told"),
+    [
+        (0, {}, "arms_at_once must be at least 1, not 0"),
+        (2, {"training": changed(use_gpu=True)}, "train.training.resources.use_gpu asks for"),
+        (2, {"checkpoints": "store"}, "train.checkpoints asks for what arms side by side"),
+    ],
+)
+def test_arms_side_by_side_are_refused_what_one_process_cannot_do(
+    tmp_path: Path, at_once: int, train: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InputError, match=told):
+        run_pipeline(tmp_path / "out", arms_at_once=at_once, stages={"train": train})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_each_arm_is_looked_at(tmp_path: Path) -> None:
     arms = {"click": Constant(1.0), "evidence": Evidence()}
     stages = {"train": {"training": changed(heads="two")}}

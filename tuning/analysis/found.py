@@ -37,7 +37,7 @@ def trials_section(search: Search) -> Section:
                 "seconds": _whole(row["seconds"]),
                 "labels": row["labels"],
                 "parameters": parameters_text(parameters_of(trial)),
-                "goes on with": _whole(row["continues"]),
+                "goes on from": _whole(row["continues"]),
                 "error": row["error"],
             }
             for row, trial in zip(search.trials.to_dict("records"), search.frozen, strict=True)
@@ -95,7 +95,8 @@ def _best(search: Search) -> list[str]:
             f", {gain} against the best known point, {_called(known)}. One training of each says "
             "little: the seed alone moves a measure, and the best of many is lucky."
         )
-    return [text, verdict_on_best(search)]
+    said = verdict_on_best(search) if search.said is None else f"The search says: {search.said}."
+    return [text, said]
 
 
 def _failures(search: Search) -> list[str]:

@@ -16,14 +16,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from corpus.errors import InputError
-from corpus.frequency import BUCKETS
 from corpus.shown_text import without_secrets
 from rankers.training.validation import VALIDATION_MEASURE
+from tuning.objectives import MEASURES
+from tuning.records import CONCLUDED
+from tuning.study import JOURNAL, STUDY
 
-STUDY, JOURNAL = "tandem", "study.journal"
-FINALISTS, EPOCHS = "finalists.parquet", "epochs.parquet"
+FINALISTS, EPOCHS, TRIALS = "finalists.parquet", "epochs.parquet", "trials.parquet"
 MEASURE = "nDCG@10"
-MEASURES = (f"{MEASURE}_all", *(f"{MEASURE}_{bucket}" for bucket in BUCKETS))
 HEAD, TAIL = f"{MEASURE}_high", f"{MEASURE}_low"
 STATES = {
     TrialState.COMPLETE: "complete",
@@ -54,6 +54,8 @@ class Search:
         finalists: trial, name, seed, query_id and value of trainings with other seeds; may be
             empty.
         objectives: what is searched for, as columns of `trials`.
+        chosen: the trial in best.yaml, or None before there is one.
+        said: what the search has concluded, or None before it has.
     """
 
     folder: Path
@@ -63,6 +65,8 @@ class Search:
     epochs: pd.DataFrame
     finalists: pd.DataFrame
     objectives: tuple[str, ...]
+    chosen: int | None
+    said: str | None
 
     @property
     def complete(self) -> pd.DataFrame:
@@ -116,6 +120,8 @@ def read_search(folder: Path, storage: str | None = None) -> Search:
         epochs=_epochs(folder, frozen, objectives),
         finalists=finalists,
         objectives=objectives,
+        chosen=_chosen(folder),
+        said=_said(study, trials),
     )
 
 
@@ -177,6 +183,20 @@ def _storage(folder: Path, storage: str | None) -> BaseStorage:
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
         raise InputError(f"storage: there is no file {url.database!r}; give that of the search")
     return RDBStorage(storage)
+
+
+def _chosen(folder: Path) -> int | None:
+    table = _table(folder / TRIALS, ("number", "best"))
+    numbers = table["number"][table["best"].astype(bool)]
+    return None if numbers.empty else int(numbers.iloc[0])
+
+
+def _said(study: optuna.Study, trials: pd.DataFrame) -> str | None:
+    """Nothing where the search has gone on since."""
+    told = study.user_attrs.get(CONCLUDED)
+    if not isinstance(told, dict) or trials["state"].isin(["running", "waiting"]).any():
+        return None
+    return _text(told.get("said"))
 
 
 def _objectives(study: optuna.Study) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from corpus.errors import InputError
@@ -10,6 +11,7 @@ from evaluation.report.parts import Picture, Section
 from rankers.mixes import FrequencySigmoid, Mix
 from rankers.mixes.encoding import decode_mix
 from rankers.mixes.pictures import draw_mixes
+from rankers.mixes.ranges import TrainingLog
 from tuning.analysis.reading import Search, encoded_mix
 
 MOST_MIXES = 3  # beside FAMOL's
@@ -21,18 +23,20 @@ def weights_section(search: Search) -> Section | None:
     median = search.study.user_attrs.get("median_query")
     told = isinstance(median, int | float) and median > 0
     median = float(median) if told else MEDIAN_QUERY
+    # As in the pictures of the mixes, half of the candidates are shown in a search.
+    log = TrainingLog(np.array([round(median)]), np.array([median / 2]))
     mixes: dict[str, Mix] = {}
     for number in _winners(search):
         encoded = encoded_mix(search.frozen[number])
         try:
-            mix = decode_mix(encoded).settled(median)
+            mix = decode_mix(encoded).settled(log)
         except InputError:  # of another version
             continue
         name = search.trials["name"].iloc[number]
         mixes[f"{name}\n{type(mix).__name__}"] = mix
     if not mixes:
         return None
-    mixes["FAMOL"] = FrequencySigmoid().settled(median)
+    mixes["FAMOL"] = FrequencySigmoid().settled(log)
     text = "Click weight of the best trial and of FAMOL, over progress and frequency"
     caption = (
         "How much clicks count against annotations, over the progress of training and the "
@@ -46,11 +50,13 @@ def weights_section(search: Search) -> Section | None:
 
 
 def _winners(search: Search) -> list[int]:
-    """Trials to draw: the best, or of a front its ends and what lies between."""
+    """Trials to draw: that of best.yaml, the best, and of a front its ends and what lies between."""
     complete = search.complete
     if complete.empty:
         return []
     best: dict[Any, None] = {}
+    if search.chosen is not None and search.chosen < len(search.frozen):
+        best[search.chosen] = None
     for objective in search.objectives:
         best[int(complete.loc[complete[objective].idxmax(), "number"])] = None
     if len(search.objectives) > 1:

@@ -1,6 +1,7 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -19,6 +20,7 @@ from rankers.mixes import (
     Stage,
     Staged,
     Traffic,
+    TrainingLog,
 )
 
 TRAFFIC = Traffic(
@@ -26,16 +28,23 @@ TRAFFIC = Traffic(
     bucket=torch.tensor([2, 2, 1, 0]),
     impressions=torch.tensor([0.0, 0.5, 20.0, 1e6]),
 )
+
+
+def log(frequency: int, impressions: float = 0.0) -> TrainingLog:
+    """Of one query."""
+    return TrainingLog(np.array([frequency]), np.array([impressions]))
+
+
 MIXES: list[Mix] = [
     Constant(0.3),
     Staged(),
     Staged([Stage(0.5, 0.0), Stage(0.5, 1.0, ["high"])]),
     *(Ramp(shape, 0.9, 0.2, 0.1, 0.7) for shape in ("linear", "cosine")),
     ByBucket(),
-    FrequencySigmoid().settled(50.0),
+    FrequencySigmoid().settled(log(50)),
     FrequencySigmoid(5, 4),
-    FrequencyPower().settled(500.0),
-    Evidence(),
+    FrequencyPower().settled(log(500)),
+    Evidence().settled(log(1, 0.25)),
     Product([Ramp(), Evidence(3.0)]),
     # Whole numbers, as a file may have them.
     *(Constant(1), ByBucket(1, 0, 0), Ramp("linear", 0, 1, 0, 1), Staged([Stage(1, 0)])),
@@ -93,11 +102,28 @@ def test_a_stage_covers_its_buckets() -> None:
 
 
 def test_what_is_left_to_the_log_is_taken_from_its_median_query() -> None:
-    found = Product([FrequencySigmoid(), FrequencyPower(), Ramp()]).settled(30.0)
-    assert found == Product([FrequencySigmoid(30.0), FrequencyPower(120.0), Ramp()])
-    assert FrequencySigmoid(7.0).settled(30.0) == FrequencySigmoid(7.0)
-    with pytest.raises(ValueError, match="leaves a number to the log"):
-        FrequencySigmoid()(0.5, TRAFFIC)
+    of_five = TrainingLog(np.array([40, 30, 0, 1, 2]), np.array([0.0, 4.0, 0.5, 0.0, 1.0]))
+    left = [FrequencySigmoid(), FrequencyPower(), Evidence()]
+    assert Product([*left, Ramp()]).settled(of_five) == Product(
+        [FrequencySigmoid(16.0), FrequencyPower(64.0), Evidence(1.0), Ramp()]
+    )
+    for told in (FrequencySigmoid(7.0), FrequencyPower(7.0), Evidence(7.0)):
+        assert told.settled(of_five) == told
+    for mix in left:
+        with pytest.raises(ValueError, match="leaves a number to the log"):
+            mix(0.5, TRAFFIC)
+
+
+def test_of_an_empty_log_one_search_and_one_impression_are_the_midpoint() -> None:
+    nothing = TrainingLog(np.zeros(3, np.int64), np.zeros(3))
+    assert FrequencySigmoid().settled(nothing) == FrequencySigmoid(1.0)
+    assert FrequencyPower().settled(nothing) == FrequencyPower(4.0)
+    assert Evidence().settled(nothing) == Evidence(1.0)
+
+
+def test_a_power_that_no_float_can_settle_is_refused() -> None:
+    with pytest.raises(InputError, match=r"exponent must be at least 0\.002"):
+        FrequencyPower(exponent=1e-4).settled(log(50))
 
 
 def test_only_evidence_goes_by_impressions() -> None:

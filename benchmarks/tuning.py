@@ -1,0 +1,222 @@
+"""What a search costs beyond its steps, and how soon it finds what a full grid does.
+
+    python -m benchmarks.tuning overhead
+    python -m benchmarks.tuning ratio
+
+`overhead` runs a search of trials side by side and breaks the time of its processes down: steps;
+validation; what a trial does around its epochs (setting up, checkpoints); the time between trials
+of one process; and the time before the first (starting processes, importing PyTorch). All but the
+first is overhead, in the share of the time of steps.
+
+`ratio` trains every point of a grid to its end. Then, of five seeds each, it takes the seconds of
+training until a trial is as good as the grid's best: of a search as `tune` has it, with its known
+points, its sampler and early stopping, and of random search without. A search that does not come
+there within its trials counts with all of them, which favours random search where it is that one.
+
+Both train on a simulated world, on CPUs.
+"""
+
+import itertools
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pyarrow as pa
+from jsonargparse import auto_cli
+from optuna.study import Study
+from rich.console import Console
+from rich.table import Table
+
+from clicks.fit_clicks import fit_clicks
+from cluster.connection import connect
+from corpus.prepare import prepare
+from corpus.sources import SimulatedWorld
+from corpus.tables import read_collection, write_table
+from rankers.settings import (
+    BatchingSettings,
+    OptimizationSettings,
+    ResourceSettings,
+    TrainingSettings,
+)
+from tuning.early_stopping import make_pruner
+from tuning.inputs import Sources, TrialInputs
+from tuning.known_points import known_points
+from tuning.objectives import ALL, read_objectives
+from tuning.records import epochs_table, trials_table
+from tuning.search import Search, run_trials
+from tuning.space import KIND, LABELS, SearchSpace
+from tuning.study import enqueue_known, open_study
+
+CLICKS = "clicks"
+SPACE = SearchSpace(mixes=["Constant", "FrequencySigmoid"])
+GRID: dict[str, dict[str, list[float]]] = {
+    "Constant": {"Constant.click_weight": [0.0, 0.25, 0.5, 0.75, 1.0]},
+    "FrequencySigmoid": {
+        "FrequencySigmoid.midpoint_quantile": [0.05, 0.285, 0.52, 0.755, 0.99],
+        "FrequencySigmoid.steepness": [0.25, 1.0, 4.0],
+    },
+}
+
+
+class Bench:
+    """A world to search on, and searches on it.
+
+    Args:
+        folder: for all that is made.
+        queries: of the world.
+        epochs: of a whole trial.
+        at_once: trials at a time.
+    """
+
+    def __init__(self, folder: Path, queries: int, epochs: int, at_once: int) -> None:
+        self.folder, self.at_once = folder, at_once
+        source = SimulatedWorld(queries, queries, 20 * queries, judged=0.5)
+        prepare(folder / "collection", source)
+        fit_clicks(folder / "collection", folder / CLICKS, resamples=0)
+        _annotate(folder)
+        self.training = TrainingSettings(
+            optimization=OptimizationSettings(epochs=epochs, learning_rate=5e-4),
+            batching=BatchingSettings(lists_per_step=4),
+            resources=ResourceSettings(workers=1),
+        )
+        self.sources = Sources(folder / "collection", {CLICKS: folder / CLICKS}, folder / "llm")
+        self.lists = {CLICKS: self.sources.read(CLICKS, self.training)}
+        connect()
+
+    def begin(self, name: str, seed: int) -> tuple[Study, Search]:
+        """A search without a trial yet."""
+        output = self.folder / name
+        output.mkdir()
+        objectives = read_objectives([ALL], {})
+        study = open_study(output, None, {"seed": seed}, objectives.names, seed)
+        study.pruner = make_pruner(early_stopping=False, grace_epochs=1)
+        tokens = self.folder / "tokens"
+        inputs = TrialInputs(self.sources, self.lists, self.training, output, tokens, None)
+        return study, Search(study, output, objectives, SPACE, self.training, [CLICKS], inputs)
+
+    def run(self, study: Study, search: Search, trials: int) -> pd.DataFrame:
+        """Runs the trials; returns their table, with `beginning`, the time before all of them."""
+        beginning = time.time()
+        run_trials(search, trials, self.at_once, 1.0)
+        return trials_table(study, None).assign(beginning=beginning)
+
+
+def overhead(queries: int = 1300, epochs: int = 4, trials: int = 6, at_once: int = 2) -> None:
+    """Breaks the time of a search's processes down.
+
+    Args:
+        queries: of the world; with the default a trial takes about a minute on a quiet machine.
+        epochs: of a trial.
+        trials: how many.
+        at_once: trials at a time.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), queries, epochs, at_once)
+        study, search = bench.begin("search", seed=0)
+        enqueue_known(study, known_points(SPACE, [CLICKS], bench.training))
+        told = bench.run(study, search, trials)
+        of_epochs = epochs_table(study, search.output)
+        pairs = len(bench.lists[CLICKS].training["doc_ids"].combine_chunks().flatten())
+    steps = float((pairs / of_epochs["pairs_per_second"]).sum())
+    beginning = told["beginning"].iloc[0]
+    of_workers = told.groupby("worker")
+    seconds = {
+        "steps": steps,
+        "validation": float(of_epochs["seconds"].sum()) - steps,
+        "setting up, checkpoints": float(told["seconds"].sum() - of_epochs["seconds"].sum()),
+        "between trials": float(
+            (of_workers["ended"].max() - of_workers["began"].min()).sum() - told["seconds"].sum()
+        ),
+        "before the first trial": float((of_workers["began"].min() - beginning).sum()),
+    }
+    shown = Table(title=f"{trials} trials of {told['seconds'].mean():.0f} s, {at_once} at a time")
+    for name in ("", "seconds a trial", "% of steps"):
+        shown.add_column(name, justify="left" if name == "" else "right")
+    for name, value in seconds.items():
+        shown.add_row(name, f"{value / trials:.1f}", f"{100 * value / steps:.1f}")
+    Console().print(shown)
+    total = sum(seconds.values()) - steps
+    print(f"overhead beyond the steps: {100 * total / steps:.1f} %")
+    later = total - seconds["before the first trial"]
+    print(f"without what is once a process: {100 * later / steps:.1f} %")
+
+
+def ratio(
+    queries: int = 400, epochs: int = 6, trials: int = 24, at_once: int = 2, searches: int = 5
+) -> None:
+    """Compares how soon a search and random search are as good as a full grid.
+
+    Args:
+        queries: of the world.
+        epochs: of a whole trial.
+        trials: of each search, at most.
+        at_once: trials at a time.
+        searches: how many of each, of other seeds.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), queries, epochs, at_once)
+        study, search = bench.begin("grid", seed=0)
+        points = list(_grid())
+        for point in points:
+            study.enqueue_trial(point)
+        grid = bench.run(study, search, len(points))
+        wanted = float(grid[ALL].max())
+        print(f"grid: {len(grid)} trials, {grid['seconds'].sum():.0f} s, best {wanted:.4f}")
+        ratios = []
+        for seed in range(searches):
+            study, search = bench.begin(f"search_{seed}", seed)
+            study.pruner = make_pruner(early_stopping=True, grace_epochs=2)
+            enqueue_known(study, known_points(SPACE, [CLICKS], bench.training))
+            ours = seconds_until(bench.run(study, search, trials), wanted)
+            study, search = bench.begin(f"random_{seed}", seed)
+            study.sampler = optuna.samplers.RandomSampler(seed=seed)
+            random = seconds_until(bench.run(study, search, trials), wanted)
+            ratios.append(random[0] / ours[0])
+            print(f"seed {seed}: search {_shown(*ours)}, random {_shown(*random)}")
+    mean = float(np.exp(np.mean(np.log(ratios))))
+    print(f"random search takes {mean:.2f} times as long (geometric mean of {searches} searches)")
+
+
+def seconds_until(told: pd.DataFrame, wanted: float) -> tuple[float, bool]:
+    """Seconds of training until a trial was as good, and whether one was.
+
+    Args:
+        told: seconds, ended and nDCG@10 of each trial.
+        wanted: how good.
+    """
+    in_order = told.sort_values("ended")
+    spent = in_order["seconds"].cumsum()
+    there = (in_order[ALL] >= wanted).to_numpy()
+    return float(spent[there].iloc[0] if there.any() else spent.iloc[-1]), bool(there.any())
+
+
+def _grid() -> "itertools.chain[dict[str, Any]]":
+    return itertools.chain.from_iterable(
+        ({KIND: kind, LABELS: CLICKS, **dict(zip(names, values, strict=True))} for values in every)
+        for kind, ranges in GRID.items()
+        for names, every in [(list(ranges), itertools.product(*ranges.values()))]
+    )
+
+
+def _shown(seconds: float, reached: bool) -> str:
+    return f"{seconds:.0f} s" if reached else f"more than {seconds:.0f} s"
+
+
+def _annotate(folder: Path) -> None:
+    """Annotations as good as a judge's: the human grades, some of them off by one."""
+    judgments = read_collection(folder / "collection").judgments.to_pandas()
+    wrong = np.random.default_rng(0).random(len(judgments)) < 0.3
+    grade = (judgments["grade"] + np.where(wrong, 1, 0)).clip(0, 3)
+    table = judgments[["query_id", "doc_id"]].assign(
+        annotator="benchmark", strategy="pointwise", prompt_id="p", grade=grade, confidence=1.0
+    )
+    table = table.assign(expected_grade=grade.astype(float), error=None)
+    write_table(pa.Table.from_pandas(table, preserve_index=False), folder / "llm", "annotations")
+
+
+if __name__ == "__main__":
+    auto_cli([overhead, ratio])

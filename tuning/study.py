@@ -1,0 +1,246 @@
+"""The study of a search: Optuna's storage, opened so that a search goes on whatever ended it.
+
+All that a search knows is in the study. Nothing is read from Ray's own files, and nothing of ours
+is pickled, so that a later version reads it, as does optuna-dashboard.
+"""
+
+import fcntl
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from corpus.errors import InputError
+from corpus.shown_text import without_secrets
+
+STUDY = "tandem"
+JOURNAL = "study.journal"
+LOCK = ".search.lock"
+# Of Optuna's sampler; known points count among them.
+RANDOM_TRIALS = 10
+# What says that a study is that of a search.
+SETTINGS = "search"
+CUT_SHORT = "cut short; another trial goes on in its folder"
+FIXED = "fixed_params"  # Optuna's own name of what was enqueued
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@contextmanager
+def only_search(output: Path) -> Iterator[None]:
+    """Keeps other searches out of an output folder; a kill lets go of it.
+
+    Raises:
+        InputError: another search is at work there.
+    """
+    with (output / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"{output}: another search is at work there; wait for it, or give another --output"
+            ) from error
+        yield
+
+
+def open_study(
+    output: Path,
+    storage: str | None,
+    settings: Mapping[str, Any],
+    objectives: Sequence[str],
+    seed: int,
+) -> Study:
+    """Opens the study of a search, or begins it.
+
+    Args:
+        output: the search's folder, which `only_search` holds.
+        storage: the URL of a database; by default the journal in `output`.
+        settings: what decides the search, as values of JSON; a study of others is refused.
+        objectives: their names; each is to be as high as can be.
+        seed: of the sampler.
+
+    Raises:
+        InputError: the storage cannot be read or written, or holds the study of another search.
+    """
+    place = str(without_secrets(storage)) if storage else str(output / JOURNAL)
+    wanted = _as_json(settings)
+    with _refused(place):
+        opened = _open_storage(output, storage)
+        if STUDY not in optuna.get_all_study_names(opened):
+            directions = ["maximize"] * len(objectives)
+            study = optuna.create_study(storage=opened, study_name=STUDY, directions=directions)
+            study.set_user_attr(SETTINGS, wanted)
+        study = optuna.load_study(study_name=STUDY, storage=opened)
+        _refuse_other_study(study, wanted, place)
+        with _no_word_of_experiments():
+            study.set_metric_names(list(objectives))
+        # Written anew each time, so that storage which takes nothing more is found now.
+        study.set_user_attr(SETTINGS, wanted)
+    study.sampler = make_sampler(seed, len(study.trials))
+    return study
+
+
+def check_storage(url: str, settings: Mapping[str, Any], resume: bool) -> None:
+    """Refuses a database that cannot be used, or that holds a study of another search.
+
+    Args:
+        url: of the database.
+        settings: what decides the search, as values of JSON.
+        resume: go on with a study that is there.
+
+    Raises:
+        InputError: naming the database.
+    """
+    place = str(without_secrets(url))
+    with _refused(place):
+        storage = RDBStorage(url)
+        if STUDY not in optuna.get_all_study_names(storage):
+            return
+        study = optuna.load_study(study_name=STUDY, storage=storage)
+        _refuse_other_study(study, _as_json(settings), place)
+    if not resume:
+        raise InputError(
+            f"{place}: holds the study of this search; give --resume to go on with it, or another "
+            "--storage"
+        )
+
+
+def make_sampler(seed: int, trials: int) -> optuna.samplers.BaseSampler:
+    """Optuna's tree-structured Parzen estimator, of parameters together, for one objective or more.
+
+    Its first trials are random, `RANDOM_TRIALS` with the known points among them. NSGA-II, the
+    other sampler for several objectives, learns from generations of fifty trials, which a search
+    seldom has. A resumed search takes other random numbers, or it would propose the first points
+    again.
+
+    Args:
+        seed: of the search.
+        trials: how many the study has.
+    """
+    state = np.random.SeedSequence([seed, trials]).generate_state(1)
+    with _no_word_of_experiments():
+        return optuna.samplers.TPESampler(
+            n_startup_trials=RANDOM_TRIALS,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+            seed=int(state[0]),
+        )
+
+
+@contextmanager
+def _no_word_of_experiments() -> Iterator[None]:
+    """Without Optuna's warnings of what it may yet change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+@contextmanager
+def _refused(place: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # each database has errors of its own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{place}: the study cannot be read and written there: {reason:.300}; mend it, or give "
+            "another --output or --storage"
+        ) from error
+
+
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(without_secrets(dict(settings)), default=str)))
+
+
+def _open_storage(output: Path, url: str | None) -> BaseStorage:
+    if url is not None:
+        return RDBStorage(url)
+    path = output / JOURNAL
+    # Of a search that was killed while it wrote: nobody else has the folder now.
+    with suppress(FileNotFoundError):
+        path.with_name(f"{JOURNAL}.lock").unlink()
+    if path.exists():
+        with path.open("r+b") as file:
+            content = file.read()
+            if not content.endswith(b"\n"):
+                file.truncate(content.rfind(b"\n") + 1)
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _refuse_other_study(study: Study, wanted: dict[str, Any], place: str) -> None:
+    found = study.user_attrs.get(SETTINGS)
+    if not isinstance(found, dict):
+        raise InputError(
+            f"{place}: holds a study {STUDY!r} that is no search of Tandem's; give another "
+            "--storage"
+        )
+    for name in sorted(wanted.keys() | found.keys()):
+        if found.get(name) != wanted.get(name):
+            raise InputError(
+                f"{place}: holds a study with {name} = {found.get(name)!r}, and now "
+                f"{wanted.get(name)!r} is asked for; search in another --output, or storage"
+            )
+
+
+def first_number(trial: FrozenTrial) -> int:
+    """The number of the trial in whose folder this one works: its own, or that of the first."""
+    return int(trial.user_attrs.get("continues", trial.number))
+
+
+def asked_for(trial: FrozenTrial) -> dict[str, Any]:
+    """The parameters of a trial, also of one that has not asked for all it was enqueued with."""
+    fixed: dict[str, Any] = trial.system_attrs.get(FIXED, {})
+    return {**fixed, **trial.params}
+
+
+def take_up_cut_short(study: Study) -> int:
+    """Enqueues again what a kill has cut short, to go on in its folder; returns how many.
+
+    First enqueued, then told to have failed: a kill between the two loses no trial, and the trial
+    is not enqueued twice.
+    """
+    waiting = {first_number(trial) for trial in _in(study, TrialState.WAITING)}
+    running = _in(study, TrialState.RUNNING)
+    for trial in running:
+        number = first_number(trial)
+        if number not in waiting:
+            known = {
+                name: trial.user_attrs[name] for name in ("known",) if name in trial.user_attrs
+            }
+            study.enqueue_trial(asked_for(trial), user_attrs={"continues": number, **known})
+            waiting.add(number)
+        study._storage.set_trial_user_attr(trial._trial_id, "error", CUT_SHORT)
+        study.tell(trial.number, state=TrialState.FAIL)
+    return len(running)
+
+
+def enqueue_known(study: Study, points: Mapping[str, Mapping[str, Any]]) -> None:
+    """Enqueues known points that the study does not have yet, to be tried before all others."""
+    there = {trial.user_attrs.get("known") for trial in study.get_trials(deepcopy=False)}
+    for name, parameters in points.items():
+        if name not in there:
+            study.enqueue_trial(dict(parameters), user_attrs={"known": name})
+
+
+def finished_trials(study: Study) -> list[FrozenTrial]:
+    """The trials that need not run again, by number: one for each folder, however it ended."""
+    going_on = {first_number(t) for t in _in(study, TrialState.WAITING, TrialState.RUNNING)}
+    last: dict[int, FrozenTrial] = {}
+    for trial in _in(study, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL):
+        last[first_number(trial)] = trial
+    return [trial for number, trial in sorted(last.items()) if number not in going_on]
+
+
+def _in(study: Study, *states: TrialState) -> list[FrozenTrial]:
+    return list(study.get_trials(deepcopy=False, states=states))
