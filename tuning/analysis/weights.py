@@ -50,7 +50,7 @@ def weights_section(search: Search) -> Section | None:
 
 
 def _winners(search: Search) -> list[int]:
-    """Trials to draw: that of best.yaml, the best, and of a front its ends and what lies between."""
+    """Trials to draw: that of best.yaml, the best, and of a front its ends and its middle."""
     complete = search.complete
     if complete.empty:
         return []
