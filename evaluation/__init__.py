@@ -13,7 +13,6 @@ OPEN = (
     "report.cells",
     "report.diagnosis",
     "report.evaluated",
-    "report.figures",
     "report.headline",
     "report.page",
     "report.parts",

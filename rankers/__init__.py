@@ -6,19 +6,23 @@ The jobs are `train`, `evaluate` and `rerank`; `mixes` says how clicks and annot
 """
 
 OPEN = (
+    "data.lists",
     "evaluate",
     "fit",
     "losses.click_objectives",
+    "losses.hybrid",
     "mixes",
     "mixes.encoding",
     "mixes.pictures",
     "mixes.ranges",
     "rerank",
+    "scoring.pool",
     "settings",
     "settings_checks",
     "supervision",
     "train",
     "train_each",
+    "training.alone",
     "training.checkpoints",
     "training.learner",
     "training.stops",

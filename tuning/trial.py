@@ -18,10 +18,9 @@ from rankers.fit import fit_ranker
 from rankers.losses.hybrid import Objective
 from rankers.mixes import Mix
 from rankers.settings import TrainingSettings
-from rankers.training.alone import CHECKPOINTS, BestAndLast, leave_ranker
+from rankers.training.alone import train_alone
 from rankers.training.checkpoints import HISTORY, TRAINING_STATE
 from rankers.training.learner import TrainingInput, WorkerTask
-from rankers.training.loop import train_ranker
 from rankers.training.stops import TrainingStoppedError
 from rankers.training.validation import VALIDATION_MEASURE
 
@@ -80,34 +79,14 @@ def run_trial(parameters: Mapping[str, Any], read: TrainingInput) -> None:
 
 def _train_here(task: TrialTask, read: TrainingInput) -> str | None:
     resources = task.training.resources
-    torch.set_num_threads(max(1, int(resources.cpus_per_worker)))
-    device = "cuda" if resources.use_gpu else "cpu"
-    worker = _Told(task.folder, device)
-    for epoch in json.loads(worker.last_checkpoint(HISTORY) or b"[]"):
-        ray_tune.report(epoch)
     objective = read.objective(task.mix)
-    work = WorkerTask(task.folder, task.training, objective, read, live=False)
-    if (stop := train_ranker(work, worker)) is not None:
-        return stop.reason
-    leave_ranker(worker, task.folder)
-    return None
-
-
-class _Told(BestAndLast):
-    """This process as the only worker, whose epochs are told to Ray Tune.
-
-    The ranker of the best epoch is in the trial's folder before the epoch is told, since Ray Tune
-    may stop the trial then.
-    """
-
-    def __init__(self, folder: Path, device: str) -> None:
-        super().__init__(folder / CHECKPOINTS, device)
-        self._ranker = folder
-
-    def report(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
-        super().report(metrics, checkpoint)
-        leave_ranker(self, self._ranker)
-        ray_tune.report(dict(metrics))
+    stop = train_alone(
+        WorkerTask(task.folder, task.training, objective, read, live=False),
+        threads=max(1, int(resources.cpus_per_worker)),
+        device="cuda" if resources.use_gpu else "cpu",
+        told=ray_tune.report,
+    )
+    return None if stop is None else stop.reason
 
 
 def _train_by_ray(task: TrialTask, read: TrainingInput) -> str | None:

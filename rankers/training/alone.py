@@ -1,7 +1,8 @@
 """One ranker trained by one process, with no run of Ray Train around it."""
 
+import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -17,7 +18,12 @@ CHECKPOINTS = "checkpoints"
 MEASURED = "measured"  # the file beside the best checkpoint that holds its measure
 
 
-def train_alone(task: WorkerTask, threads: int = 1, device: str = "cpu") -> Stop | None:
+def train_alone(
+    task: WorkerTask,
+    threads: int = 1,
+    device: str = "cpu",
+    told: Callable[[dict[str, float]], None] | None = None,
+) -> Stop | None:
     """Trains a ranker in this process and leaves that of the best epoch in the task's folder.
 
     A killed training goes on from its last checkpoint. Beside the ranker is the history of all
@@ -27,12 +33,15 @@ def train_alone(task: WorkerTask, threads: int = 1, device: str = "cpu") -> Stop
         task: what to do.
         threads: processors that PyTorch computes on.
         device: to compute on.
+        told: called with the metrics of each epoch, first with those of epochs before a kill; by
+            then the ranker of the best epoch so far is in the task's folder, so that training may
+            be ended there.
 
     Returns:
         Why training had to stop; None where it did not.
     """
     torch.set_num_threads(threads)
-    worker = BestAndLast(task.folder / CHECKPOINTS, device)
+    worker = _Told(task.folder, device, told)
     if (stop := train_ranker(task, worker)) is not None:
         return stop
     leave_ranker(worker, task.folder)
@@ -65,6 +74,25 @@ class BestAndLast(OneProcess):
             (self.best / MEASURED).write_text(repr(value))
             self._highest = value
         super().report(metrics, checkpoint)
+
+
+class _Told(BestAndLast):
+    """The only worker of a training whose epochs somebody wants to know of."""
+
+    def __init__(
+        self, folder: Path, device: str, told: Callable[[dict[str, float]], None] | None
+    ) -> None:
+        super().__init__(folder / CHECKPOINTS, device)
+        self._ranker, self._told = folder, told
+        if told is not None:
+            for epoch in json.loads(self.last_checkpoint(HISTORY) or b"[]"):
+                told(epoch)
+
+    def report(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        super().report(metrics, checkpoint)
+        if self._told is not None and "epoch" in metrics:
+            leave_ranker(self, self._ranker)
+            self._told(dict(metrics))
 
 
 def leave_ranker(worker: BestAndLast, folder: Path) -> None:
