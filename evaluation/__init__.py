@@ -13,6 +13,7 @@ OPEN = (
     "report.cells",
     "report.diagnosis",
     "report.evaluated",
+    "report.figures",
     "report.headline",
     "report.page",
     "report.parts",

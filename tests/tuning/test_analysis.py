@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from corpus.errors import InputError
 from evaluation.report.cells import cell_of
-from evaluation.report.parts import Estimate, Picture, Section, Table
+from evaluation.report.parts import Picture, Section, Table
 from tests.tuning.studies import (
     BEGAN,
     MEASURES,
@@ -94,19 +94,16 @@ def test_every_trial_is_in_the_table_with_its_parameters_measures_and_error(tmp_
     write_study(tmp_path, trials)
     [table] = tables(trials_section(read_search(tmp_path)))
     assert table["trial"].tolist() == list(range(18))
-    assert table.loc[3, "known point"] == "famol"
-    assert table.loc[3, "parameters"] == (
+    rows = table.to_dict("records")
+    assert rows[3]["known point"] == "famol"
+    assert rows[3]["parameters"] == (
         "FrequencySigmoid.midpoint_quantile 0.5, FrequencySigmoid.steepness 1, labels clicks, "
         "optimization.learning_rate 0.0001"
     )
-    assert table.loc[7, ["state", "error", "epochs"]].tolist() == [
-        "failed",
-        "the loss became NaN",
-        1,
-    ]
-    assert table.loc[5, ["state", "stopped after"]].tolist() == ["stopped early", 2]
-    assert table.loc[17, "state"] == "running"
-    assert table.loc[3, LOW] == Estimate(pytest.approx(measures_of(trials[3].params)[LOW]))
+    assert rows[3][LOW].value == pytest.approx(measures_of(trials[3].params)[LOW])
+    assert (rows[7]["state"], rows[7]["error"]) == ("failed", "the loss became NaN")
+    assert (rows[5]["state"], rows[5]["stopped after"]) == ("stopped early", 2)
+    assert rows[17]["state"] == "running"
 
 
 def test_the_best_so_far_goes_by_the_order_in_which_trials_ended(tmp_path: Path) -> None:
@@ -171,15 +168,16 @@ def test_what_mattered_is_above_chance_and_what_did_not_is_not(tmp_path: Path) -
     drawn = [draw(rng, kind) for kind in ["FrequencySigmoid"] * 40 + ["Constant"] * 12]
     write_study(tmp_path, [trial_of(n, drawn[n], [ALL]) for n in range(52)])
     search = read_search(tmp_path)
-    found = importances(evidence_of(search), 30).set_index("parameter")
+    found = importances(evidence_of(search), 30)
     assert found["importance"].sum() == pytest.approx(1)
     assert (found["low"] <= found["importance"]).all()
     assert (found["importance"] <= found["high"]).all()
     midpoint, steepness = "FrequencySigmoid.midpoint_quantile", "FrequencySigmoid.steepness"
-    assert found.index[0] == midpoint
-    assert found.loc[midpoint, "importance"] > found.loc[midpoint, "chance"]
-    assert found.loc[steepness, "importance"] < found.loc[midpoint, "low"]
-    assert found.loc[midpoint, "trials"] == 40
+    rows = {row["parameter"]: row for row in found.to_dict("records")}
+    assert next(iter(rows)) == midpoint
+    assert rows[midpoint]["importance"] > rows[midpoint]["chance"]
+    assert rows[steepness]["importance"] < rows[midpoint]["low"]
+    assert rows[midpoint]["trials"] == 40
     section = importances_section(search, 20)
     names = [part.name for part in section.parts if isinstance(part, Table)]
     assert names == [
@@ -207,15 +205,14 @@ def test_finalists_are_compared_with_the_best_known_point(tmp_path: Path) -> Non
     gains = {"trial 6": (6, 0.08), "famol": (3, 0.02), "click": (0, 0.0), "trial 9": (9, 0.021)}
     write_finalists(tmp_path, gains)
     search = read_search(tmp_path)
-    table = finalists_table(search.finalists).set_index("finalist")
-    means = search.finalists.groupby("name")["value"].mean()
-    assert table.index[0] == "trial 6"
-    assert table.loc["trial 6", "mean"].value == pytest.approx(means["trial 6"])
-    assert table.loc["trial 6", "difference"].value == pytest.approx(
-        means["trial 6"] - means["famol"]
-    )
-    assert table.loc["trial 6", ["trial", "seeds", "seeds ahead"]].tolist() == [6, 3, "3 of 3"]
-    assert table.loc["famol", "difference"] is None
+    rows = {row["finalist"]: row for row in finalists_table(search.finalists).to_dict("records")}
+    means = search.finalists.groupby("name")["value"].mean().to_dict()
+    first = rows["trial 6"]
+    assert next(iter(rows)) == "trial 6"
+    assert first["mean"].value == pytest.approx(means["trial 6"])
+    assert first["difference"].value == pytest.approx(means["trial 6"] - means["famol"])
+    assert (first["trial"], first["seeds"], first["seeds ahead"]) == (6, 3, "3 of 3")
+    assert rows["famol"]["difference"] is None
     assert "trial 6 is better than famol, by 0.0" in verdict_on_best(search)
     write_finalists(tmp_path, {"trial 6": (6, 0.02), "famol": (3, 0.02)}, seeds=1)
     assert "no trial is shown to be better than famol" in verdict_on_best(read_search(tmp_path))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from tests.evaluation.report.test_page_in_browser import (
     COVERED,
@@ -43,20 +43,8 @@ def test_a_page_of_a_running_search_opens_clean_and_its_tables_are_sorted(
     assert capsys.readouterr().out == f"{path}\n"
     assert pd.read_csv(tmp_path / "tables" / "trials.csv")["trial"].tolist() == list(range(30))
     assert (tmp_path / "tables" / "finalists.tex").exists()
-    for width in (1200, 360):
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        errors, requests = [], []
-        page.on("console", lambda message, errors=errors: errors.append(message.text))
-        page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
-        page.on("dialog", lambda dialog, errors=errors: errors.append(dialog.message))
-        page.on("request", lambda request, requests=requests: requests.append(request.url))
-        page.goto(path.as_uri())
-        assert errors == []
-        assert requests == [path.as_uri()]
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate(OUTSIDE) == []
-        assert page.evaluate(OVERLAPS) == []
-        assert page.evaluate(COVERED) == []
+    open_clean(browser, path, 1200)
+    page = open_clean(browser, path, 360)
     titles = page.locator("h2").all_text_contents()
     assert titles == [
         *("What was found", "Best so far", "Head against tail", "The winner's weights"),
@@ -67,3 +55,21 @@ def test_a_page_of_a_running_search_opens_clean_and_its_tables_are_sorted(
     table.get_by_role("columnheader", name="trial", exact=False).first.get_by_role("button").click()
     cells = table.locator("tbody th").all()
     assert [cell.get_attribute("data-key") for cell in cells] == [str(n) for n in range(29, -1, -1)]
+
+
+def open_clean(browser: Browser, path: Path, width: int) -> Page:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    errors: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("dialog", lambda dialog: errors.append(dialog.message))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(path.as_uri())
+    assert errors == []
+    assert requests == [path.as_uri()]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(OUTSIDE) == []
+    assert page.evaluate(OVERLAPS) == []
+    assert page.evaluate(COVERED) == []
+    return page

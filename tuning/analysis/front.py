@@ -31,7 +31,8 @@ def front_section(search: Search) -> Section | None:
             columns={"number": "trial", "known": "known point"}
         )
         for name in (across, up):
-            shown[name] = [Estimate(value) for value in front[name]]
+            values = [Estimate(value) for value in front[name]]
+            shown[name] = pd.Series(values, shown.index, dtype=object)
         told = (
             f"The front of {across} and {up}, from the best by the first to the best by the second."
         )

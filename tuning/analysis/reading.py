@@ -87,7 +87,7 @@ class Search:
 
 def best_of(trials: pd.DataFrame, objective: str) -> "pd.Series[Any] | None":
     """The row that has the most of an objective; the first of several; None of no rows."""
-    return None if trials.empty else trials.loc[trials[objective].idxmax()]
+    return None if trials.empty else trials.iloc[int(np.argmax(trials[objective].to_numpy(float)))]
 
 
 def read_search(folder: Path, storage: str | None = None) -> Search:

@@ -58,10 +58,10 @@ def _winners(search: Search) -> list[int]:
     if search.chosen is not None and search.chosen < len(search.frozen):
         best[search.chosen] = None
     for objective in search.objectives:
-        best[int(complete.loc[complete[objective].idxmax(), "number"])] = None
+        best[int(complete["number"].iloc[int(np.argmax(complete[objective]))])] = None
     if len(search.objectives) > 1:
         objectives = complete[list(search.objectives)]
         spread = objectives.max() - objectives.min()
         middle = ((objectives - objectives.min()) / spread.where(spread > 0, 1.0)).sum(axis=1)
-        best[int(complete.loc[middle.idxmax(), "number"])] = None
+        best[int(complete["number"].iloc[int(np.argmax(middle))])] = None
     return list(best)[:MOST_MIXES]
