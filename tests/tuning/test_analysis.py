@@ -380,3 +380,21 @@ def test_optunas_plots_leave_no_settings_or_figures_behind(tmp_path: Path) -> No
     assert any(isinstance(part, Picture) for part in section.parts)
     assert dict(mpl.rcParams) == before
     assert plt.get_fignums() == []
+
+
+def test_what_the_search_has_concluded_is_said_and_its_choice_drawn(tmp_path: Path) -> None:
+    trials = [
+        trial_of(0, constant(0.0), [ALL], known="annotation"),
+        trial_of(1, constant(0.5), [ALL]),
+    ]
+    study = write_study(tmp_path, trials)
+    said = "no better than the best known point (annotation) is shown"
+    study.set_user_attr("concluded", {"trials": 2, "ended": [3, 3], "said": said})
+    pd.DataFrame({"number": [0, 1], "best": [True, False]}).to_parquet(tmp_path / "trials.parquet")
+    search = read_search(tmp_path)
+    assert f"The search says: {said}." in texts(found_section(search))
+    [picture] = weights_section(search).parts
+    panels = [axes.get_title().split("\n")[0] for axes in picture.figure.axes[:3]]
+    assert panels == ["annotation", "trial 1", "FAMOL"]
+    study.ask()  # it goes on
+    assert read_search(tmp_path).said is None
