@@ -23,10 +23,11 @@ FLOORS = {
     "|settings_checks supervision|fit|evaluate rerank train|train_each",
     "tuning": "ranges|objectives space|known_points study|early_stopping trial|inputs"
     "|records search|analysis finalists|analyse tune",
-    "workflow": "conditions diagnosed log_facts|advice report settings_checks"
-    " simulated_annotations|advise levels pipeline study|reproduce|sensitivity",
-    "ray_jobs": "command_line|advise agreement analyse annotate evaluate fit_clicks merge pipeline"
-    " prepare reproduce rerank sensitivity train tune",
+    "workflow": "conditions diagnosed log_facts simulated_answers"
+    "|advice report settings_checks simulated_annotations"
+    "|advise pipeline study|cases reproduce|ablations levels|ablate sensitivity",
+    "ray_jobs": "command_line|ablate advise agreement analyse annotate evaluate fit_clicks merge"
+    " pipeline prepare reproduce rerank sensitivity train tune",
 }
 
 

@@ -84,7 +84,7 @@ def judge_search(
     trained = [trial for trial in chosen if any(number == trial.number for number, _ in rankers)]
     if not trained:
         return Verdict(chosen[0], f"{trial_name(chosen[0])} is best; under other seeds all failed")
-    values = measure_finalists(trained, rankers, lists)
+    values = measure_finalists(trained, rankers, lists, training.resources.use_gpu)
     whole = pa.Table.from_pandas(values, preserve_index=False)
     write_parquet(whole, output / f"{FINALISTS}.parquet")
     return judge_finalists(trained, values, validation_buckets(lists), objectives)
@@ -205,7 +205,10 @@ def _train(arms: Sequence[Arm], at_once: int, gpus: float) -> None:
 
 
 def measure_finalists(
-    trials: Sequence[FrozenTrial], rankers: dict[tuple[int, int], Path], lists: SupervisedLists
+    trials: Sequence[FrozenTrial],
+    rankers: dict[tuple[int, int], Path],
+    lists: SupervisedLists,
+    use_gpu: bool,
 ) -> pd.DataFrame:
     """The nDCG@10 of each ranker on each validation query.
 
@@ -213,6 +216,7 @@ def measure_finalists(
         trials: the finalists.
         rankers: folders, by trial and seed, from `train_finalists`.
         lists: of the search, for the collection and what validation measures by.
+        use_gpu: whether they are scored on a GPU.
 
     Returns:
         trial (its number), name, seed, query_id and value.
@@ -220,7 +224,7 @@ def measure_finalists(
     names = {trial.number: trial_name(trial) for trial in trials}
     places = {f"{number} {seed}": str(path) for (number, seed), path in rankers.items()}
     pairs = candidate_ids(lists.collection, "validation")
-    runs = score_candidates(pairs, lists.collection.documents, places)
+    runs = score_candidates(pairs, lists.collection.documents, places, use_gpu=use_gpu)
     tables = []
     for number, seed in rankers:
         values = measure_by(runs[f"{number} {seed}"], lists.yardstick)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
@@ -106,7 +107,7 @@ def earlier_best(
     alike = [trial for trial in trials if _mix_of(trial) == best["mix"]]
     if not alike:
         raise InputError(f"{folder}: none of its trials has the mix of its best.yaml")
-    trial = max(alike, key=lambda trial: trial.get(MEASURE) or 0.0)
+    trial = max(alike, key=lambda trial: float(np.nan_to_num(trial.get(MEASURE) or 0.0)))
     of_training = {
         f"{group}.{name}": value
         for group, settings in best["training"].items()
@@ -126,7 +127,7 @@ def _read_search(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
         best = yaml.safe_load((folder / "best.yaml").read_text(encoding="utf-8"))
         trials = pq.read_table(folder / "trials.parquet").to_pylist()
-    except (OSError, ValueError, yaml.YAMLError, pa.ArrowException) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{folder}: holds no finished search: {reason}") from error
     if not isinstance(best, dict) or not all(

@@ -2,17 +2,19 @@
 
 import gc
 import json
+import shutil
 import traceback
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import ray.train
 import torch
 from ray import tune as ray_tune
 from ray.train import UserCallback
-from ray.tune.integration.ray_train import TuneReportCallback
 
 from rankers.fit import fit_ranker
 from rankers.losses.hybrid import Objective
@@ -26,6 +28,7 @@ from rankers.training.validation import VALIDATION_MEASURE
 
 # What a trial tells last: that it has had its epochs, or why it could not.
 FINISHED, ERROR = "finished", "error"
+LOOK = 0.2  # seconds between two looks for an epoch of a run of Ray Train
 
 
 @dataclass(frozen=True)
@@ -90,19 +93,40 @@ def _train_here(task: TrialTask, read: TrainingInput) -> str | None:
 
 
 def _train_by_ray(task: TrialTask, read: TrainingInput) -> str | None:
-    told = task.folder / HISTORY
-    for epoch in json.loads(told.read_bytes()) if told.exists() else []:
-        ray_tune.report(epoch)
-    callbacks = [_LeaveRanker(task.folder), TuneReportCallback()]
+    """Tells what the run of Ray Train leaves in the trial's folder, as soon as it is there.
+
+    Ray's own way, a queue that its `TuneReportCallback` fills, waits for ever where the run ends
+    before Ray Tune has taken the last epoch out of it.
+    """
+    outcome: Future[None] = Future()
+
+    def fit() -> None:
+        leave = [_LeaveRanker(task.folder)]
+        try:
+            fit_ranker(read, task.folder, task.mix, task.training, task.checkpoints, leave)
+            outcome.set_result(None)
+        except BaseException as error:  # handed on, whatever it is
+            outcome.set_exception(error)
+
+    # Ray Tune ends the other thread where it tells an epoch, and this one with the process.
+    Thread(target=fit, daemon=True).start()
+    history, told, ended = task.folder / HISTORY, 0, False
+    while not ended:
+        wait([outcome], timeout=LOOK)
+        ended = outcome.done()
+        epochs = json.loads(history.read_bytes()) if history.exists() else []
+        for epoch in epochs[told:]:
+            ray_tune.report(epoch)
+        told = len(epochs)
     try:
-        fit_ranker(read, task.folder, task.mix, task.training, task.checkpoints, callbacks)
+        outcome.result()
     except TrainingStoppedError as stopped:
         return str(stopped)
     return None
 
 
 class _LeaveRanker(UserCallback):  # type: ignore[misc]
-    """Leaves the ranker of the best epoch so far, and the history, in a trial's folder."""
+    """Leaves the ranker of the best epoch so far, and then the history, in a trial's folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -116,10 +140,12 @@ class _LeaveRanker(UserCallback):  # type: ignore[misc]
         if checkpoint is None:
             return
         with checkpoint.as_directory() as place:
-            history = json.loads((Path(place) / HISTORY).read_text())
-            values = [epoch[VALIDATION_MEASURE] for epoch in history]
-            copied = {HISTORY}
+            content = (Path(place) / HISTORY).read_bytes()
+            values = [epoch[VALIDATION_MEASURE] for epoch in json.loads(content)]
             if values[-1] > max(values[:-1], default=-1.0):
-                copied = {path.name for path in Path(place).iterdir()} - {TRAINING_STATE}
-            for name in copied:
-                (self._folder / name).write_bytes((Path(place) / name).read_bytes())
+                for path in Path(place).iterdir():
+                    if path.name not in (TRAINING_STATE, HISTORY):
+                        shutil.copy(path, self._folder / path.name)
+        partial = self._folder / f".{HISTORY}.partial"
+        partial.write_bytes(content)
+        partial.replace(self._folder / HISTORY)

@@ -118,6 +118,7 @@ def tune(
         finalists,
         finalist_seeds,
         gpus_per_trial,
+        space,
     )
     folders = click_labels if isinstance(click_labels, dict) else {CLICKS: click_labels}
     if not folders:
@@ -198,6 +199,7 @@ def check_tuning_settings(
     finalists: int,
     finalist_seeds: int,
     gpus_per_trial: float,
+    space: SearchSpace,
 ) -> None:
     """Refuses settings of `tune` that no data could make right.
 
@@ -221,6 +223,7 @@ def check_tuning_settings(
         raise InputError(f"gpus_per_trial must be above 0 and at most 1, not {gpus_per_trial}")
     check_objectives(objectives)
     check_training_settings(training, None)
+    check_space(space, space.labels or [CLICKS], training)
 
 
 def refuse_all_failed(table: pd.DataFrame, output: Path) -> None:

@@ -32,6 +32,21 @@ class Condition:
     mix: Mix
     labels: ClickSide = "clicks"
 
+    @property
+    def learns_from_clicks(self) -> bool:
+        """Whether any label of clicks, fused ones among them, is learned."""
+        return self.mix != Constant(0.0)
+
+    @property
+    def learns_from_annotations(self) -> bool:
+        """Whether annotations are learned themselves."""
+        return self.mix != Constant(1.0)
+
+    @property
+    def depends_on_judge(self) -> bool:
+        """Whether annotations decide what is learned, if only by the labels of clicks."""
+        return self.learns_from_annotations or self.labels != "clicks"
+
 
 def headline_conditions() -> dict[str, Condition]:
     """Each signal alone, data scheduling in both orders, FAMOL, and fusion.

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field, replace
 from corpus.errors import InputError
 from corpus.simulation.traffic import SEARCHES_PER_QUERY
 from corpus.sources import SimulatedWorld
-from rankers.mixes import Constant
+from workflow.cases import DEFAULT, Case
 from workflow.conditions import Condition
-from workflow.simulated_annotations import DEMO_JUDGE_ERROR, SimulatedJudge
+from workflow.simulated_annotations import DEMO_JUDGE_ERROR
 
-DEFAULT = "default"
 OF_CLICKS = ("click_noise", "position_bias")
 OF_JUDGE = {"judge_error": "error", "share_annotated": "share"}  # attributes of SimulatedJudge
 
@@ -31,19 +30,6 @@ class Levels:
     judge_error: list[float] = field(default_factory=lambda: [0.15, 0.3, 0.45])
     share_annotated: list[float] = field(default_factory=lambda: [0.03, 0.1, 0.3])
     position_bias: list[float] = field(default_factory=lambda: [0.0, 0.5, 2.0])
-
-
-@dataclass(frozen=True)
-class Case:
-    """A world of the study and its judge.
-
-    Attributes:
-        world: the world, with its log.
-        judge: who annotates it, and how much of it.
-    """
-
-    world: SimulatedWorld
-    judge: SimulatedJudge = field(default_factory=SimulatedJudge)
 
 
 def levels_of(levels: Levels, world: SimulatedWorld) -> dict[str, dict[float, str]]:
@@ -76,21 +62,21 @@ def levels_of(levels: Levels, world: SimulatedWorld) -> dict[str, dict[float, st
     }
 
 
-def cases_of(lines: dict[str, dict[float, str]], world: SimulatedWorld) -> dict[str, Case]:
+def cases_of(lines: dict[str, dict[float, str]], default: Case) -> dict[str, Case]:
     """Each case by its name, the default world's first.
 
     Args:
         lines: from `levels_of`.
-        world: the default world.
+        default: the case of the default world.
 
     Raises:
         InputError: a level that cannot be.
     """
-    cases = {DEFAULT: Case(world)}
+    cases = {DEFAULT: default}
     for setting, named in lines.items():
         for level, name in named.items():
             if name != DEFAULT:
-                cases[name] = _change(cases[DEFAULT], setting, level)
+                cases[name] = _change(default, setting, level)
     return cases
 
 
@@ -115,15 +101,13 @@ def own_rankers(
 
 def _is_touched(setting: str, condition: Condition) -> bool:
     if setting in OF_CLICKS:
-        return condition.mix != Constant(0.0)
-    if setting in OF_JUDGE:
-        return condition.mix != Constant(1.0) or condition.labels == "fusion"
-    return True
+        return condition.learns_from_clicks
+    return setting not in OF_JUDGE or condition.depends_on_judge
 
 
 def _change(case: Case, setting: str, level: float) -> Case:
     if setting in OF_JUDGE:
-        judge = replace(case.judge, **{OF_JUDGE[setting]: level})
+        judge = replace(case.judge, **{OF_JUDGE[setting]: level})  # type: ignore[arg-type]
         try:
             judge.check()
         except InputError as error:

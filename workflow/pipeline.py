@@ -141,17 +141,26 @@ def run_pipeline(
     }
     if by_labels:
         learned[FUSION] = Constant(1.0), output / "fused_labels"
-    arms_to_train = {
-        name: shared | {"click_labels": side, "mix": mix, "output": rankers[name]}
-        for name, (mix, side) in learned.items()
-    }
     if arms_at_once > 1:
-        announce(f"train {', '.join(arms_to_train)}: {arms_at_once} at a time")
+        announce(f"train {', '.join(learned)}: {arms_at_once} at a time")
         training = stages.get("train", {}).get("training", TrainingSettings())
-        train_each([Arm(training=training, **arm) for arm in arms_to_train.values()], arms_at_once)
+        of_arms = [
+            Arm(
+                output=rankers[name],
+                collection=collection,
+                mix=mix,
+                training=training,
+                click_labels=side,
+                annotations=labels["annotations"],
+                tokens=shared["tokens"],
+            )
+            for name, (mix, side) in learned.items()
+        ]
+        train_each(of_arms, arms_at_once)
     else:
-        for name, arm in arms_to_train.items():
-            stage("train", f"train the arm {name}: {arm['mix']}", **arm)
+        for name, (mix, side) in learned.items():
+            of_arm = shared | {"click_labels": side, "mix": mix, "output": rankers[name]}
+            stage("train", f"train the arm {name}: {mix}", **of_arm)
     if click_sides["shrunk"] == click_sides["clicks"]:
         del click_sides["shrunk"]
     if by_labels:

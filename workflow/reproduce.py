@@ -21,6 +21,7 @@ from workflow.study import (
     announce,
     check_study,
     describe_conditions,
+    label_by_judge,
     label_clicks,
     ranker_folder,
     ranker_of,
@@ -107,9 +108,10 @@ def reproduce(
         else:
             annotate_simulated(collection, annotations, judge, seed)
         label_clicks(folder)
+        label_by_judge(folder, folder)
     announce(f"{len(conditions) * seeds} rankers")
     rankers_to_train = [
-        ranker_of(folder, name, condition, training, seed)
+        ranker_of(folder, folder, ranker_folder(folder, name), condition, training, seed)
         for seed, folder in enumerate(of_seeds)
         for name, condition in conditions.items()
     ]
@@ -127,11 +129,14 @@ def reproduce(
         followed = diagnose_rankers(folder / "evaluation", folder / "collection")
         write_frame(followed, folder / "evaluation" / "diagnosis.parquet")
     apart = isinstance(source, SimulatedWorld)
-    values, groups = values_of_seeds(of_seeds, apart)
+    collections, evaluations = (
+        [folder / name for folder in of_seeds] for name in ("collection", "evaluation")
+    )
+    values, groups = values_of_seeds(collections, evaluations, apart)
     measures = group_means(values, groups).rename(columns={"group": "bucket"})
     for name, frame in (("values", values), ("measures", measures)):
         write_frame(frame, output / f"{name}.parquet")
-    followed, _ = values_of_seeds(of_seeds, apart, "diagnosis")
+    followed, _ = values_of_seeds(collections, evaluations, apart, "diagnosis")
     diagnosed = []
     if len(followed):
         means = group_means(followed, groups).rename(columns={"group": "bucket"})

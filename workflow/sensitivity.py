@@ -5,29 +5,16 @@ from pathlib import Path
 import pandas as pd
 
 from corpus.errors import InputError
-from corpus.frequency import BUCKETS
 from corpus.output_folder import begin_output, finish_output
-from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
 from evaluation.measures import MAIN_MEASURE
-from rankers.evaluate import evaluate
 from rankers.settings import TrainingSettings
+from workflow.cases import DEFAULT, Case, Measured, measure_cases
 from workflow.conditions import ANNOTATION, CLICK, FUSION, Condition, headline_conditions
-from workflow.levels import DEFAULT, Levels, cases_of, levels_of, own_rankers
-from workflow.simulated_annotations import annotate_simulated
-from workflow.study import (
-    announce,
-    check_study,
-    describe_conditions,
-    label_clicks,
-    ranker_folder,
-    ranker_of,
-    values_of_seeds,
-    write_frame,
-)
+from workflow.levels import Levels, cases_of, levels_of, own_rankers
+from workflow.study import check_study, describe_conditions, write_frame
 
 PAIR = (CLICK, ANNOTATION)
-SHOWN = (*BUCKETS, "all")
 ROWS = ["setting", "level", "ranker", "bucket", "value", "low", "high", "queries"]
 DIFFERENCES = ["setting", "level", "bucket", "queries", "difference", "low", "high"]
 DIFFERENCES += ["p", "p_holm", "verdict"]
@@ -70,8 +57,6 @@ def sensitivity(
     Raises:
         InputError: a setting cannot be right, or `output` is in use.
     """
-    from rankers.train_each import train_each  # brings PyTorch and Ray
-
     conditions = conditions or {
         name: condition
         for name, condition in headline_conditions().items()
@@ -79,7 +64,7 @@ def sensitivity(
     }
     _check_pair(conditions, world, levels)
     lines = levels_of(levels, world)
-    cases = cases_of(lines, world)
+    cases = cases_of(lines, Case(world, training=training))
     check_study(conditions, training, seeds, at_once)
     record = {
         "world": vars(world),
@@ -87,39 +72,21 @@ def sensitivity(
         "training": training.deciding,
     }
     begin_output(output, "sensitivity", record, resume)
-    of_seeds = [output / f"seed-{seed}" for seed in range(seeds)]
-    places = [(seed, folder / name, name) for seed, folder in enumerate(of_seeds) for name in cases]
-    for number, (seed, folder, name) in enumerate(places, 1):
-        announce(f"data of {name}, seed {seed} ({number} of {len(places)})")
-        prepare(folder / "collection", cases[name].world, seed=seed, resume=True)
-        annotate_simulated(folder / "collection", folder / "annotations", cases[name].judge, seed)
-        label_clicks(folder, resamples=0)
     own = own_rankers(lines, conditions)
-    rankers = [
-        ranker_of(folder, condition, conditions[condition], training, seed)
-        for seed, folder, name in places
-        for condition in own[name]
-    ]
-    announce(f"{len(rankers)} rankers")
-    train_each(rankers, at_once)
-    for number, (_, folder, name) in enumerate(places, 1):
-        announce(f"evaluation of {folder} ({number} of {len(places)})")
-        evaluate(
-            folder / "collection",
-            folder / "evaluation",
-            rankers={
-                condition: ranker_folder(
-                    folder if condition in own[name] else folder.with_name(DEFAULT), condition
-                )
-                for condition in conditions
-            },
-            click_labels=folder / "clicks",
-            resume=True,
-        )
-    measured = {name: _values([folder / name for folder in of_seeds], conditions) for name in cases}
+    measured = measure_cases(output, cases, own, conditions, seeds, at_once)
+    measured = {name: _complete(of_case, measured[DEFAULT]) for name, of_case in measured.items()}
     settings = record | {"levels": vars(levels), "seeds": seeds}
     _write_results(output, lines, measured, settings)
     finish_output(output)
+
+
+def _complete(measured: Measured, default: Measured) -> Measured:
+    """The scores of a case with those of the rankers that it has from the default world's."""
+    order = {ranker: place for place, ranker in enumerate(default.scores["ranker"].unique())}
+    others = default.scores[~default.scores["ranker"].isin(measured.scores["ranker"])]
+    values = pd.concat([measured.scores, others], ignore_index=True)
+    by_ranker = values.sort_values("ranker", key=lambda names: names.map(order), kind="stable")
+    return Measured(by_ranker, measured.groups)
 
 
 def _check_pair(conditions: dict[str, Condition], world: SimulatedWorld, levels: Levels) -> None:
@@ -134,19 +101,10 @@ def _check_pair(conditions: dict[str, Condition], world: SimulatedWorld, levels:
         raise InputError("levels are all empty; name a setting's levels to change it to")
 
 
-def _values(
-    of_seeds: list[Path], conditions: dict[str, Condition]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The values of a case's rankers and the groups of its queries, over all seeds."""
-    values, groups = values_of_seeds(of_seeds, apart=True)
-    kept = (values["measure"] == MAIN_MEASURE) & values["ranker"].isin(list(conditions))
-    return values[kept], groups[groups["group"].isin(SHOWN)]
-
-
 def _write_results(
     output: Path,
     lines: dict[str, dict[float, str]],
-    measured: dict[str, tuple[pd.DataFrame, pd.DataFrame]],
+    measured: dict[str, Measured],
     settings: dict[str, object],
 ) -> None:
     """Writes the tables and the page, and prints where the pair crosses.
@@ -154,16 +112,16 @@ def _write_results(
     Args:
         output: the folder of the study.
         lines: from `levels_of`.
-        measured: the values and groups of each case.
+        measured: what came out of each case.
         settings: those of the study, for the page.
     """
     # These bring SciPy and Matplotlib.
     from evaluation.means import group_means
+    from evaluation.report.exports import markdown_table
     from evaluation.report.page import write_report
     from evaluation.report.sensitivity import (
         crossings_section,
         crossings_table,
-        markdown_crossings,
         sensitivity_section,
     )
     from evaluation.report.settings import settings_section
@@ -179,7 +137,7 @@ def _write_results(
         ("crossings", crossings),
     ):
         write_frame(frame, output / f"{name}.parquet")
-    page = markdown_crossings(crossings)
+    page = markdown_table(crossings)
     (output / "crossings.md").write_text(page, encoding="utf-8")
     sections = [
         crossings_section(differences, MAIN_MEASURE, PAIR),
@@ -195,9 +153,7 @@ def _write_results(
     print(page, end="")
 
 
-def _compare_pair(
-    measured: dict[str, tuple[pd.DataFrame, pd.DataFrame]],
-) -> dict[str, pd.DataFrame]:
+def _compare_pair(measured: dict[str, Measured]) -> dict[str, pd.DataFrame]:
     """Tests of the pair in each case, as `compare` makes them, in one family of all cases.
 
     A query of one case is another than that of the next, as it may be in another bucket.

@@ -1,6 +1,6 @@
 """What studies of many rankers share: their settings, labels, trainings, and values over seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -55,28 +55,44 @@ def describe_conditions(conditions: Mapping[str, Condition]) -> dict[str, Any]:
     }
 
 
-def label_clicks(folder: Path, resamples: int = 200) -> None:
-    """Makes all labels of clicks (`ClickSide`) of a folder with a collection and annotations.
+def label_clicks(world: Path, resamples: int = 200) -> None:
+    """Makes the labels of clicks (`ClickSide`) that no judge has a part in.
 
     Args:
-        folder: the folder.
+        world: a folder with a collection, and for the labels.
         resamples: as of `fit_clicks`; no label depends on them.
     """
-    collection, prior = folder / "collection", folder / "annotations"
+    fit_clicks(world / "collection", world / "clicks", resamples=resamples, resume=True)
+
+
+def label_by_judge(world: Path, judged: Path, resamples: int = 200) -> None:
+    """Makes the labels of clicks that a judge has a part in.
+
+    Args:
+        world: a folder with a collection.
+        judged: a folder with annotations of it, and for the labels; it may be the same.
+        resamples: as of `fit_clicks`; no label depends on them.
+    """
+    collection, prior = world / "collection", judged / "annotations"
     label = partial(fit_clicks, collection, resamples=resamples, resume=True)
-    label(folder / "clicks")
-    label(folder / "shrunk", labels="PositionBasedModel", beside=prior)
-    label(folder / FUSION, prior=prior)
+    label(judged / "shrunk", labels="PositionBasedModel", beside=prior)
+    label(judged / FUSION, prior=prior)
 
 
 def ranker_of(
-    folder: Path, name: str, condition: Condition, training: TrainingSettings, seed: int
+    world: Path,
+    judged: Path,
+    output: Path,
+    condition: Condition,
+    training: TrainingSettings,
+    seed: int,
 ) -> "Arm":
-    """The ranker of a condition to train from a folder with a collection, labels and annotations.
+    """The ranker of a condition to train.
 
     Args:
-        folder: the folder.
-        name: of the condition.
+        world: a folder with a collection and what `label_clicks` makes.
+        judged: a folder with annotations of it and what `label_by_judge` makes; it may be the same.
+        output: the folder of the ranker.
         condition: the way to train.
         training: the settings, but for the seed.
         seed: of the training.
@@ -84,13 +100,13 @@ def ranker_of(
     from rankers.train_each import Arm  # brings PyTorch and Ray
 
     return Arm(
-        output=ranker_folder(folder, name),
-        collection=folder / "collection",
+        output=output,
+        collection=world / "collection",
         mix=condition.mix,
         training=replace(training, optimization=replace(training.optimization, seed=seed)),
-        click_labels=folder / condition.labels,
-        annotations=folder / "annotations",
-        tokens=folder / "tokens",
+        click_labels=(world if condition.labels == "clicks" else judged) / condition.labels,
+        annotations=judged / "annotations",
+        tokens=world / "tokens",
     )
 
 
@@ -100,12 +116,13 @@ def ranker_folder(folder: Path, name: str) -> Path:
 
 
 def values_of_seeds(
-    of_seeds: list[Path], apart: bool, name: str = "values"
+    collections: Sequence[Path], evaluations: Sequence[Path], apart: bool, name: str = "values"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The values of all seeds and the groups of their queries.
 
     Args:
-        of_seeds: the folder of each seed, with a collection and an evaluation.
+        collections: the folder of the collection of each seed.
+        evaluations: the folder of the evaluation of each seed, in the same order.
         apart: whether a query id means another query under another seed.
         name: of their file of values in the folder of the evaluation.
 
@@ -114,9 +131,9 @@ def values_of_seeds(
         group.
     """
     values, groups = [], []
-    for seed, folder in enumerate(of_seeds):
-        of_seed = pd.read_parquet(folder / "evaluation" / f"{name}.parquet").assign(seed=seed)
-        of_groups = reported_groups(read_collection(folder / "collection"))
+    for seed, (collection, evaluation) in enumerate(zip(collections, evaluations, strict=True)):
+        of_seed = pd.read_parquet(evaluation / f"{name}.parquet").assign(seed=seed)
+        of_groups = reported_groups(read_collection(collection))
         if apart:
             for frame in (of_seed, of_groups):
                 frame["query_id"] = f"{seed}/" + frame["query_id"]

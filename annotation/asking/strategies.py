@@ -32,6 +32,7 @@ from annotation.prompts.prompt import GRADES, StrategyName
 from annotation.prompts.prompt_encoder import EncodedPrompt
 
 SELECTED_GRADE, OTHER_GRADE = 3, 0
+LEAST_SELECTED = 2  # the grade from which on the prompts ask to select
 
 Strategy = Callable[[Sequence[DocumentList], Asking], list[list[Verdict]]]
 
@@ -94,8 +95,7 @@ def ranking(lists: Sequence[DocumentList], asking: Asking) -> list[list[Verdict]
 
     Windows of `documents_per_prompt` slide from the end of the list to its front by half their
     length, and each is put in the order of its answer before the next (RankGPT, section 3.2). The
-    document at rank r of n has the expected grade 3 u and the grade floor(4 u), where
-    u = 1 - (r - 1/2) / n: the best quarter gets 3, the last 0, and a document alone 2.
+    grades are those of `grades_of_ranks`.
     """
     verdicts = [_shown_verdicts(asking.shown_order(listed)) for listed in lists]
     orders = [asking.shown_order(listed) for listed in lists]
@@ -118,11 +118,9 @@ def ranking(lists: Sequence[DocumentList], asking: Asking) -> list[list[Verdict]
                 order = _ranked(answer, window, verdicts[number])
                 orders[number][windows[number][step]] = rows[order]
     for order, listed in zip(orders, verdicts, strict=True):
-        for rank, row in enumerate(order, 1):
+        for row, grade, expected in zip(order, *grades_of_ranks(len(order)), strict=True):
             if listed[row].error is None:
-                share = 1 - (rank - 0.5) / len(order)
-                listed[row].grade = int(len(GRADES) * share)
-                listed[row].expected_grade = max(GRADES) * share
+                listed[row].grade, listed[row].expected_grade = grade, expected
     return verdicts
 
 
@@ -132,6 +130,22 @@ STRATEGIES: dict[StrategyName, Strategy] = {
     "selection": selection,
     "ranking": ranking,
 }
+
+
+def grades_of_ranks(documents: int) -> tuple[list[int], list[float]]:
+    """The grade and the expected grade of each rank of an order, the best first.
+
+    The document at rank r of n has the expected grade 3 u and the grade floor(4 u), where
+    u = 1 - (r - 1/2) / n: the best quarter gets 3, the last 0, and a document alone 2.
+
+    Args:
+        documents: their number, n.
+
+    >>> grades_of_ranks(4)
+    ([3, 2, 1, 0], [2.625, 1.875, 1.125, 0.375])
+    """
+    shares = [1 - (rank - 0.5) / documents for rank in range(1, documents + 1)]
+    return [int(len(GRADES) * share) for share in shares], [max(GRADES) * share for share in shares]
 
 
 def grade_from_log_probabilities(

@@ -1,4 +1,4 @@
-"""The tables of a report as CSV, for programs, and as LaTeX, for papers."""
+"""The tables of a report as CSV, for programs, as LaTeX, for papers, and as Markdown."""
 
 import pandas as pd
 
@@ -55,6 +55,29 @@ def latex_of(table: Table) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def markdown_table(frame: pd.DataFrame) -> str:
+    """The rows of a table in Markdown; what wins is bold, and what loses has the word.
+
+    >>> table = pd.DataFrame({"ranker": ["a"], "all": [Estimate(0.02, 0.01, 0.03, "wins")]})
+    >>> print(markdown_table(table), end="")
+    | ranker | all |
+    | --- | --- |
+    | a | **0.020** 0.010–0.030 |
+    """
+    shown = frame.map(_markdown_cell)
+    lines = [list(frame.columns), ["---"] * len(frame.columns), *shown.to_numpy().tolist()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _markdown_cell(value: object) -> str:
+    cell = cell_of(value)
+    if not cell.text:
+        return "–"
+    text = f"**{cell.text}**" if cell.verdict == "wins" else cell.text
+    loses = "loses" if cell.verdict == "loses" else ""
+    return " ".join(part for part in (text, cell.interval, loses) if part).replace("|", r"\|")
 
 
 def _unfolded(name: str, column: "pd.Series") -> dict[str, "pd.Series"]:

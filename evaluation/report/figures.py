@@ -89,6 +89,22 @@ def draw_points(
     )
 
 
+def draw_line(
+    panel: Axes, name: str, style: dict[str, Any], rows: pd.DataFrame, across: str
+) -> None:
+    """A line through marks, with bars over their intervals.
+
+    Args:
+        panel: to draw into.
+        name: of the line, in the legend.
+        style: of the line and its marks, from `styles`.
+        rows: the points, ascending, with value and, where they are known, low and high.
+        across: the column of the axis across.
+    """
+    draw_points(panel, name, style, rows[across], rows["value"], up_ends=ends_of(rows))
+    panel.plot(rows[across], rows["value"], color=style["color"], linestyle=style["linestyle"])
+
+
 def ends_of(rows: pd.DataFrame) -> NDArray[np.float64] | None:
     """The columns low and high, shape (2, rows), or None where they are not known."""
     if not {"low", "high"} <= set(rows.columns):

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from corpus.groups import GROUPS
 from evaluation.report.figures import (
     add_legend,
-    draw_points,
-    ends_of,
+    draw_line,
     make_logarithmic,
     new_panel,
     styles,
@@ -92,13 +91,6 @@ def crossings_table(differences: pd.DataFrame, pair: tuple[str, str]) -> pd.Data
     return pd.DataFrame(rows, columns=columns)
 
 
-def markdown_crossings(crossings: pd.DataFrame) -> str:
-    """The table of `crossings_table` in Markdown."""
-    names = list(crossings.columns)
-    lines = [names, ["---"] * len(names), *crossings.to_numpy().tolist()]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def sensitivity_section(sensitivity: pd.DataFrame, measure: str, pair: tuple[str, str]) -> Section:
     """How each ranker does as one setting of the world changes, and where two rankers cross.
 
@@ -169,9 +161,7 @@ def _draw(
         for ranker, of_ranker in rows.groupby("ranker", sort=False)
     }
     for ranker, style in styles(lines).items():
-        line = lines[ranker]
-        draw_points(panel, ranker, style, line["level"], line["value"], up_ends=ends_of(line))
-        panel.plot(line["level"], line["value"], color=style["color"], linestyle=style["linestyle"])
+        draw_line(panel, ranker, style, lines[ranker], "level")
     if is_wide(rows["level"]):
         make_logarithmic(panel)
     one, other = (lines[name].set_index("level")["value"] for name in pair)

@@ -31,7 +31,7 @@ from tuning.analysis.importances import evidence_of, importances, importances_se
 from tuning.analysis.parameters import combinations_section
 from tuning.analysis.progress import best_so_far_section, curves_section, so_far
 from tuning.analysis.reading import Search, read_search
-from tuning.analysis.sections import search_sections
+from tuning.analysis.sections import search_sections, tuning_sections
 from tuning.analysis.timeline import timeline_section
 from tuning.analysis.weights import weights_section
 
@@ -380,6 +380,16 @@ def test_optunas_plots_leave_no_settings_or_figures_behind(tmp_path: Path) -> No
     assert any(isinstance(part, Picture) for part in section.parts)
     assert dict(mpl.rcParams) == before
     assert plt.get_fignums() == []
+
+
+def test_in_a_report_of_more_than_the_search_all_headings_say_tuning(tmp_path: Path) -> None:
+    trials = [trial_of(n, constant(n / 2), [ALL]) for n in range(3)]
+    write_study(tmp_path, trials)
+    assert [section.title for section in tuning_sections(tmp_path, 20)] == [
+        *("Tuning", "Tuning: best so far", "Tuning: head against tail"),
+        *("Tuning: the winner's weights", "Tuning: learning curves", "Tuning: what mattered"),
+        *("Tuning: slices", "Tuning: timeline", "Tuning: every trial"),
+    ]
 
 
 def test_what_the_search_has_concluded_is_said_and_its_choice_drawn(tmp_path: Path) -> None:

@@ -14,15 +14,9 @@ from corpus.simulation.world import simulate_world
 from corpus.sources import SimulatedWorld
 from corpus.tables import Collection, read_collection, read_table, write_collection
 from tests.conftest import REPOSITORY
+from workflow.cases import DEFAULT, Case
 from workflow.conditions import headline_conditions
-from workflow.levels import (
-    DEFAULT,
-    Case,
-    Levels,
-    cases_of,
-    levels_of,
-    own_rankers,
-)
+from workflow.levels import Levels, cases_of, levels_of, own_rankers
 from workflow.simulated_annotations import DEMO_JUDGE_ERROR, SimulatedJudge, annotate_simulated
 
 WORLD = SimulatedWorld(queries=80, documents=60, candidates_per_query=5)
@@ -43,7 +37,7 @@ def test_each_setting_has_the_default_worlds_level_among_its_own() -> None:
         },
         "share_annotated": {0.1: "share_annotated_0.1", 1.0: DEFAULT},
     }
-    cases = cases_of(lines, WORLD)
+    cases = cases_of(lines, Case(WORLD))
     assert cases[DEFAULT] == Case(WORLD, SimulatedJudge(DEMO_JUDGE_ERROR, 1.0))
     assert cases["searches_per_query_2.0"].world.sessions == 160
     assert cases["share_annotated_0.1"] == Case(WORLD, SimulatedJudge(share=0.1))
@@ -96,7 +90,7 @@ def test_settings_of_clicks_change_nothing_else_in_a_world(change: dict[str, flo
 )
 def test_levels_that_cannot_be_are_refused(wrong: dict[str, list[float]], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
-        cases_of(levels_of(levels(**wrong), WORLD), WORLD)
+        cases_of(levels_of(levels(**wrong), WORLD), Case(WORLD))
 
 
 def test_the_default_error_is_that_of_the_judge_which_is_shipped() -> None:

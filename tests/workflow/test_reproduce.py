@@ -74,11 +74,14 @@ def test_a_query_of_another_world_is_another_query(tmp_path: Path) -> None:
         value = {"ranker": ["a"], "query_id": ["q00001"], "measure": ["m"], "value": [0.5 + seed]}
         (folder / "evaluation").mkdir()
         write_parquet(pa.table(value), folder / "evaluation" / "values.parquet")
-    of_seeds = [tmp_path / "seed-0", tmp_path / "seed-1"]
-    values, groups = values_of_seeds(of_seeds, apart=True)
+    collections, evaluations = (
+        [tmp_path / f"seed-{seed}" / name for seed in range(2)]
+        for name in ("collection", "evaluation")
+    )
+    values, groups = values_of_seeds(collections, evaluations, apart=True)
     assert values["query_id"].tolist() == ["0/q00001", "1/q00001"]
     assert set(values["query_id"]) < set(groups["query_id"])
-    values, groups = values_of_seeds(of_seeds, apart=False)
+    values, groups = values_of_seeds(collections, evaluations, apart=False)
     assert values[["query_id", "seed"]].to_numpy().tolist() == [["q00001", 0], ["q00001", 1]]
 
 

@@ -1,8 +1,7 @@
-"""The study of sensitivity: what it makes and leaves, and what it refuses before it begins."""
+"""The study of sensitivity: its settings as shipped, and what it refuses before it begins."""
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from corpus.errors import InputError
@@ -14,43 +13,8 @@ from workflow.conditions import headline_conditions
 from workflow.levels import Levels
 from workflow.sensitivity import sensitivity
 
-WORLD = SimulatedWorld(queries=90, documents=80, candidates_per_query=5)
-ONE = Levels([], [], [0.4], [], [])
 CONDITIONS = {name: headline_conditions()[name] for name in ("click", "annotation")}
 TRAINING = with_settings(TrainingSettings(), epochs=1, lists_per_step=4, max_length=32)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_study_tells_where_click_and_annotation_cross(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    output = tmp_path / "study"
-    sensitivity(output, WORLD, ONE, CONDITIONS, TRAINING)
-    said = capfd.readouterr().out
-    assert "3 rankers" in said, "the ranker of clicks does not depend on the judge"
-    assert (output / "seed-0" / "judge_error_0.4" / "rankers" / "annotation").exists()
-    assert not (output / "seed-0" / "judge_error_0.4" / "rankers" / "click").exists()
-    rows = pd.read_parquet(output / "sensitivity.parquet")
-    assert set(rows["setting"]) == {"judge error"}
-    of_all = rows[rows["bucket"] == "all"].set_index(["level", "ranker"])["value"]
-    assert set(of_all.index) == {(a, b) for a in (0.044, 0.4) for b in ("click", "annotation")}
-    assert of_all[0.044, "click"] == of_all[0.4, "click"]
-    differences = pd.read_parquet(output / "differences.parquet").set_index(["level", "bucket"])
-    for level in (0.044, 0.4):
-        difference = of_all[level, "click"] - of_all[level, "annotation"]
-        assert differences.loc[(level, "all"), "difference"] == pytest.approx(difference)
-    assert differences["p_holm"].notna().sum() > 2
-    crossings = (output / "crossings.md").read_text()
-    assert crossings in said
-    assert "| judge error | all |" in crossings
-    assert "Where click and annotation cross" in (output / "report.html").read_text()
-
-    others = {"click": CONDITIONS["click"], "annotation": headline_conditions()["one half"]}
-    with pytest.raises(InputError, match="was begun with conditions"):
-        sensitivity(output, WORLD, ONE, others, TRAINING, resume=True)
-    sensitivity(output, WORLD, ONE, CONDITIONS, TRAINING, resume=True)
-    assert "trained," not in capfd.readouterr().out
 
 
 def test_the_settings_that_are_shipped_are_those_of_the_page(

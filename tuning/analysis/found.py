@@ -84,7 +84,10 @@ def _best(search: Search) -> list[str]:
     objective = search.objectives[0]
     if best is None:
         return ["No trial is complete, so there is nothing best."]
-    text = f"Best by {objective}: {_called(best)}, with {number_text(best[objective])}"
+    text = ""
+    if len(search.objectives) > 1:
+        text = f"It looked for {' and '.join(search.objectives)}, whose front is below. "
+    text += f"Best by {objective}: {_called(best)}, with {number_text(best[objective])}"
     if known is None:
         return [f"{text}. No known point is complete, to compare it with."]
     if best["number"] == known["number"]:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from evaluation.report.ablation import ablation_section, shares_section
 from evaluation.report.diagnosis import diagnosis_section
 from evaluation.report.headline import all_measures_section, headline_section, win_loss_section
 from evaluation.report.parts import Picture, Section
@@ -199,6 +200,28 @@ def differences() -> pd.DataFrame:
     return frame
 
 
+def ablations() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Means of one ranker with nothing and with three things changed, and three differences."""
+    changes = [
+        ("default", "", 1.0, 0.9),
+        ("strategy", "selection", 1.0, 0.88),
+        ("policy", "tail", 0.1, 0.8),
+        ("policy", "tail", 0.3, 0.85),
+    ]
+    rows = [
+        {"setting": setting, "level": level, "share": share, "ranker": "annotation"}
+        | {"bucket": bucket, "value": value, "low": value - 0.01, "high": value + 0.01}
+        | {"queries": 60, "difference": value - 0.9, "p_holm": 0.2 if value == 0.88 else 0.001}
+        | {"verdict": "no difference shown" if value == 0.88 else "loses"}
+        | {"effect_size": 0.4, "p": 0.0001, "wins": 12, "ties": 8, "losses": 40, "detectable": 0.02}
+        for setting, level, share, value in changes
+        for bucket in ("high", "all")
+    ]
+    means = pd.DataFrame(rows)
+    bounds = {end: means[end] - 0.9 for end in ("low", "high")}
+    return means, means.assign(**bounds)[means["setting"] != "default"]
+
+
 def propensities() -> pd.DataFrame:
     """Of two contexts, one with a position that the log tells nothing of."""
     return pd.DataFrame(
@@ -244,6 +267,8 @@ def all_sections() -> list[Section]:
         propensities_section(propensities()),
         crossings_section(differences(), MAIN, PAIR),
         sensitivity_section(sensitivity(), MAIN, PAIR),
+        ablation_section(*ablations(), MAIN),
+        *shares_section(ablations()[0], MAIN),
         all_measures_section(measures(), [MAIN, TRAFFIC]),
         settings_section({"train": {"mix": {"click_weight": 1.0}, "stages": [{"share": 0.5}]}}),
     ]

@@ -13,6 +13,7 @@ from evaluation.means import group_means
 from evaluation.measures import measure_run
 from evaluation.report.diagnosis import diagnosis_section
 from evaluation.report.evaluated import evaluation_sections, write_evaluation_report
+from evaluation.report.exports import markdown_table
 from evaluation.report.figures import svg_of
 from evaluation.report.headline import (
     all_measures_section,
@@ -25,7 +26,6 @@ from evaluation.report.queries import choose_ranker, queries_section
 from evaluation.report.sensitivity import (
     crossings_table,
     find_crossings,
-    markdown_crossings,
     sensitivity_section,
 )
 from evaluation.report.settings import settings_section
@@ -215,7 +215,7 @@ def test_a_crossing_is_told_with_who_wins_on_either_side() -> None:
     assert rows["high"]["cross at"] == "55"
     never = crossings_table(differences().assign(difference=0.1), PAIR)
     assert set(never["cross at"]) == {"–"}
-    assert markdown_crossings(crossings).splitlines()[1:3] == [
+    assert markdown_table(crossings).splitlines()[1:3] == [
         "| --- | --- | --- | --- | --- |",
         "| searches a query | high | 55 | 10: no difference shown (-0.100) | "
         "100: click wins (+0.100) |",
