@@ -13,6 +13,7 @@ OPEN = (
     "losses.hybrid",
     "mixes",
     "mixes.encoding",
+    "mixes.pictures",
     "mixes.ranges",
     "rerank",
     "scoring.pool",

@@ -22,12 +22,12 @@ FLOORS = {
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
     "|settings_checks supervision|fit|evaluate rerank train|train_each",
     "tuning": "ranges|objectives space|known_points study|early_stopping trial|inputs"
-    "|records search|finalists|tune",
+    "|records search|analysis finalists|analyse tune",
     "workflow": "conditions diagnosed log_facts simulated_answers"
     "|advice report settings_checks simulated_annotations"
     "|advise pipeline study|cases reproduce|ablations levels|ablate sensitivity",
-    "ray_jobs": "command_line|ablate advise agreement annotate evaluate fit_clicks merge pipeline"
-    " prepare reproduce rerank sensitivity train tune",
+    "ray_jobs": "command_line|ablate advise agreement analyse annotate evaluate fit_clicks merge"
+    " pipeline prepare reproduce rerank sensitivity train tune",
 }
 
 

@@ -33,7 +33,7 @@ from evaluation.report.evaluated import (
 )
 from evaluation.report.headline import all_measures_section
 from evaluation.report.page import write_report
-from evaluation.report.parts import Picture, Section, Table
+from evaluation.report.parts import Section
 from evaluation.report.queries import choose_ranker
 from evaluation.report.settings import settings_section
 from evaluation.report.signals import (
@@ -42,15 +42,17 @@ from evaluation.report.signals import (
     propensities_section,
     rank_differences,
 )
-from evaluation.report.trade_offs import frontier_of_mixes
 from evaluation.report.training import training_section
 from evaluation.trec_run import read_trec_run
 from rankers.training.checkpoints import HISTORY
 from rankers.training.validation import VALIDATION_MEASURE
+from tuning.analysis.reading import has_study
+from tuning.analysis.sections import tuning_sections
 from workflow.diagnosed import diagnose_rankers
 
 RELEVANT_FROM = 2  # of the judge's grades, as the job `agreement` has it
 MOST_PAIRS, LEAST_IMPRESSIONS = 20, 10  # of the audit
+RESAMPLES = 50  # of the trials of a search, for the intervals of importances
 
 
 def write_pipeline_report(output: Path, rankers: list[str]) -> Path:
@@ -83,7 +85,7 @@ def write_pipeline_report(output: Path, rankers: list[str]) -> Path:
         *evaluation_sections(values, measures, comparison, groups, queries, baseline, tops),
         *_diagnosis_sections(output, groups),
         training_section(_histories(output, rankers), VALIDATION_MEASURE, MAIN_MEASURE),
-        _tuning_section(output),
+        *_tuning_sections(output / "tuning"),
         *_judge_sections(output, collection),
         propensities_section(pd.read_parquet(output / "click_labels" / "propensities.parquet")),
         all_measures_section(measures, elsewhere),
@@ -113,15 +115,14 @@ def _histories(output: Path, rankers: list[str]) -> dict[str, list[dict[str, Any
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
 
 
-def _tuning_section(output: Path) -> Section:
-    trials = pd.read_parquet(output / "tuning" / "trials.parquet")
-    told = "The trials of the search; each kind of mix has parameters of its own."
-    parts: list[str | Table | Picture] = [Table("trials", trials, told)]
-    head, tail = (f"{MAIN_MEASURE}_{bucket}" for bucket in ("high", "low"))
-    if trials[[head, tail]].notna().all(axis=1).any():
-        points = trials.rename(columns={"kind": "name", head: "across", tail: "up"})
-        parts.insert(0, frontier_of_mixes(points, f"validation {MAIN_MEASURE}"))
-    return Section("Tuning", parts)
+def _tuning_sections(tuning: Path) -> list[Section]:
+    if has_study(tuning):
+        return tuning_sections(tuning, RESAMPLES)
+    text = (
+        "The study is in a database, whose URL this report does not keep: ray_jobs/analyse.py "
+        f"--tuning {tuning} --storage URL makes the page of the search."
+    )
+    return [Section("Tuning", [text])]
 
 
 def _judge_sections(output: Path, collection: Collection) -> list[Section]:

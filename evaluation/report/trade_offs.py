@@ -98,27 +98,6 @@ def _of_ranker(shown: pd.DataFrame, column: str, name: str) -> pd.DataFrame:
     return shown[shown[column] == name].drop_duplicates("ranker").set_index("ranker")
 
 
-def frontier_of_mixes(points: pd.DataFrame, measure: str) -> Picture:
-    """Head against tail of the mixes that a search has tried.
-
-    Args:
-        points: name (the kind of mix), across (the head) and up (the tail); NaN where a mix has
-            no value.
-        measure: the measure to show.
-    """
-    points = points.dropna(subset=["across", "up"])
-    axes = (f"{measure}, high frequency", f"{measure}, low frequency")
-    figure, panel = new_panel(*axes, size=SQUARE)
-    for name, style in styles(sorted(points["name"].unique())).items():
-        of_kind = points[points["name"] == name]
-        draw_points(panel, name, style, of_kind["across"], of_kind["up"])
-    _draw_line(panel, points)
-    add_legend(figure, panel)
-    text = f"{measure} of each mix of the search on frequent and on rare queries"
-    caption = f"{text}. The line joins the mixes that no other beats on both."
-    return Picture("mixes", figure, text, caption)
-
-
 def _draw_frontier(
     across: pd.DataFrame, up: pd.DataFrame, axes: tuple[str, str]
 ) -> tuple[Figure, list[str]]:
@@ -130,12 +109,12 @@ def _draw_frontier(
         ends = ends_of(one), ends_of(other)
         draw_points(panel, name, style, one["value"], other["value"], *ends)
     points = pd.DataFrame({"across": across["value"], "up": up["value"]}).loc[names].dropna()
-    frontier = _draw_line(panel, points)
+    frontier = join_frontier(panel, points)
     add_legend(figure, panel)
     return figure, [str(name) for name in frontier.index]
 
 
-def _draw_line(panel: Axes, points: pd.DataFrame) -> pd.DataFrame:
+def join_frontier(panel: Axes, points: pd.DataFrame) -> pd.DataFrame:
     """Joins the points that no other beats on both axes; returns them."""
     best = points.sort_values(["across", "up"], ascending=False)
     frontier = best[best["up"] > best["up"].cummax().shift(fill_value=-np.inf)]

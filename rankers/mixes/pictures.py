@@ -3,11 +3,13 @@
 python -m rankers.mixes.pictures
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from rankers.mixes import (
     ByBucket,
@@ -49,9 +51,20 @@ PICTURES: dict[str, Mix] = {
 
 def draw() -> Figure:
     """One picture for each mix; white is where a query is not trained on."""
-    figure = Figure(figsize=(13, 5.5), layout="constrained")
-    axes = figure.subplots(2, 5, sharex=True, sharey=True)
-    for axis, (name, mix) in zip(axes.flat, PICTURES.items(), strict=True):
+    return draw_mixes(PICTURES, rows=2)
+
+
+def draw_mixes(mixes: Mapping[str, Mix], rows: int = 1) -> Figure:
+    """The click weight of mixes over progress and frequency, as docs/mixes.svg has it.
+
+    Args:
+        mixes: by the titles of their panels; none leaves a number to the log.
+        rows: of panels, by which their number can be divided.
+    """
+    columns = len(mixes) // rows
+    figure = Figure(figsize=(2.3 * columns + 1.5, 2.6 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axis, (name, mix) in zip(axes.flat, mixes.items(), strict=True):
         weights = torch.stack([mix(progress, TRAFFIC) for progress in PROGRESS], dim=1)
         covered = torch.stack([mix.covers(progress, TRAFFIC) for progress in PROGRESS], dim=1)
         shown = axis.pcolormesh(
@@ -64,6 +77,8 @@ def draw() -> Figure:
             rasterized=True,
         )
         axis.set_yscale("log")
+        axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axis.set_title(name, fontsize="medium")
     figure.supxlabel("progress of training")
     figure.supylabel("searches of the query")

@@ -18,7 +18,6 @@ from evaluation.report.signals import (
     rank_differences,
 )
 from evaluation.report.trade_offs import (
-    frontier_of_mixes,
     frontier_section,
     two_truths_section,
 )
@@ -252,15 +251,10 @@ def all_sections() -> list[Section]:
         {"ranker": ["fusion", "annotation"], "query_id": ["q19", "q19"]}
         | {"title": [HOSTILE, "Toast"], "grade": [3, np.nan]}
     )
-    mixes = pd.DataFrame({"name": ["Staged", "Constant", "Staged"], "across": [0.9, 0.8, np.nan]})
-    mixes["up"] = [0.7, 0.8, np.nan]
     wide = Figure(figsize=(12, 2))
     wide.subplots(1, 5)
     return [
-        Section(
-            "Tuning",
-            [Picture("wide", wide, "Five panels", "Wide."), frontier_of_mixes(mixes, MAIN)],
-        ),
+        Section("Wide pictures", [Picture("wide", wide, "Five panels", "Wide.")]),
         headline_section(measures(), MAIN, comparison(), "annotation"),
         win_loss_section(duels(), MAIN),
         frontier_section(measures(), MAIN),
