@@ -253,28 +253,12 @@ def test_trials_that_all_fail_end_the_search_with_the_reason_once(
     assert table["error"].str.contains("not finite").all()
 
 
-@pytest.mark.parametrize(
-    "runs",
-    [
-        "in its process",
-        pytest.param(
-            "by Ray Train",
-            marks=pytest.mark.xfail(
-                reason="Ray Train's PlacementGroupCleaner asks for the cluster by RAY_ADDRESS and "
-                "dies where several run on one machine; what a stopped trial held stays taken",
-                strict=False,
-            ),
-        ),
-    ],
-)
-def test_a_stopped_trial_lets_the_next_one_start(inputs: Path, tmp_path: Path, runs: str) -> None:
+def test_a_stopped_trial_lets_the_next_one_start(inputs: Path, tmp_path: Path) -> None:
     """One at a time has most CPUs that there are, so what it does not give back is missed."""
     training = settings(inputs, epochs=2, cpus_per_worker=5.0, restarts=0)
     # One known point, and what is worse than it so far is stopped.
     space = SearchSpace(mixes=["Constant"], ranges={"Constant.click_weight": [0.4, 0.6]})
     options = {"finalists": 0, "space": space, "trials": 4, "concurrent_trials": 1}
-    if runs == "by Ray Train":
-        options["checkpoints"] = str(tmp_path / "checkpoints")
     search(inputs, tmp_path / "out", training, **options)
     table = pd.read_parquet(tmp_path / "out" / "trials.parquet")
     states = table["state"].tolist()
