@@ -118,6 +118,10 @@ def spend_budget(
 ) -> pa.Table:
     """Keeps the pairs that the budget buys, in their order.
 
+    Among equals the pairs of a query are bought together: rankers learn by comparing the documents
+    of a list, and of a list with a grade here and there they learn less than nothing
+    (docs/ablations.md).
+
     Args:
         pairs: query_row and doc_row of each pair, from `pairs_to_annotate`.
         tables: the collection that these are rows of.
@@ -125,7 +129,7 @@ def spend_budget(
         whole_queries: take all pairs of a query or none, for strategies that show them together.
         count_tokens: the function that counts the tokens of each of some pairs, int64, shape
             (pairs,); it is called until max_tokens is reached.
-        seed: seed of the uniform policy, and of the order among equals.
+        seed: of the order of queries among equals, which is all that the uniform policy goes by.
 
     Raises:
         InputError: nothing is left.
@@ -140,13 +144,13 @@ def spend_budget(
     if budget.max_pairs is None and budget.max_tokens is None:
         return pairs
     urgency = _urgency(pairs, tables, budget.policy)
-    _, unit = np.unique(query_row, return_inverse=True)
+    query_of_unit, unit = np.unique(query_row, return_inverse=True)
     if not whole_queries:
-        unit = np.arange(pairs.num_rows)
+        query_of_unit, unit = query_row, np.arange(pairs.num_rows)
     size = np.bincount(unit)
     mean_urgency = np.bincount(unit, weights=urgency) / size
-    shuffled = np.random.default_rng(seed).permutation(len(size))
-    order = shuffled[np.argsort(-mean_urgency[shuffled], kind="stable")]
+    turn_of_query = np.random.default_rng(seed).permutation(tables.queries.num_rows)
+    order = np.lexsort((turn_of_query[query_of_unit], -mean_urgency))
     if budget.max_pairs is not None:
         order = order[: np.searchsorted(np.cumsum(size[order]), budget.max_pairs, side="right")]
     if budget.max_tokens is not None:

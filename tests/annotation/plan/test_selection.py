@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args
@@ -54,11 +55,15 @@ def tables() -> Collection:
 
 
 def bought(
-    tables: Collection, budget: Budget, whole_queries: bool = False, tokens: int = 10
+    tables: Collection,
+    budget: Budget,
+    whole_queries: bool = False,
+    tokens: int = 10,
+    seed: int = 0,
 ) -> list[tuple[int, int]]:
     pairs = pairs_to_annotate(tables, "collection")
     kept = spend_budget(
-        pairs, tables, budget, whole_queries, lambda some: np.full(some.num_rows, tokens), seed=0
+        pairs, tables, budget, whole_queries, lambda some: np.full(some.num_rows, tokens), seed
     )
     rows = list(zip(kept["query_row"].to_pylist(), kept["doc_row"].to_pylist(), strict=True))
     assert rows == sorted(rows), "pairs keep their order, so that prefixes are shared"
@@ -137,10 +142,14 @@ def test_the_pairs_of_the_most_open_click_rate_come_first(tables: Collection) ->
     assert {(0, 0), (0, 1)}.isdisjoint(rows)
 
 
-def test_uniform_takes_from_all(tables: Collection) -> None:
-    rows = bought(tables, Budget(max_pairs=20, policy="uniform"))
-    assert len(rows) == 20
-    assert len({query for query, _ in rows}) > 7
+def test_equals_are_bought_query_by_query(tables: Collection) -> None:
+    chosen = set()
+    for seed in range(20):
+        rows = bought(tables, Budget(max_pairs=22, policy="uniform"), seed=seed)
+        counts = Counter(query for query, _ in rows)
+        assert sorted(counts.values()) == [2, 4, 4, 4, 4, 4]
+        chosen |= set(counts)
+    assert chosen == set(range(QUERIES)), "any query can come first"
 
 
 @pytest.mark.parametrize("policy", get_args(Policy))
