@@ -23,8 +23,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from corpus.frequency import BUCKETS
+from evaluation.report.parts import Section, Table
 from rankers.mixes import Constant, FrequencySigmoid, Mix, Ramp, Stage, Staged
 from rankers.mixes.encoding import encode_mix
+from tuning.analysis.reading import Search
+from tuning.analysis.sections import search_sections
 
 HOSTILE = "<script>alert('x')</script> & \x1b[31m \u202e $x_1$ 搜索"
 KINDS = ("Constant", "Staged", "FrequencySigmoid", "Ramp")
@@ -210,3 +213,19 @@ def write_finalists(folder: Path, gains: dict[str, tuple[int, float]], seeds: in
         )
     ]
     pd.DataFrame(rows).to_parquet(folder / "finalists.parquet")
+
+
+def constant(weight: float) -> dict[str, Any]:
+    return {"kind": "Constant", "Constant.click_weight": weight}
+
+
+def texts(section: Section) -> str:
+    return " ".join(part for part in section.parts if isinstance(part, str))
+
+
+def tables(section: Section) -> list[pd.DataFrame]:
+    return [part.frame for part in section.parts if isinstance(part, Table)]
+
+
+def titles(search: Search) -> list[str]:
+    return [section.title for section in search_sections(search, 20)]
