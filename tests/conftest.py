@@ -30,7 +30,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Begun first, so that none of them runs on alone at the end.
 LONGEST = (
     *("test_train_interrupted.py", "test_pipeline.py", "test_annotate_engine.py"),
-    *("test_train.py", "test_reproduce.py", "test_cases.py"),
+    *("test_tune.py", "test_train.py", "test_reproduce.py", "test_cases.py"),
 )
 
 # How long an example takes says more about the machine than about the code.

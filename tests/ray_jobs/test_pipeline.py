@@ -72,6 +72,7 @@ def finished(dashboard: str, random_model: Path, tmp_path_factory: pytest.TempPa
         "tune.training.optimization.epochs": 1,
         "tune.training.resources.workers": 1,
         "tune.trials": 2,
+        "tune.finalist_seeds": 1,
         "tune.checkpoints": output.with_name("checkpoints"),
     }
     command = "python ray_jobs/pipeline.py --config configs/demo.yaml"
