@@ -2,27 +2,13 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from corpus.errors import InputError
-from rankers.mixes import (
-    TrainingLog,
-)
-from rankers.settings import ModelSettings, TrainingSettings
+from rankers.settings import TrainingSettings
 from tuning.space import SearchSpace, check_space
 
-LABELS = ("clicks", "shrunk", "fusion")
 USUAL = TrainingSettings()
-TWO_HEADS = TrainingSettings(model=ModelSettings(heads="two"))
-LOG = TrainingLog(np.array([1, 2, 3, 4, 100]), np.array([0.0, 1.0, 2.0, 4.0, 8.0]))
-LOGS = [
-    LOG,
-    TrainingLog(np.ones(50, np.int64), np.full(50, 0.1)),
-    TrainingLog(np.array([7]), np.array([3.5])),
-    TrainingLog(np.zeros(2, np.int64), np.zeros(2)),
-    TrainingLog(np.array([1, 10**12]), np.array([1e-6, 1e12])),
-]
 
 
 def of(**ranges: Any) -> dict[str, Any]:
