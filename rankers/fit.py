@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import ray.train
+from pyarrow.fs import FileSelector, FileSystem
 from ray.exceptions import RayError
 from ray.train import (
     CheckpointConfig,
@@ -200,7 +201,18 @@ def fit_ranker(
         raise TrainingStoppedError(f"training stopped: {stop.reason}")
     best: ray.train.Checkpoint = result.get_best_checkpoint(VALIDATION_MEASURE, "max")
     last: ray.train.Checkpoint = result.checkpoint
+    recorded = [last, *(checkpoint for checkpoint, _ in result.best_checkpoints)]
+    _remove_unrecorded(files, f"{place}/checkpoints", {Path(one.path).name for one in recorded})
     return best, last
+
+
+def _remove_unrecorded(files: FileSystem, folder: str, recorded: set[str]) -> None:
+    """Removes checkpoints that Ctrl-C or a kill left between their writing and their record."""
+    for found in files.get_file_info(FileSelector(folder)):
+        name = found.base_name
+        if found.is_file or not name.startswith("checkpoint_") or name in recorded:
+            continue
+        files.delete_dir(found.path)
 
 
 def _fit_again(make_trainer: Callable[[], TorchTrainer], restarts: int) -> ray.train.Result:

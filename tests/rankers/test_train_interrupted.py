@@ -160,7 +160,7 @@ def test_after_ctrl_c_a_lost_worker_a_lost_node_and_a_kill_training_ends_as_if_u
         len(list(folder.glob(f"checkpoints/*/{TRAINING_STATE}"))) for folder in (place, undisturbed)
     )
     assert 1 <= kept_alone <= 2, "the best and the last"
-    assert 1 <= kept <= 4, "and one each that Ctrl-C and the kill left, just written"
+    assert 1 <= kept <= 2, "and none that Ctrl-C or the kill left, just written"
     other = partial(trained, inputs, tmp_path / "other", checkpoints=place.as_uri())
     with pytest.raises(InputError, match="give --resume to go on with them"):
         other(long_training(inputs))
