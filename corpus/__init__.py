@@ -11,6 +11,7 @@ OPEN = (
     "mapped_tables",
     "names",
     "output_folder",
+    "places",
     "prepare",
     "protocol",
     "schemas",

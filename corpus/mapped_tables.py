@@ -3,13 +3,13 @@
 import mmap
 import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from corpus.places import Place, arrow_files
 from corpus.refused_rows import TableError
 from corpus.table_checks import check_table, check_unique
 from corpus.tables import read_table, table_path
@@ -18,7 +18,7 @@ BATCH_ROWS = 4096
 BUFFER_BYTES = 2**16
 
 
-def map_table(folder: str | Path, name: str) -> pa.Table:
+def map_table(folder: str | Place, name: str) -> pa.Table:
     """Reads and checks as `corpus.tables.read_table` does, with few rows in memory at a time.
 
     The table lies, uncompressed, in a nameless file on the disk of temporary files (`TMPDIR`), of
@@ -30,8 +30,9 @@ def map_table(folder: str | Path, name: str) -> pa.Table:
         TableError: the file is missing or unreadable, or breaks the schema.
     """
     path = table_path(folder, name)
+    files, inside = arrow_files(path)
     try:
-        dataset = pq.ParquetDataset(path)
+        dataset = pq.ParquetDataset(inside, filesystem=files)
         no_rows = check_table(dataset.schema.empty_table(), name, path)
         table = _map_batches(_read_batches(dataset, name, path), no_rows.schema)
         check_unique(table, name, path)
@@ -61,9 +62,11 @@ def take_rows(table: pa.Table, rows: NDArray[np.integer]) -> pa.Table:
     return pa.Table.from_batches(taken, table.schema).take(np.argsort(order))
 
 
-def _read_batches(dataset: pq.ParquetDataset, name: str, path: Path) -> Iterator[pa.RecordBatch]:
+def _read_batches(dataset: pq.ParquetDataset, name: str, path: Place) -> Iterator[pa.RecordBatch]:
     for file in dataset.files:
-        with pq.ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False) as part:
+        with pq.ParquetFile(
+            file, buffer_size=BUFFER_BYTES, pre_buffer=False, filesystem=dataset.filesystem
+        ) as part:
             if part.schema_arrow != dataset.schema:
                 raise TableError(f"{path}: has parts of different columns")
             for batch in part.iter_batches(BATCH_ROWS, use_threads=False):

@@ -1,12 +1,11 @@
 """The rule for every job's output folder: new, or resumed with the same settings, or refused."""
 
 import json
-import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from corpus.errors import InputError
+from corpus.places import Place, make_folder, place_of, reaching, write_whole
 from corpus.shown_text import without_secrets
 
 RECORD = "job.json"
@@ -14,11 +13,11 @@ RECORD = "job.json"
 PARTIAL_RECORD = f".{RECORD}.partial"
 
 
-def begin_output(folder: str | Path, job: str, settings: dict[str, Any], resume: bool) -> bool:
+def begin_output(folder: str | Place, job: str, settings: dict[str, Any], resume: bool) -> bool:
     """Claims `folder` for `job` and records the settings there, in `job.json`.
 
     Args:
-        folder: the output folder; it is made if it is missing.
+        folder: the output folder, local or in a store; it is made if it is missing.
         job: the name of the job.
         settings: the settings that decide the result, as values of JSON. Passwords and keys in them
             are not kept, nor compared when the job is resumed.
@@ -31,16 +30,13 @@ def begin_output(folder: str | Path, job: str, settings: dict[str, Any], resume:
         InputError: the folder holds something and `resume` is off; it was begun by another job or
             with other settings; or it cannot be written.
     """
-    folder = Path(folder)
+    place = place_of(folder)
     wanted = without_secrets(json.loads(json.dumps(settings, default=str)))
-    try:
-        return _claim(folder, job, wanted, resume)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{folder}: cannot be the output: {reason}; give another") from error
+    with reaching(place, "be the output", "give another"):
+        return _claim(place, job, wanted, resume)
 
 
-def _claim(folder: Path, job: str, wanted: dict[str, Any], resume: bool) -> bool:
+def _claim(folder: Place, job: str, wanted: dict[str, Any], resume: bool) -> bool:
     record_path = folder / RECORD
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; the output of {job} is a folder")
@@ -56,23 +52,23 @@ def _claim(folder: Path, job: str, wanted: dict[str, Any], resume: bool) -> bool
         return not record["complete"]
     if folder.exists() and any(path.name != PARTIAL_RECORD for path in folder.iterdir()):
         raise InputError(f"{folder}: is not empty and no job's output; give another --output")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     _write_record(record_path, {"job": job, "settings": wanted, "complete": False})
     return True
 
 
-def finish_output(folder: str | Path) -> None:
+def finish_output(folder: str | Place) -> None:
     """Records that the job of `folder` has finished."""
-    record_path = Path(folder) / RECORD
+    record_path = place_of(folder) / RECORD
     _write_record(
         record_path, json.loads(record_path.read_text(encoding="utf-8")) | {"complete": True}
     )
 
 
-def warn_unfinished(*folders: str | Path) -> None:
+def warn_unfinished(*folders: str | Place) -> None:
     """Warns on standard error of folders whose job has not finished; they are used as they are."""
     for folder in folders:
-        record_path = Path(folder) / RECORD
+        record_path = place_of(folder) / RECORD
         if record_path.exists() and not _read_record(record_path)["complete"]:
             print(
                 f"{folder}: is unfinished; what is there is used. Finish it with --resume of the "
@@ -82,7 +78,7 @@ def warn_unfinished(*folders: str | Path) -> None:
 
 
 def _refuse_other_work(
-    folder: Path, job: str, wanted: dict[str, Any], record: dict[str, Any]
+    folder: Place, job: str, wanted: dict[str, Any], record: dict[str, Any]
 ) -> None:
     if record["job"] != job:
         raise InputError(f"{folder}: was begun by {record['job']}, not {job}")
@@ -98,7 +94,7 @@ def _refuse_other_work(
             )
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def _read_record(path: Place) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -108,10 +104,5 @@ def _read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def _write_record(path: Path, record: dict[str, Any]) -> None:
-    partial = path.with_name(PARTIAL_RECORD)
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(record, indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())  # else a crash of the machine can leave an empty file
-    os.replace(partial, path)
+def _write_record(path: Place, record: dict[str, Any]) -> None:
+    write_whole(path, json.dumps(record, indent=2) + "\n")

@@ -1,14 +1,12 @@
 """The job `prepare`: from raw data, or from nothing, to a checked collection."""
 
-import shutil
-from pathlib import Path
-
 import pyarrow.compute as pc
 import pyarrow.dataset
 
 from corpus.errors import InputError
 from corpus.groups import Protocol
 from corpus.output_folder import RECORD, begin_output, finish_output
+from corpus.places import Place, arrow_files, remove
 from corpus.protocol import Parting, check_parting, describe_parting
 from corpus.schemas import SCHEMAS
 from corpus.sources import SimulatedWorld, Source
@@ -16,7 +14,7 @@ from corpus.tables import read_table, table_path
 
 
 def prepare(
-    output: Path,
+    output: Place,
     source: Source = SimulatedWorld(),  # noqa: B008 - read only; the command line shows it
     held_out: float = 0.2,
     protocol: Protocol = "production",
@@ -32,7 +30,7 @@ def prepare(
     (one of three) and test, the others for training; a published split, and a team's own, is kept.
 
     Args:
-        output: folder for the collection.
+        output: folder for the collection, or the URL of one in a store.
         source: where the data comes from: SimulatedWorld, BeirFolder, TablesFolder, or a click
             log: TianGong, BaiduUltr or OwnLogFiles.
         held_out: share of the sessions to hold out, at least 0 (none) and below 1: the last by
@@ -80,17 +78,15 @@ def prepare(
     )
 
 
-def _give_back(folder: Path) -> None:
+def _give_back(folder: Place) -> None:
     """Removes what this job wrote into a folder that was new or empty before."""
     for name in SCHEMAS:
         path = table_path(folder, name)
         for left in (path, path.with_name(f".{path.name}.partial")):
-            if left.is_dir():
-                shutil.rmtree(left)
-            else:
-                left.unlink(missing_ok=True)
-    (folder / RECORD).unlink()
+            remove(left)
+    remove(folder / RECORD)
 
 
-def _count_rows(folder: Path, name: str) -> int:
-    return int(pyarrow.dataset.dataset(table_path(folder, name)).count_rows())
+def _count_rows(folder: Place, name: str) -> int:
+    files, path = arrow_files(table_path(folder, name))
+    return int(pyarrow.dataset.dataset(path, filesystem=files).count_rows())

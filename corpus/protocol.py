@@ -1,7 +1,6 @@
 """How `prepare` parts what is learned from and what is measured on: the log, and the queries."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +9,7 @@ from corpus.candidates import judged_candidates
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from corpus.groups import Protocol, complete_splits
+from corpus.places import Place
 from corpus.schemas import SPLITS
 from corpus.splits import TEST, TRAIN, split_queries
 from corpus.tables import Collection, table_path
@@ -38,7 +38,7 @@ def check_parting(held_out: float, bucket_cuts: tuple[int, int]) -> None:
 
 
 def part_queries(
-    collection: Collection, parting: Parting, seed: int, source: str | Path
+    collection: Collection, parting: Parting, seed: int, source: str | Place
 ) -> Collection:
     """Gives queries their split, bucket and supervision, as far as the collection has them not.
 
@@ -89,7 +89,7 @@ def describe_parting(splits: pa.Table) -> str:
     return f"queries: {'; '.join(parts)}; {int(frame['supervised'].sum()):,} may train"
 
 
-def _refuse_supervised(collection: Collection, source: str | Path) -> None:
+def _refuse_supervised(collection: Collection, source: str | Place) -> None:
     splits = collection.splits
     if "supervised" not in splits.column_names:
         return

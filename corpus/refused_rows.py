@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpus.errors import InputError
+from corpus.places import Place
 
 FIRST_ROWS = 3  # rows that an error shows
 UNREADABLE = "?"
@@ -18,7 +18,7 @@ class TableError(InputError):
 
 
 def refuse_where(
-    table: pa.Table, bad: pa.ChunkedArray, source: str | Path, column: str, reason: str
+    table: pa.Table, bad: pa.ChunkedArray, source: str | Place, column: str, reason: str
 ) -> None:
     """Refuses rows where a mask is true; see `refuse_rows`."""
     rows = pc.indices_nonzero(bad).to_pylist() if pc.any(bad).as_py() else []
@@ -26,7 +26,7 @@ def refuse_where(
 
 
 def refuse_rows(
-    table: pa.Table, rows: Sequence[int], source: str | Path, column: str, reason: str
+    table: pa.Table, rows: Sequence[int], source: str | Place, column: str, reason: str
 ) -> None:
     """Refuses rows of a table, where there are any.
 

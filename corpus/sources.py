@@ -1,12 +1,10 @@
 """The sources of collections: a simulated world, a BEIR folder, tables, and click logs."""
 
-import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +12,7 @@ import pyarrow.compute as pc
 from corpus.candidates import bm25_candidates, shown_candidates
 from corpus.errors import InputError
 from corpus.frequency import count_frequency
+from corpus.places import Place, remove
 from corpus.protocol import Parting, part_queries
 from corpus.readers.baidu_ultr import BaiduUltrLog
 from corpus.readers.beir import check_beir, read_beir, read_published_split
@@ -50,7 +49,7 @@ class Source(ABC):
         return
 
     @abstractmethod
-    def write(self, folder: Path, parting: Parting, seed: int) -> None:
+    def write(self, folder: Place, parting: Parting, seed: int) -> None:
         """Writes the collection, its log and its queries parted.
 
         Args:
@@ -71,7 +70,7 @@ class TableSource(Source):
             seed: seed of everything random in them.
         """
 
-    def write(self, folder: Path, parting: Parting, seed: int) -> None:
+    def write(self, folder: Place, parting: Parting, seed: int) -> None:
         source = getattr(self, "path", folder)
         collection = hold_out(self.read(seed), parting.held_out, source)
         write_collection(part_queries(collection, parting, seed, source), folder)
@@ -87,9 +86,9 @@ class LogSource(Source):
     def check(self) -> None:
         self.log().check()
 
-    def write(self, folder: Path, parting: Parting, seed: int) -> None:
+    def write(self, folder: Place, parting: Parting, seed: int) -> None:
         for name in ("documents", *SESSION_TABLES):  # parts of a run that was cut short
-            shutil.rmtree(table_path(folder, name), ignore_errors=True)
+            remove(table_path(folder, name))
         write_log_tables(self.log(), folder, parting.held_out)
         names = ("queries", "candidates", "judgments")
         tables = {name: read_table(folder, name) for name in names}
@@ -149,7 +148,7 @@ class BeirFolder(TableSource):
         candidates_per_query: largest number of BM25 candidates for each query, at least 1.
     """
 
-    path: Path
+    path: Place
     sessions: int | None = None
     candidates_per_query: int = 16
 
@@ -188,7 +187,7 @@ class TablesFolder(TableSource):
         candidates_per_query: largest number of BM25 candidates for each query, at least 1.
     """
 
-    path: Path
+    path: Place
     candidates_per_query: int = 16
 
     def check(self) -> None:
@@ -227,9 +226,9 @@ class TianGong(LogSource):
             titles only.
     """
 
-    sessions: Path
-    human_labels: Path | None = None
-    bodies: Path | None = None
+    sessions: Place
+    human_labels: Place | None = None
+    bodies: Place | None = None
 
     def log(self) -> LogFormat:
         return TianGongLog(self.sessions, self.human_labels, self.bodies)
@@ -244,8 +243,8 @@ class BaiduUltr(LogSource):
         annotations: the file of human labels; its queries get the prefix "judged-".
     """
 
-    parts: Path
-    annotations: Path | None = None
+    parts: Place
+    annotations: Place | None = None
 
     def log(self) -> LogFormat:
         return BaiduUltrLog(self.parts, self.annotations)
@@ -262,15 +261,15 @@ class OwnLogFiles(LogSource):
             doc_id, title and body, where they differ from these (and from "query" for text).
     """
 
-    sessions: Path
-    documents: Path
+    sessions: Place
+    documents: Place
     columns: dict[str, str] = field(default_factory=dict)
 
     def log(self) -> LogFormat:
         return OwnLog(self.sessions, self.documents, self.columns)
 
 
-def _warn_of_empty_splits(path: Path, splits: pa.Table) -> None:
+def _warn_of_empty_splits(path: Place, splits: pa.Table) -> None:
     for split in SPLITS:
         if split not in splits["split"].to_pylist():
             print(

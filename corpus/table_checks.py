@@ -1,7 +1,6 @@
 """The checks that every job relies on: a table has its schema's columns, types, keys and ranges."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from corpus.frequency import BUCKETS
+from corpus.places import Place
 from corpus.refused_rows import (
     UNREADABLE,
     TableError,
@@ -54,7 +54,7 @@ RANGES: dict[str, dict[str, tuple[float | None, float | None]]] = {
 
 
 def check_table(
-    table: pa.Table, name: str, source: str | Path, check_keys: bool = True
+    table: pa.Table, name: str, source: str | Place, check_keys: bool = True
 ) -> pa.Table:
     """Returns `table` with the columns of schema `name` first, in order and type.
 
@@ -113,7 +113,7 @@ def check_table(
     return result
 
 
-def check_unique(table: pa.Table, name: str, source: str | Path) -> None:
+def check_unique(table: pa.Table, name: str, source: str | Place) -> None:
     """Refuses rows whose key, by schema `name`, stands there more than once.
 
     Raises:
@@ -130,7 +130,7 @@ def check_unique(table: pa.Table, name: str, source: str | Path) -> None:
         refuse_rows(table, rows, source, ", ".join(key), TWICE)
 
 
-def without_repeated(table: pa.Table, name: str, source: str | Path) -> pa.Table:
+def without_repeated(table: pa.Table, name: str, source: str | Place) -> pa.Table:
     """The table without rows that equal an earlier row in all columns.
 
     Raises:
@@ -163,7 +163,7 @@ def _cast(values: pa.ChunkedArray | pa.Scalar, wanted: pa.DataType) -> Any:
         return values.cast(pa.float64()).cast(wanted)  # "1.0" is a whole number
 
 
-def _check_text(table: pa.Table, name: str, source: str | Path) -> None:
+def _check_text(table: pa.Table, name: str, source: str | Place) -> None:
     """Refuses bytes that are no UTF-8, which files may hold as text, and NaN for an id."""
     column = table[name]
     try:
@@ -184,7 +184,7 @@ def _uncastable(column: pa.ChunkedArray, wanted: pa.DataType) -> Iterator[int]:
             yield row
 
 
-def _check_clicks(table: pa.Table, source: str | Path) -> None:
+def _check_clicks(table: pa.Table, source: str | Place) -> None:
     lists = table["clicks"].combine_chunks()
     if pa.types.is_nested(lists.type):
         other = _no_truth(lists.flatten())
@@ -213,7 +213,7 @@ def _key_codes(table: pa.Table, key: Sequence[str]) -> NDArray[np.int64]:
     return code
 
 
-def _check_values(table: pa.Table, name: str, source: str | Path) -> None:
+def _check_values(table: pa.Table, name: str, source: str | Place) -> None:
     if name in SESSION_TABLES:
         unequal = pc.not_equal(
             pc.list_value_length(table["doc_ids"]), pc.list_value_length(table["clicks"])
@@ -246,7 +246,7 @@ def _check_values(table: pa.Table, name: str, source: str | Path) -> None:
         refuse_where(table, none, source, "confidence", "is not above 0")
 
 
-def _check_counts(table: pa.Table, source: str | Path) -> pa.ChunkedArray:
+def _check_counts(table: pa.Table, source: str | Place) -> pa.ChunkedArray:
     """The column `sessions` of the table `sessions`, whole numbers from 1."""
     column = table["sessions"]
     try:

@@ -5,17 +5,16 @@ or a folder of parts, as pandas, pyarrow, Spark and Ray Data all read it. Column
 schema are kept, so a team's own columns travel along.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from corpus.places import Place, arrow_files, place_of, whole_file
 from corpus.refused_rows import TableError, refuse_rows, refuse_where
 from corpus.schemas import SESSION_TABLES, columns_of, empty_table
 from corpus.table_checks import check_table, without_repeated
@@ -52,17 +51,17 @@ class Collection:
     held_out_sessions: pa.Table = field(default_factory=lambda: empty_table("held_out_sessions"))
 
 
-def table_path(folder: str | Path, name: str) -> Path:
+def table_path(folder: str | Place, name: str) -> Place:
     """The path of a table: a parquet file, or a folder of parquet files.
 
     Args:
-        folder: the folder of the collection.
+        folder: the folder of the collection, local or in a store.
         name: the name of the table.
     """
-    return Path(folder) / f"{name}.parquet"
+    return place_of(folder) / f"{name}.parquet"
 
 
-def read_table(folder: str | Path, name: str) -> pa.Table:
+def read_table(folder: str | Place, name: str) -> pa.Table:
     """Reads and checks the table `name` of `folder`.
 
     Raises:
@@ -71,7 +70,7 @@ def read_table(folder: str | Path, name: str) -> pa.Table:
     return check_table(_read_unchecked(folder, name), name, table_path(folder, name))
 
 
-def read_without_repeated(folder: str | Path, name: str, repeated: Counter[str]) -> pa.Table:
+def read_without_repeated(folder: str | Place, name: str, repeated: Counter[str]) -> pa.Table:
     """Reads as `read_table` does, but keeps only the first of rows that are equal in all columns.
 
     Args:
@@ -90,33 +89,34 @@ def read_without_repeated(folder: str | Path, name: str, repeated: Counter[str])
     return kept
 
 
-def _read_unchecked(folder: str | Path, name: str) -> pa.Table:
+def _read_unchecked(folder: str | Place, name: str) -> pa.Table:
     path = table_path(folder, name)
     _refuse_missing(path, name)
+    files, inside = arrow_files(path)
     try:
-        return pq.read_table(path)
+        return pq.read_table(inside, filesystem=files)
     except (pa.ArrowException, OSError) as error:
         raise TableError(f"{path}: cannot be read as parquet: {error}") from error
 
 
-def _refuse_missing(path: Path, name: str) -> None:
+def _refuse_missing(path: Place, name: str) -> None:
     if not path.exists():
         raise TableError(f"{path}: there is no such table; expected columns {columns_of(name)}")
 
 
-def check_folder(folder: str | Path) -> None:
+def check_folder(folder: str | Place) -> None:
     """Refuses a folder that is missing or lacks a table that every collection has.
 
     Raises:
         TableError: naming the folder or the table.
     """
-    if not Path(folder).is_dir():
+    if not place_of(folder).is_dir():
         raise TableError(f"{folder}: there is no such folder; a collection is a folder of parquet")
     for name in REQUIRED:
         _refuse_missing(table_path(folder, name), name)
 
 
-def write_table(table: pa.Table, folder: str | Path, name: str) -> Path:
+def write_table(table: pa.Table, folder: str | Place, name: str) -> Place:
     """Checks `table` and writes it whole or not at all; returns its path.
 
     Raises:
@@ -127,16 +127,15 @@ def write_table(table: pa.Table, folder: str | Path, name: str) -> Path:
     return path
 
 
-def write_parquet(table: pa.Table, path: Path) -> None:
+def write_parquet(table: pa.Table, path: Place) -> None:
     """Writes a parquet file so that a kill leaves either the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(table, partial)
-    os.replace(partial, path)
+    with whole_file(path) as file:
+        pq.write_table(table, file)
 
 
 def read_collection(
-    folder: str | Path, read: Callable[[str | Path, str], pa.Table] = read_table
+    folder: str | Place,
+    read: Callable[[str | Place, str], pa.Table] = read_table,
 ) -> Collection:
     """Reads a collection and checks its tables and the references between them.
 
@@ -159,7 +158,7 @@ def read_collection(
     return collection
 
 
-def write_collection(collection: Collection, folder: str | Path) -> None:
+def write_collection(collection: Collection, folder: str | Place) -> None:
     """Checks a collection and then writes its tables into `folder`.
 
     Raises:
@@ -175,7 +174,7 @@ def write_collection(collection: Collection, folder: str | Path) -> None:
             write_parquet(getattr(checked, name), table_path(folder, name))
 
 
-def check_collection(collection: Collection, folder: str | Path) -> None:
+def check_collection(collection: Collection, folder: str | Place) -> None:
     """Refuses an empty collection, and faults that no single table shows.
 
     These are references to unknown queries or documents, and pages that show a document twice, as

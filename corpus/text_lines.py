@@ -7,13 +7,13 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from rich.console import Console
-from rich.progress import open as open_with_progress
+from rich.progress import wrap_file
 
 from corpus.errors import InputError
+from corpus.places import Place
 
 MOST_BYTES = 2**24  # of a line; a few kilobytes of gzip unpack to gigabytes without an end of line
 TOO_LONG = f"lines longer than {MOST_BYTES // 2**20} MiB"
@@ -33,7 +33,7 @@ def no_terminal() -> bool:
 
 
 @contextmanager
-def open_bytes(path: Path) -> Iterator[BinaryIO]:
+def open_bytes(path: Place) -> Iterator[BinaryIO]:
     """Opens a file for reading, decompressed where it is gzipped, with a progress bar.
 
     Raises:
@@ -41,8 +41,13 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     """
     try:
         with (
-            open_with_progress(
-                path, "rb", description=path.name, transient=True, disable=no_terminal()
+            path.open("rb") as file,
+            wrap_file(
+                file,
+                path.stat().st_size,
+                description=path.name,
+                transient=True,
+                disable=no_terminal(),
             ) as packed,
             io.BufferedReader(cast(io.RawIOBase, packed)) as plain,
         ):
@@ -56,10 +61,10 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path}: is no whole gzip file: {error}") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
+def read_lines(path: Place) -> Iterator[tuple[int, bytes | None]]:
     """Yields the number, from 1, and the bytes of each line without its end.
 
     A line longer than MOST_BYTES is None.
@@ -89,7 +94,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
             yield number, None
 
 
-def decode_line(line: bytes | None, path: Path, number: int, kind: str = "text") -> str:
+def decode_line(line: bytes | None, path: Place, number: int, kind: str = "text") -> str:
     """The text of a line from `read_lines`.
 
     Raises:
@@ -111,7 +116,7 @@ def decode_line(line: bytes | None, path: Path, number: int, kind: str = "text")
 
 
 def read_json_lines(
-    path: Path, aside: Counter[str] | None = None
+    path: Place, aside: Counter[str] | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields the number, from 1, and the JSON object of each line that is not blank.
 

@@ -7,13 +7,14 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 
 import jsonargparse
 import yaml
+from jsonargparse.typing import register_type
 
 from corpus.errors import InputError
+from corpus.places import Place, is_local, place_of
 from corpus.shown_text import printable, without_secrets
 
 # All that settings may name a class of; anything else is refused before it is imported. A name of
@@ -43,6 +44,7 @@ jsonargparse.set_parsing_settings(
     import_path_allowlist=CHOICES,
     instantiate_subclass_spec_in_any=False,
 )
+register_type(Place, str, place_of)
 # More than anybody writes; what anchors repeat counts each time.
 MOST_SETTINGS = 100_000
 
@@ -56,6 +58,7 @@ class JobParser(jsonargparse.ArgumentParser):  # type: ignore[misc]
             r"\1 is not one of Tandem's own classes, and settings can name no other",
             message,
         )
+        message = re.sub(r'Parser key "([\w.]+)":\s+Not of type UPath: ', r"--\1: ", message)
         names = [action.dest for action in self._actions]
         for wrong in re.findall(r"[Oo]ption '([^']+)'|--([\w.]+)", message):
             name = wrong[0] or wrong[1]
@@ -65,6 +68,9 @@ class JobParser(jsonargparse.ArgumentParser):  # type: ignore[misc]
                 message += f"; did you mean {near[0]!r}?"
                 break
         _stop(f"{message}\nSee {self.prog} --help.")
+
+    def format_help(self) -> str:
+        return re.sub(r"<class\s+'UPath'>", "Place", super().format_help())
 
 
 def job_parser(job: str, description: str, resumable: bool = True) -> JobParser:
@@ -148,14 +154,17 @@ def _with_sections(argv: list[str], job: str) -> list[str]:
         if name != "--config":
             result.append(name + given + value)
             continue
-        path = Path(value if given else next(arguments, ""))
+        try:
+            path = place_of(value if given else next(arguments, ""))
+        except InputError as error:
+            _stop(str(error))
         if not path.is_file():
             _stop(f"--config: there is no file {str(path)!r}")
         content = _read_settings(path)
         if isinstance(content.get(job), dict):
             result.append(f"--config={yaml.safe_dump(content[job])}")
         else:
-            result.append(f"--config={path}")
+            result.append(f"--config={path if is_local(path) else yaml.safe_dump(content)}")
     return result
 
 
@@ -185,7 +194,7 @@ def _nulls(named: Iterable[tuple[str, Any]]) -> Iterator[str]:
             yield from _nulls((f"{name}.{field}", item) for field, item in held.items())
 
 
-def _read_settings(path: Path) -> dict[Any, Any]:
+def _read_settings(path: Place) -> dict[Any, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

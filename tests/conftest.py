@@ -1,5 +1,6 @@
 """What the tests of several rooms share: a collection small enough to check by eye, real data."""
 
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import settings
 
+from corpus.places import Place, place_of
 from corpus.schemas import SCHEMAS
 from corpus.tables import Collection
 from rankers.settings import TrainingSettings
@@ -66,6 +68,42 @@ SPLITS = [
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """An S3 server on this machine, with a bucket `tandem`; the environment has its keys."""
+    from moto.server import ThreadedMotoServer  # brings Flask, which most tests need not
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "tests",
+            "AWS_SECRET_ACCESS_KEY": "tests",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        }.items():
+            environment.setenv(name, value)
+        place_of("s3://tandem").fs.mkdir("tandem")
+        yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def store(
+    s3_server: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    """A folder of its own in a store: a real S3 server, which workers reach, too.
+
+    Copies of its files are cached in the test's own folder.
+    """
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield place_of(f"s3://tandem/{tmp_path.name}")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpus.errors import InputError
+from corpus.places import Place, place_of
 from corpus.readers.ids import HALF_CHARACTERS, id_of
 from corpus.schemas import SCHEMAS, SPLITS, empty_table
 from corpus.table_checks import HIGHEST_GRADE, LOWEST_GRADE, check_table
@@ -27,7 +27,7 @@ GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?", re.ASCII)
 Rows = list[dict[str, Any]]
 
 
-def read_beir(folder: str | Path) -> tuple[Collection, dict[str, int]]:
+def read_beir(folder: str | Place) -> tuple[Collection, dict[str, int]]:
     """Reads a folder in the layout of BEIR (Thakur et al., NeurIPS Datasets 2021).
 
     All files of `qrels/` are read as one. Judgments of documents or queries that the folder does
@@ -43,7 +43,7 @@ def read_beir(folder: str | Path) -> tuple[Collection, dict[str, int]]:
             header, or a row without three columns or whose grade is no whole number of the range
             of judgments; an id has two texts, or a pair two grades. The message names the file.
     """
-    folder = Path(folder)
+    folder = place_of(folder)
     check_beir(folder)
     documents = _read_texts(folder / "corpus.jsonl", {"title": "title", "body": "text"})
     queries = _read_texts(folder / "queries.jsonl", {"text": "text"})
@@ -83,19 +83,19 @@ def read_beir(folder: str | Path) -> tuple[Collection, dict[str, int]]:
     return collection, set_aside
 
 
-def check_beir(folder: str | Path) -> None:
+def check_beir(folder: str | Place) -> None:
     """Refuses a folder that lacks one of the files of BEIR's layout.
 
     Raises:
         InputError: naming the file.
     """
     for name in ("corpus.jsonl", "queries.jsonl"):
-        if not (path := Path(folder) / name).exists():
+        if not (path := place_of(folder) / name).exists():
             raise InputError(f"{path}: there is no such file; a BEIR folder holds it")
-    _qrels_files(Path(folder))
+    _qrels_files(place_of(folder))
 
 
-def read_published_split(folder: str | Path) -> dict[str, str]:
+def read_published_split(folder: str | Place) -> dict[str, str]:
     """The split of each query that stands in `qrels/train.tsv`, `dev.tsv` or `test.tsv`.
 
     A query of several files is in the last of train, validation and test that has it, so that what
@@ -107,7 +107,7 @@ def read_published_split(folder: str | Path) -> dict[str, str]:
     Raises:
         InputError: there is no qrels file, or a row of one is no judgment; see `read_beir`.
     """
-    paths = [path for path in _qrels_files(Path(folder)) if path.stem.lower() in SPLIT_OF_FILE]
+    paths = [path for path in _qrels_files(place_of(folder)) if path.stem.lower() in SPLIT_OF_FILE]
     split_of: dict[str, str] = {}
     for path in sorted(paths, key=lambda path: SPLITS.index(SPLIT_OF_FILE[path.stem.lower()])):
         for row in _read_qrels_file(path):
@@ -115,7 +115,7 @@ def read_published_split(folder: str | Path) -> dict[str, str]:
     return split_of
 
 
-def _read_texts(path: Path, fields: dict[str, str]) -> Rows:
+def _read_texts(path: Place, fields: dict[str, str]) -> Rows:
     """The id and the texts of each line; `fields` are its names for the columns of texts."""
     column = "doc_id" if "title" in fields else "query_id"
     rows = []
@@ -145,7 +145,7 @@ def _without_repeated(rows: Rows, *key: str) -> Rows:
     return kept
 
 
-def _qrels_files(folder: Path) -> list[Path]:
+def _qrels_files(folder: Place) -> list[Place]:
     paths = sorted((folder / "qrels").glob("*.tsv"))
     if not paths:
         raise InputError(
@@ -154,7 +154,7 @@ def _qrels_files(folder: Path) -> list[Path]:
     return paths
 
 
-def _read_qrels_file(path: Path) -> Iterator[dict[str, Any]]:
+def _read_qrels_file(path: Place) -> Iterator[dict[str, Any]]:
     for number, line in read_lines(path):
         text = decode_line(line, path, number)
         row = _read_judgment(text)

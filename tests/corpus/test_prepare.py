@@ -1,5 +1,6 @@
 """The job `prepare`: from a world, a BEIR folder or one's own tables to a checked collection."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from corpus.errors import InputError
 from corpus.frequency import count_frequency
+from corpus.places import Place, remove, write_whole
 from corpus.prepare import prepare
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.sources import TablesFolder
@@ -46,6 +48,30 @@ def test_a_world_is_prepared_whole(tmp_path: Path, capsys: pytest.CaptureFixture
     assert said[2] == (
         f"{output}: 40 queries, 60 documents, 240 candidate pairs, 320 sessions, 78 judgments"
     )
+
+
+def test_a_store_gives_and_takes_what_a_folder_does(store: Place, tmp_path: Path) -> None:
+    prepare(tmp_path / "here", WORLD, seed=3)
+    prepare(store / "there", WORLD, seed=3)
+    assert contents(store / "there") == contents(tmp_path / "here")
+    with pytest.raises(InputError, match="there: holds the finished output of prepare"):
+        prepare(store / "there", WORLD, seed=3)
+    prepare(tmp_path / "back", TablesFolder(store / "there"), seed=3)
+    back, here = (read_collection(tmp_path / name) for name in ("back", "here"))
+    assert back.sessions.equals(here.sessions)
+
+
+def test_what_was_cut_short_in_a_store_is_made_again(store: Place) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        prepare(store / "out", TablesFolder(store / "nothing"))
+    assert not store.exists()
+    prepare(store / "out", WORLD, seed=3)
+    whole = contents(store / "out")
+    record = json.loads((store / "out" / "job.json").read_text()) | {"complete": False}
+    write_whole(store / "out" / "job.json", json.dumps(record))
+    remove(store / "out" / "splits.parquet")
+    prepare(store / "out", WORLD, seed=3, resume=True)
+    assert contents(store / "out").keys() == whole.keys()
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:

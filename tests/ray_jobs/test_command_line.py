@@ -28,6 +28,17 @@ JOBS.remove("command_line")
 HEAVY = ("ray", "torch", "transformers", "vllm")
 
 
+def test_a_place_is_a_folder_or_a_url_that_something_serves(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = parse_job(monkeypatch, "prepare", prepare, "--output", "runs/x")
+    assert arguments["output"] == Path("runs/x")
+    arguments = parse_job(monkeypatch, "prepare", prepare, "--output", "s3://bucket/x")
+    assert str(arguments["output"]) == "s3://bucket/x"
+    told = refusal(monkeypatch, capsys, prepare, "--output", "hdf5://bucket/x")
+    assert "nothing serves hdf5://" in told
+
+
 def test_mixes_come_from_flags_and_from_yaml(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

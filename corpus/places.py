@@ -1,0 +1,275 @@
+"""Places that users name: folders and files on a local disk, or by a URL in a store.
+
+A place is a path of universal-pathlib, on fsspec's file systems: `/`, `name`, `exists`, `iterdir`,
+`glob` and `open("rb")` are those of pathlib, and a local place is a `pathlib.Path`. What is written
+goes through this module, since a store knows neither rename nor half a file. Keys and endpoints
+come from the environment, as a store's own tools have them (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL).
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
+
+from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
+from upath import UPath
+
+from corpus.errors import InputError
+
+if TYPE_CHECKING:
+    # To a type checker a place is a Path: a local one is, and others have what a Path has.
+    Place = Path
+else:
+    Place = UPath
+
+# Stores that Arrow has clients of its own for, which read column by column beside each other.
+ARROW_STORES = {"s3", "gs", "gcs", "abfs", "abfss"}
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+CACHE_BYTES = 50 * 2**30
+
+
+def place_of(name: str | Place) -> Place:
+    """The place that a path or a URL names.
+
+    Args:
+        name: a local path, or the URL of a store that fsspec knows, such as `s3://bucket/run`.
+
+    Raises:
+        InputError: nothing serves the scheme, or the URL holds a password.
+
+    >>> place_of("s3://bucket/run") / "annotations.parquet"
+    S3Path('bucket/run/annotations.parquet', protocol='s3')
+    """
+    if isinstance(name, UPath):
+        return cast(Place, name)
+    text = os.fspath(name)
+    if not SCHEME.match(text):
+        return cast(Place, UPath(text))
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise InputError(f"{text}: is no URL: {error}") from error
+    if parts.password is not None:
+        raise InputError(
+            f"{parts.scheme}://…@{parts.hostname}{parts.path}: the URL holds a password, which "
+            "would be written into job.json; give keys by the environment, as the store's own "
+            "tools have them"
+        )
+    if parts.scheme == "file":
+        return cast(Place, UPath(parts.path))
+    if not text.startswith(f"{parts.scheme}://"):
+        raise InputError(f"{text}: is no URL; write {parts.scheme}://…, or ./{text} for a folder")
+    try:
+        # Others write beside us: a listing that was kept would hide what they wrote.
+        place = UPath(text, use_listings_cache=False)
+        place.fs  # noqa: B018 - the package of a store is imported here
+    except (ImportError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{text}: {parts.scheme}:// cannot be used: {reason}") from error
+    except ValueError as error:
+        raise InputError(
+            f"{text}: nothing serves {parts.scheme}://; give a local folder, or a URL such as "
+            "s3://bucket/folder"
+        ) from error
+    return cast(Place, place)
+
+
+def is_local(place: Place) -> bool:
+    """Whether a place is on a disk of this machine (or one that is mounted)."""
+    return isinstance(place, Path)
+
+
+def arrow_files(place: Place) -> tuple[FileSystem, str]:
+    """The file system, which can be sent to workers, and the path in it, for Arrow and Ray Data.
+
+    Raises:
+        InputError: the store cannot be reached.
+    """
+    if is_local(place):
+        return LocalFileSystem(), str(place)
+    with reaching(place):
+        store = _in_store(place)
+        if store.protocol in ARROW_STORES:
+            return FileSystem.from_uri(str(place))
+        return PyFileSystem(FSSpecHandler(store.fs)), store.path
+
+
+@contextmanager
+def reaching(place: Place, what: str = "be used", remedy: str = "") -> Iterator[None]:
+    """Turns what a file system or a store raises into a line that names the place.
+
+    Args:
+        place: what the body reads or writes.
+        what: what the place cannot do, for the message.
+        remedy: what the user can do instead.
+
+    Raises:
+        InputError: the body raised an error of the system, or of the store's client.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        # The clients of stores share no class of errors.
+        if is_local(place) and not isinstance(error, OSError):
+            raise
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        said = "; ".join(filter(None, (reason or type(error).__name__, remedy)))
+        raise InputError(f"{place}: cannot {what}: {said}") from error
+
+
+def make_folder(place: Place) -> None:
+    """Makes a local folder and those above it; in a store there are no folders to make."""
+    if is_local(place):
+        place.mkdir(parents=True, exist_ok=True)
+
+
+def write_whole(place: Place, content: str | bytes) -> None:
+    """Writes a file so that a kill leaves either the old file or the new one.
+
+    Args:
+        place: of the file.
+        content: bytes, or a text that is written as UTF-8.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    if is_local(place):
+        with whole_file(place) as file, file.open("wb") as opened:
+            opened.write(data)
+            opened.flush()
+            os.fsync(opened.fileno())  # else a crash of the machine can leave an empty file
+    else:
+        _in_store(place).fs.pipe_file(_in_store(place).path, data)
+
+
+@contextmanager
+def whole_file(place: Place) -> Iterator[Path]:
+    """A local path to write to; the file appears, whole, when the body ends without an error."""
+    if is_local(place):
+        make_folder(place.parent)
+        partial = Path(place.with_name(f".{place.name}.partial"))
+        yield partial
+        os.replace(partial, place)
+    else:
+        with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
+            partial = Path(folder) / place.name
+            yield partial
+            _in_store(place).fs.put_file(str(partial), _in_store(place).path)
+
+
+@contextmanager
+def whole_folder(place: Place, last: str | None = None) -> Iterator[Path]:
+    """A local folder to fill, which appears when the body ends without an error.
+
+    On a local disk it appears at once, by a rename, and must not be there before. In a store its
+    files appear one by one.
+
+    Args:
+        place: of the folder.
+        last: the file that is copied to a store last, so that what has it is whole.
+    """
+    if is_local(place):
+        make_folder(place.parent)
+        begun = Path(place.with_name(f".{place.name}.begun"))
+        shutil.rmtree(begun, ignore_errors=True)
+        begun.mkdir()
+        yield begun
+        begun.rename(place)
+    else:
+        with tempfile.TemporaryDirectory(prefix="tandem-") as name:
+            folder = Path(name)
+            yield folder
+            upload(folder, place, last)
+
+
+def upload(folder: Path, place: Place, last: str | None = None) -> None:
+    """Copies the files of a local folder to a place, one by one, `last` as the last.
+
+    Args:
+        folder: the local folder.
+        place: where its files go, under the same names.
+        last: as of `whole_folder`.
+    """
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    for file in sorted(files, key=lambda file: file.relative_to(folder).as_posix() == last):
+        target = place / file.relative_to(folder).as_posix()
+        with whole_file(target) as copy:
+            shutil.copyfile(file, copy)
+
+
+def remove(place: Place) -> None:
+    """Removes a file or a folder with all in it; nothing happens where there is none."""
+    if not is_local(place):
+        if place.exists():
+            _in_store(place).fs.rm(_in_store(place).path, recursive=True)
+    elif place.is_dir():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
+
+
+def local_copy(place: Place) -> Path:
+    """A local file or folder with what is at a place: itself, or a copy in this node's cache.
+
+    Copies are kept in `tandem` of XDG_CACHE_HOME (`~/.cache`), and told apart by what the store
+    says of their files, so that one that was replaced is copied anew. The oldest go where together
+    they exceed 50 GiB.
+
+    Raises:
+        InputError: there is nothing, or the store cannot be reached.
+    """
+    if is_local(place):
+        return Path(place)
+    store = _in_store(place)
+    with reaching(place):
+        found = store.fs.find(store.path, detail=True)
+        if not found:
+            raise InputError(f"{place}: there is nothing there")
+        state = [str(place), *(f"{path} {_state(info)}" for path, info in sorted(found.items()))]
+        key = hashlib.sha256("\n".join(state).encode()).hexdigest()[:24]
+        kept = _cache() / key / (place.name or "root")
+        if kept.exists():
+            os.utime(kept.parent)  # the oldest are those that were not used
+            return kept
+        _cache().mkdir(parents=True, exist_ok=True, mode=0o700)
+        begun = Path(tempfile.mkdtemp(prefix=".begun-", dir=_cache()))
+        try:
+            for path in found:
+                inside = path[len(store.path) :].strip("/")
+                file = begun / (place.name or "root") / inside
+                file.parent.mkdir(parents=True, exist_ok=True)
+                store.fs.get_file(path, str(file))
+            # Of two processes that copy the same one the first wins.
+            if not kept.exists():
+                begun.rename(kept.parent)
+        finally:
+            shutil.rmtree(begun, ignore_errors=True)
+    _forget_oldest(kept.parent)
+    return kept
+
+
+def _in_store(place: Place) -> UPath:
+    return cast(UPath, place)
+
+
+def _state(info: dict[str, object]) -> str:
+    return f"{info.get('size')} {info.get('ETag') or info.get('LastModified') or info.get('mtime')}"
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem" / "places"
+
+
+def _forget_oldest(newest: Path) -> None:
+    copies = sorted(_cache().glob("[!.]*"), key=lambda copy: copy.stat().st_mtime, reverse=True)
+    room = CACHE_BYTES
+    for copy in copies:
+        room -= sum(file.stat().st_size for file in copy.rglob("*") if file.is_file())
+        if room < 0 and copy != newest:
+            shutil.rmtree(copy, ignore_errors=True)
