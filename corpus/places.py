@@ -6,7 +6,6 @@ goes through this module, since a store knows neither rename nor half a file. Ke
 come from the environment, as a store's own tools have them (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL).
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -31,7 +30,6 @@ else:
 # Stores that Arrow has clients of its own for, which read column by column beside each other.
 ARROW_STORES = {"s3", "gs", "gcs", "abfs", "abfss"}
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-CACHE_BYTES = 50 * 2**30
 
 
 def place_of(name: str | Place) -> Place:
@@ -94,7 +92,7 @@ def arrow_files(place: Place) -> tuple[FileSystem, str]:
     if is_local(place):
         return LocalFileSystem(), str(place)
     with reaching(place):
-        store = _in_store(place)
+        store = in_store(place)
         if store.protocol in ARROW_STORES:
             return FileSystem.from_uri(str(place))
         return PyFileSystem(FSSpecHandler(store.fs)), store.path
@@ -145,7 +143,7 @@ def write_whole(place: Place, content: str | bytes) -> None:
             opened.flush()
             os.fsync(opened.fileno())  # else a crash of the machine can leave an empty file
     else:
-        _in_store(place).fs.pipe_file(_in_store(place).path, data)
+        in_store(place).fs.pipe_file(in_store(place).path, data)
 
 
 @contextmanager
@@ -160,7 +158,7 @@ def whole_file(place: Place) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
             partial = Path(folder) / place.name
             yield partial
-            _in_store(place).fs.put_file(str(partial), _in_store(place).path)
+            in_store(place).fs.put_file(str(partial), in_store(place).path)
 
 
 @contextmanager
@@ -185,91 +183,45 @@ def whole_folder(place: Place, last: str | None = None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="tandem-") as name:
             folder = Path(name)
             yield folder
-            upload(folder, place, last)
+            for inside in sorted(stamps(folder), key=lambda inside: (inside == last, inside)):
+                upload(folder / inside, place / inside)
 
 
-def upload(folder: Path, place: Place, last: str | None = None) -> None:
-    """Copies the files of a local folder to a place, one by one, `last` as the last.
+def stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """When each file of a folder was last written, and how long it is, by its path within."""
+    files = {file: file.stat() for file in folder.rglob("*") if file.is_file()}
+    return {
+        file.relative_to(folder).as_posix(): (state.st_mtime_ns, state.st_size)
+        for file, state in files.items()
+    }
 
-    Args:
-        folder: the local folder.
-        place: where its files go, under the same names.
-        last: as of `whole_folder`.
-    """
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    for file in sorted(files, key=lambda file: file.relative_to(folder).as_posix() == last):
-        target = place / file.relative_to(folder).as_posix()
-        with whole_file(target) as copy:
-            shutil.copyfile(file, copy)
+
+def upload(file: Path, place: Place) -> None:
+    """Copies a local file to a place, where it appears whole."""
+    with whole_file(place) as copy:
+        shutil.copyfile(file, copy)
+
+
+def download(place: Place, folder: Path) -> None:
+    """Copies what is in a folder of a store into a local one; nothing, where there is none."""
+    store = in_store(place)
+    for path in store.fs.find(store.path):
+        file = folder / path[len(store.path) :].strip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        store.fs.get_file(path, str(file))
 
 
 def remove(place: Place) -> None:
     """Removes a file or a folder with all in it; nothing happens where there is none."""
     if not is_local(place):
         if place.exists():
-            _in_store(place).fs.rm(_in_store(place).path, recursive=True)
+            in_store(place).fs.rm(in_store(place).path, recursive=True)
     elif place.is_dir():
         shutil.rmtree(place)
     else:
         place.unlink(missing_ok=True)
 
 
-def local_copy(place: Place) -> Path:
-    """A local file or folder with what is at a place: itself, or a copy in this node's cache.
-
-    Copies are kept in `tandem` of XDG_CACHE_HOME (`~/.cache`), and told apart by what the store
-    says of their files, so that one that was replaced is copied anew. The oldest go where together
-    they exceed 50 GiB.
-
-    Raises:
-        InputError: there is nothing, or the store cannot be reached.
-    """
-    if is_local(place):
-        return Path(place)
-    store = _in_store(place)
-    with reaching(place):
-        found = store.fs.find(store.path, detail=True)
-        if not found:
-            raise InputError(f"{place}: there is nothing there")
-        state = [str(place), *(f"{path} {_state(info)}" for path, info in sorted(found.items()))]
-        key = hashlib.sha256("\n".join(state).encode()).hexdigest()[:24]
-        kept = _cache() / key / (place.name or "root")
-        if kept.exists():
-            os.utime(kept.parent)  # the oldest are those that were not used
-            return kept
-        _cache().mkdir(parents=True, exist_ok=True, mode=0o700)
-        begun = Path(tempfile.mkdtemp(prefix=".begun-", dir=_cache()))
-        try:
-            for path in found:
-                inside = path[len(store.path) :].strip("/")
-                file = begun / (place.name or "root") / inside
-                file.parent.mkdir(parents=True, exist_ok=True)
-                store.fs.get_file(path, str(file))
-            # Of two processes that copy the same one the first wins.
-            if not kept.exists():
-                begun.rename(kept.parent)
-        finally:
-            shutil.rmtree(begun, ignore_errors=True)
-    _forget_oldest(kept.parent)
-    return kept
-
-
-def _in_store(place: Place) -> UPath:
+def in_store(place: Place) -> UPath:
+    """A place that is not local, with its file system `fs` and its `path` there."""
     return cast(UPath, place)
-
-
-def _state(info: dict[str, object]) -> str:
-    return f"{info.get('size')} {info.get('ETag') or info.get('LastModified') or info.get('mtime')}"
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem" / "places"
-
-
-def _forget_oldest(newest: Path) -> None:
-    copies = sorted(_cache().glob("[!.]*"), key=lambda copy: copy.stat().st_mtime, reverse=True)
-    room = CACHE_BYTES
-    for copy in copies:
-        room -= sum(file.stat().st_size for file in copy.rglob("*") if file.is_file())
-        if room < 0 and copy != newest:
-            shutil.rmtree(copy, ignore_errors=True)

@@ -92,9 +92,8 @@ def read_without_repeated(folder: str | Place, name: str, repeated: Counter[str]
 def _read_unchecked(folder: str | Place, name: str) -> pa.Table:
     path = table_path(folder, name)
     _refuse_missing(path, name)
-    files, inside = arrow_files(path)
     try:
-        return pq.read_table(inside, filesystem=files)
+        return read_parquet(path)
     except (pa.ArrowException, OSError) as error:
         raise TableError(f"{path}: cannot be read as parquet: {error}") from error
 
@@ -125,6 +124,12 @@ def write_table(table: pa.Table, folder: str | Place, name: str) -> Place:
     path = table_path(folder, name)
     write_parquet(check_table(table, name, path), path)
     return path
+
+
+def read_parquet(path: Place) -> pa.Table:
+    """Reads a parquet file, or a folder of them, that Tandem has written."""
+    files, inside = arrow_files(path)
+    return pq.read_table(inside, filesystem=files)
 
 
 def write_parquet(table: pa.Table, path: Place) -> None:

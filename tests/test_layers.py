@@ -10,7 +10,7 @@ ROOMS = "corpus|cluster|evaluation|annotation clicks|rankers|tuning|workflow|ray
 # Within each room, likewise, its modules and the rooms in it; each module has a floor.
 FLOORS = {
     "corpus": "errors frequency schemas shown_text texts"
-    "|names places|output_folder refused_rows text_lines|table_checks"
+    "|names places|local_copies output_folder refused_rows text_lines|table_checks"
     "|splits tables|candidates groups mapped_tables window"
     "|protocol readers simulation|sources|prepare",
     "cluster": "blocks connection|gpus",

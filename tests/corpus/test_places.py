@@ -6,13 +6,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus import places
 from corpus.errors import InputError
 from corpus.places import (
     Place,
     arrow_files,
     is_local,
-    local_copy,
     place_of,
     reaching,
     remove,
@@ -20,14 +18,6 @@ from corpus.places import (
     whole_folder,
     write_whole,
 )
-
-
-@pytest.fixture(params=["local", "store"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "local":
-        return place_of(tmp_path / "run")
-    found: Place = request.getfixturevalue("store")
-    return found
 
 
 @pytest.mark.parametrize(
@@ -88,41 +78,20 @@ def test_what_fails_while_it_is_written_does_not_appear(place: Place) -> None:
     assert not (place / "ranker").exists()
 
 
-def test_a_folder_appears_with_all_in_it_and_is_copied_once(place: Place) -> None:
+def test_a_folder_appears_with_all_in_it(place: Place) -> None:
     with whole_folder(place / "ranker", last="config.json") as folder:
         (folder / "config.json").write_text("{}")
         (folder / "weights").mkdir()
         (folder / "weights" / "part").write_text("1")
-    copy = local_copy(place / "ranker")
-    assert copy.name == "ranker"
-    assert (copy / "config.json").read_text() == "{}"
-    assert (copy / "weights" / "part").read_text() == "1"
-    assert local_copy(place / "ranker") == copy
+    assert (place / "ranker" / "config.json").read_text() == "{}"
+    assert (place / "ranker" / "weights" / "part").read_text() == "1"
 
 
-def test_a_file_that_was_replaced_is_copied_anew(store: Place) -> None:
-    write_whole(store / "note.txt", "before")
-    first = local_copy(store / "note.txt")
-    write_whole(store / "note.txt", "after!")
-    assert first.read_text() == "before"
-    assert local_copy(store / "note.txt").read_text() == "after!"
-
-
-def test_the_cache_keeps_the_newest(store: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "CACHE_BYTES", 10)
-    for name in ("a", "b"):
-        write_whole(store / name, "12345678")
-    first, second = local_copy(store / "a"), local_copy(store / "b")
-    assert second.exists()
-    assert not first.exists()
-
-
-def test_a_store_that_refuses_is_named(store: Place) -> None:
+@pytest.mark.usefixtures("store")
+def test_a_store_that_refuses_is_named() -> None:
     missing = place_of("s3://no-such-bucket/run")
     with (
         pytest.raises(InputError, match=r"s3://no-such-bucket/run: cannot be the output.*bucket"),
         reaching(missing, "be the output"),
     ):
         write_whole(missing / "job.json", "{}")
-    with pytest.raises(InputError, match="there is nothing there"):
-        local_copy(store / "nothing")
