@@ -8,6 +8,7 @@ OPEN = (
     "errors",
     "frequency",
     "groups",
+    "local_copies",
     "mapped_tables",
     "names",
     "output_folder",

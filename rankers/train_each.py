@@ -4,12 +4,10 @@ A run of Ray Train starts a controller and workers, and each of them imports PyT
 for a ranker that trains in one. Here a process goes from one ranker to the next.
 """
 
-import shutil
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import ray
 from rich.console import Console
@@ -17,6 +15,7 @@ from rich.console import Console
 from cluster.connection import connect
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
+from corpus.places import Place, remove
 from rankers.data.bucket_floors import write_bucket_floors
 from rankers.fit import tokenize_input
 from rankers.mixes import Mix
@@ -32,13 +31,13 @@ from rankers.training.learner import WorkerTask
 class Arm:
     """A ranker to train; the attributes are those of `rankers.train.train`."""
 
-    output: Path
-    collection: Path
+    output: Place
+    collection: Place
     mix: Mix
     training: TrainingSettings
-    click_labels: Path | None = None
-    annotations: Path | None = None
-    tokens: Path | None = None
+    click_labels: Place | None = None
+    annotations: Place | None = None
+    tokens: Place | None = None
 
 
 def train_each(arms: Sequence[Arm], at_once: int, gpus: float = 1.0) -> None:
@@ -76,7 +75,7 @@ def train_each(arms: Sequence[Arm], at_once: int, gpus: float = 1.0) -> None:
         if (stop := ray.get(finished)) is not None:
             raise InputError(f"{arm.output}: training stopped: {stop.reason}")
         finish_output(arm.output)
-        shutil.rmtree(arm.output / CHECKPOINTS)
+        remove(arm.output / CHECKPOINTS)
         done += 1
         minutes = (time.monotonic() - begun) / done * (wanted - done) / 60
         Console(highlight=False).print(

@@ -2,9 +2,9 @@
 
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
+from corpus.places import Place
 from workflow.log_facts import Agreement, Facts
 
 Choice = Literal["fusion", "annotations", "clicks", "nothing"]
@@ -65,7 +65,7 @@ def recommend(facts: Facts) -> Advice:
 
 
 def commands(
-    advice: Advice, collection: Path, annotations: Path | None, by_traffic: bool
+    advice: Advice, collection: Place, annotations: Place | None, by_traffic: bool
 ) -> tuple[list[str], list[str]]:
     """The command lines to do it, and those to check it.
 
@@ -82,7 +82,7 @@ def commands(
     labels = beside / f"labels-{choice}"
     of_grades = {"mix": "Constant", "mix.click_weight": 0, "annotations": annotations}
     of_clicks = {"mix": "Constant", "mix.click_weight": 1, "click_labels": labels}
-    rankers: dict[str, Path] = {choice: beside / f"ranker-{choice}"}
+    rankers: dict[str, Place] = {choice: beside / f"ranker-{choice}"}
     baseline = "first stage"
     todo, check = [], []
     if choice != "annotations":

@@ -1,17 +1,18 @@
 """The job `advise`: looks at a log and says which signal to learn from."""
 
-from pathlib import Path
-
 from rich.console import Console
 from rich.table import Table
 
 from corpus.errors import InputError
+from corpus.places import Place
 from corpus.tables import read_collection
 from workflow.advice import commands, recommend
 from workflow.log_facts import Agreement, Facts, measure_facts
 
 
-def advise(collection: Path, annotations: Path | None = None, least_impressions: int = 10) -> None:
+def advise(
+    collection: Place, annotations: Place | None = None, least_impressions: int = 10
+) -> None:
     """Looks at a log and says what to learn from: clicks, annotations, or both fused.
 
     Prints what decides, a recommendation with its reason, and the command lines to do it and to

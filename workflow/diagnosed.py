@@ -2,21 +2,21 @@
 
 import json
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from corpus.names import file_name
 from corpus.output_folder import RECORD
+from corpus.places import Place
 from corpus.simulation.world import simulate_world
 from corpus.sources import SimulatedWorld
-from corpus.tables import Collection, read_collection
+from corpus.tables import Collection, read_collection, read_parquet
 from evaluation.diagnosis import PAIR, diagnose
 from evaluation.trec_run import read_trec_run
 
 
-def diagnose_rankers(evaluation: Path, collection: Path) -> pd.DataFrame:
+def diagnose_rankers(evaluation: Place, collection: Place) -> pd.DataFrame:
     """Measures each ranker of an evaluation by relevance and, where it is known, quality.
 
     Args:
@@ -29,7 +29,7 @@ def diagnose_rankers(evaluation: Path, collection: Path) -> pd.DataFrame:
     """
     tables = read_collection(collection)
     truth = known_truth(collection, tables)
-    rankers = pd.read_parquet(evaluation / "values.parquet", columns=["ranker"])["ranker"].unique()
+    rankers = read_parquet(evaluation / "values.parquet").to_pandas()["ranker"].unique()
     frames = []
     for ranker in rankers:
         run, _ = read_trec_run(evaluation / "runs" / f"{file_name(ranker)}.trec", tables)
@@ -40,7 +40,7 @@ def diagnose_rankers(evaluation: Path, collection: Path) -> pd.DataFrame:
     return values[of_all][["ranker", "query_id", "measure", "value"]].reset_index(drop=True)
 
 
-def known_truth(folder: Path, collection: Collection) -> pd.DataFrame:
+def known_truth(folder: Place, collection: Collection) -> pd.DataFrame:
     """Relevance of pairs and, of a simulated world, quality of their documents.
 
     A simulated world is made again from the settings of its folder, for the topical grade of each

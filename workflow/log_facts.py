@@ -1,7 +1,6 @@
 """What a log, a judge's annotations and human judgments hold, as far as it decides what to use."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from clicks.propensities import estimate_propensities
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from corpus.groups import query_groups
+from corpus.places import Place
 from corpus.tables import Collection, table_path
 from evaluation.diagnosis import PAIR, correlation_given
 from evaluation.means import bootstrap_interval
@@ -99,7 +99,7 @@ class Facts:
 
 
 def measure_facts(
-    collection: Collection, folder: Path, annotations: Path | None, least_impressions: int
+    collection: Collection, folder: Place, annotations: Place | None, least_impressions: int
 ) -> Facts:
     """Measures what decides.
 

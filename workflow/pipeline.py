@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +10,7 @@ from rich.console import Console
 from annotation.annotate import annotate
 from clicks.fit_clicks import fit_clicks
 from corpus.output_folder import RECORD, begin_output, finish_output
+from corpus.places import Place
 from corpus.prepare import prepare
 from rankers.evaluate import evaluate
 from rankers.mixes import Constant, FrequencySigmoid, Mix, Staged
@@ -48,7 +48,7 @@ def default_arms() -> dict[str, Mix]:
 
 
 def run_pipeline(
-    output: Path,
+    output: Place,
     arms: dict[str, Mix] | None = None,
     arms_at_once: int = 1,
     *,
@@ -119,14 +119,14 @@ def run_pipeline(
     stage("prepare", "prepare the collection", output=collection)
     stage("fit_clicks", "fit the clicks", collection=collection, output=labels["click_labels"])
     stage("annotate", "annotate", collection=collection, output=labels["annotations"])
-    click_sides: dict[str, Path] = dict.fromkeys(("clicks", "shrunk"), labels["click_labels"])
+    click_sides: dict[str, Place] = dict.fromkeys(("clicks", "shrunk"), labels["click_labels"])
     if by_labels and stages.get("fit_clicks", {}).get("labels") is None:
         click_sides["shrunk"] = output / "shrunk_labels"
         shrunk = {"output": click_sides["shrunk"], "labels": "PositionBasedModel"}
         shrunk["beside"] = labels["annotations"]
         stage("fit_clicks", "shrink the click labels", collection=collection, **shrunk)
     if by_labels:
-        fused: dict[str, Path | None] = {
+        fused: dict[str, Place | None] = {
             "output": output / "fused_labels",
             "prior": labels["annotations"],
         }
@@ -195,7 +195,7 @@ def learns_from_labels(train_settings: Mapping[str, Any]) -> bool:
     return bool(training.objective.click_objective == "labels")
 
 
-def better_signal(arms: Mapping[str, Mix], rankers: Mapping[str, Path]) -> str | None:
+def better_signal(arms: Mapping[str, Mix], rankers: Mapping[str, Place]) -> str | None:
     """The arm of one signal alone that validates best, for the mixes to be compared with.
 
     It is chosen on validation queries, so that the test is of an arm that was named before it.

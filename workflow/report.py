@@ -1,7 +1,6 @@
 """The report of a pipeline: what its jobs left in one folder, as one page."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,7 +17,8 @@ from annotation.quality.agreement import (
 from corpus.groups import query_groups, reported_groups
 from corpus.names import file_name
 from corpus.output_folder import RECORD
-from corpus.tables import Collection, read_collection, read_table, write_parquet
+from corpus.places import Place
+from corpus.tables import Collection, read_collection, read_parquet, read_table, write_parquet
 from evaluation.means import group_means
 from evaluation.measures import MAIN_MEASURE
 from evaluation.report.diagnosis import diagnosis_section
@@ -55,7 +55,7 @@ MOST_PAIRS, LEAST_IMPRESSIONS = 20, 10  # of the audit
 RESAMPLES = 50  # of the trials of a search, for the intervals of importances
 
 
-def write_pipeline_report(output: Path, rankers: list[str]) -> Path:
+def write_pipeline_report(output: Place, rankers: list[str]) -> Place:
     """Writes `report.html`, its tables and `diagnosis.parquet`, from what a pipeline's jobs left.
 
     A section whose data is absent is left out.
@@ -69,9 +69,9 @@ def write_pipeline_report(output: Path, rankers: list[str]) -> Path:
         The path of the page.
     """
     collection = read_collection(output / "collection")
-    measures = pd.read_parquet(output / "evaluation" / "measures.parquet")
-    values = pd.read_parquet(output / "evaluation" / "values.parquet")
-    comparison = pd.read_parquet(output / "evaluation" / "comparison.parquet")
+    measures = read_parquet(output / "evaluation" / "measures.parquet").to_pandas()
+    values = read_parquet(output / "evaluation" / "values.parquet").to_pandas()
+    comparison = read_parquet(output / "evaluation" / "comparison.parquet").to_pandas()
     settings = _settings(output)
     baseline = str(settings["evaluation"]["baseline"])
     main = main_measure(measures, comparison)
@@ -87,7 +87,9 @@ def write_pipeline_report(output: Path, rankers: list[str]) -> Path:
         training_section(_histories(output, rankers), VALIDATION_MEASURE, MAIN_MEASURE),
         *_tuning_sections(output / "tuning"),
         *_judge_sections(output, collection),
-        propensities_section(pd.read_parquet(output / "click_labels" / "propensities.parquet")),
+        propensities_section(
+            read_parquet(output / "click_labels" / "propensities.parquet").to_pandas()
+        ),
         all_measures_section(measures, elsewhere),
         settings_section(settings),
     ]
@@ -95,7 +97,7 @@ def write_pipeline_report(output: Path, rankers: list[str]) -> Path:
     return write_report(sections, output / "report.html", title, INTRODUCTION)
 
 
-def _diagnosis_sections(output: Path, groups: pd.DataFrame) -> list[Section]:
+def _diagnosis_sections(output: Place, groups: pd.DataFrame) -> list[Section]:
     values = diagnose_rankers(output / "evaluation", output / "collection")
     if values.empty:
         return []
@@ -105,17 +107,17 @@ def _diagnosis_sections(output: Path, groups: pd.DataFrame) -> list[Section]:
     return [diagnosis_section(means)]
 
 
-def _first_ranked(output: Path, ranker: str, collection: Collection) -> pd.DataFrame:
+def _first_ranked(output: Place, ranker: str, collection: Collection) -> pd.DataFrame:
     run, _ = read_trec_run(output / "evaluation" / "runs" / f"{file_name(ranker)}.trec", collection)
     return run.filter(pc.equal(run["rank"], 1)).select(["query_id", "doc_id"]).to_pandas()
 
 
-def _histories(output: Path, rankers: list[str]) -> dict[str, list[dict[str, Any]]]:
+def _histories(output: Place, rankers: list[str]) -> dict[str, list[dict[str, Any]]]:
     paths = {name: output / "rankers" / name / HISTORY for name in rankers}
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
 
 
-def _tuning_sections(tuning: Path) -> list[Section]:
+def _tuning_sections(tuning: Place) -> list[Section]:
     if has_study(tuning):
         return tuning_sections(tuning, RESAMPLES)
     text = (
@@ -125,7 +127,7 @@ def _tuning_sections(tuning: Path) -> list[Section]:
     return [Section("Tuning", [text])]
 
 
-def _judge_sections(output: Path, collection: Collection) -> list[Section]:
+def _judge_sections(output: Place, collection: Collection) -> list[Section]:
     """The judge against humans, and the pairs on which it, humans and clicks differ most."""
     judged = read_grades(output / "annotations")
     labels = read_table(output / "click_labels", "click_labels").to_pandas()
@@ -167,7 +169,7 @@ def _agreement_sections(
     return [agreement_section(confusion, pd.DataFrame(rows))]
 
 
-def _settings(output: Path) -> dict[str, dict[str, Any]]:
+def _settings(output: Place) -> dict[str, dict[str, Any]]:
     """The settings of each job, from what it recorded in its folder."""
     jobs = {}
     for path in [output / RECORD, *sorted(output.glob(f"*/{RECORD}"))]:

@@ -1,12 +1,13 @@
 """One ranker trained by one process, with no run of Ray Train around it."""
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 
+from corpus.local_copies import working_copy
+from corpus.places import Place, upload
 from rankers.training.checkpoints import HISTORY, TRAINING_STATE
 from rankers.training.learner import WorkerTask
 from rankers.training.loop import train_ranker
@@ -41,9 +42,10 @@ def train_alone(
         Why training had to stop; None where it did not.
     """
     torch.set_num_threads(threads)
-    worker = _Told(task.folder, device, told)
-    if (stop := train_ranker(task, worker)) is not None:
-        return stop
+    with working_copy(task.folder / CHECKPOINTS) as (checkpoints, save):
+        worker = _Told(checkpoints, device, task.folder, told, save)
+        if (stop := train_ranker(task, worker)) is not None:
+            return stop
     leave_ranker(worker, task.folder)
     return None
 
@@ -80,25 +82,31 @@ class _Told(BestAndLast):
     """The only worker of a training whose epochs somebody wants to know of."""
 
     def __init__(
-        self, folder: Path, device: str, told: Callable[[dict[str, float]], None] | None
+        self,
+        folder: Path,
+        device: str,
+        ranker: Place,
+        told: Callable[[dict[str, float]], None] | None,
+        save: Callable[[], None],
     ) -> None:
-        super().__init__(folder / CHECKPOINTS, device)
-        self._ranker, self._told = folder, told
+        super().__init__(folder, device)
+        self._ranker, self._told, self._save = ranker, told, save
         if told is not None:
             for epoch in json.loads(self.last_checkpoint(HISTORY) or b"[]"):
                 told(epoch)
 
     def report(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         super().report(metrics, checkpoint)
+        self._save()
         if self._told is not None and "epoch" in metrics:
             leave_ranker(self, self._ranker)
             self._told(dict(metrics))
 
 
-def leave_ranker(worker: BestAndLast, folder: Path) -> None:
+def leave_ranker(worker: BestAndLast, folder: Place) -> None:
     """Leaves the ranker of the best epoch so far in a folder, and the history of all epochs."""
     for path in worker.best.iterdir():
         if path.name not in (TRAINING_STATE, MEASURED):
-            shutil.copy(path, folder / path.name)
+            upload(path, folder / path.name)
     # That of the best checkpoint ends with its own epoch.
-    shutil.copy(worker.last / HISTORY, folder / HISTORY)
+    upload(worker.last / HISTORY, folder / HISTORY)
