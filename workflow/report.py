@@ -72,6 +72,7 @@ def write_pipeline_report(output: Place, rankers: list[str]) -> Place:
     measures = read_parquet(output / "evaluation" / "measures.parquet").to_pandas()
     values = read_parquet(output / "evaluation" / "values.parquet").to_pandas()
     comparison = read_parquet(output / "evaluation" / "comparison.parquet").to_pandas()
+    propensities = read_parquet(output / "click_labels" / "propensities.parquet")
     settings = _settings(output)
     baseline = str(settings["evaluation"]["baseline"])
     main = main_measure(measures, comparison)
@@ -87,9 +88,7 @@ def write_pipeline_report(output: Place, rankers: list[str]) -> Place:
         training_section(_histories(output, rankers), VALIDATION_MEASURE, MAIN_MEASURE),
         *_tuning_sections(output / "tuning"),
         *_judge_sections(output, collection),
-        propensities_section(
-            read_parquet(output / "click_labels" / "propensities.parquet").to_pandas()
-        ),
+        propensities_section(propensities.to_pandas()),
         all_measures_section(measures, elsewhere),
         settings_section(settings),
     ]
