@@ -21,7 +21,7 @@ FLOORS = {
     "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
     "|settings_checks supervision|fit|evaluate rerank train|train_each",
-    "tuning": "ranges|objectives space|known_points study|early_stopping trial|inputs"
+    "tuning": "journal ranges|objectives space|known_points study|early_stopping trial|inputs"
     "|records search|analysis finalists|analyse tune",
     "workflow": "conditions diagnosed log_facts simulated_answers"
     "|advice report settings_checks simulated_annotations"

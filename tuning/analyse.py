@@ -1,11 +1,10 @@
 """The job `analyse`: the page of a search that has ended, or that still runs."""
 
-from pathlib import Path
-
 from corpus.errors import InputError
+from corpus.places import Place
 
 
-def analyse(tuning: Path, storage: str | None = None, resamples: int = 100) -> None:
+def analyse(tuning: Place, storage: str | None = None, resamples: int = 100) -> None:
     """Makes the page of a search: `analysis.html` in its folder, with its tables in `tables/`.
 
     It may be made while the search runs, and made again. It reads the study and what the search

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from corpus.errors import InputError
+from corpus.places import Place
 from rankers.settings import TrainingSettings
 from tuning.ranges import SETTINGS, SOME_LOG, ends, nearest
 from tuning.space import KIND, LABELS, SearchSpace, propose, ranges_of
@@ -84,7 +84,7 @@ def known_points(
 
 
 def earlier_best(
-    folder: Path, space: SearchSpace, labels: Sequence[str], training: TrainingSettings
+    folder: Place, space: SearchSpace, labels: Sequence[str], training: TrainingSettings
 ) -> dict[str, Any]:
     """The best trial of an earlier search, as a point of this search's space.
 
@@ -123,7 +123,7 @@ def earlier_best(
         ) from error
 
 
-def _read_search(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _read_search(folder: Place) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
         best = yaml.safe_load((folder / "best.yaml").read_text(encoding="utf-8"))
         trials = pq.read_table(folder / "trials.parquet").to_pylist()

@@ -4,27 +4,24 @@ All that a search knows is in the study. Nothing is read from Ray's own files, a
 is pickled, so that a later version reads it, as does optuna-dashboard.
 """
 
-import fcntl
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from corpus.errors import InputError
+from corpus.places import Place
 from corpus.shown_text import without_secrets
+from tuning.journal import JOURNAL, mend_journal, open_journal
 
 STUDY = "tandem"
-JOURNAL = "study.journal"
-LOCK = ".search.lock"
 # Of Optuna's sampler; known points count among them.
 RANDOM_TRIALS = 10
 # What says that a study is that of a search.
@@ -35,25 +32,8 @@ FIXED = "fixed_params"  # Optuna's own name of what was enqueued
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-@contextmanager
-def only_search(output: Path) -> Iterator[None]:
-    """Keeps other searches out of an output folder; a kill lets go of it.
-
-    Raises:
-        InputError: another search is at work there.
-    """
-    with (output / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                f"{output}: another search is at work there; wait for it, or give another --output"
-            ) from error
-        yield
-
-
 def open_study(
-    output: Path,
+    output: Place,
     storage: str | None,
     settings: Mapping[str, Any],
     objectives: Sequence[str],
@@ -62,7 +42,7 @@ def open_study(
     """Opens the study of a search, or begins it.
 
     Args:
-        output: the search's folder, which `only_search` holds.
+        output: the search's folder, which `tuning.journal.only_search` holds.
         storage: the URL of a database; by default the journal in `output`.
         settings: what decides the search, as values of JSON; a study of others is refused.
         objectives: their names; each is to be as high as can be.
@@ -163,19 +143,11 @@ def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(without_secrets(dict(settings)), default=str)))
 
 
-def _open_storage(output: Path, url: str | None) -> BaseStorage:
+def _open_storage(output: Place, url: str | None) -> BaseStorage:
     if url is not None:
         return RDBStorage(url)
-    path = output / JOURNAL
-    # Of a search that was killed while it wrote: nobody else has the folder now.
-    with suppress(FileNotFoundError):
-        path.with_name(f"{JOURNAL}.lock").unlink()
-    if path.exists():
-        with path.open("r+b") as file:
-            content = file.read()
-            if not content.endswith(b"\n"):
-                file.truncate(content.rfind(b"\n") + 1)
-    return JournalStorage(JournalFileBackend(str(path)))
+    mend_journal(output)
+    return JournalStorage(open_journal(output))
 
 
 def _refuse_other_study(study: Study, wanted: dict[str, Any], place: str) -> None:

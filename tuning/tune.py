@@ -96,6 +96,7 @@ def tune(
     from tuning.early_stopping import make_pruner
     from tuning.finalists import judge_search
     from tuning.inputs import Sources, TrialInputs, check_measured
+    from tuning.journal import only_search
     from tuning.known_points import earlier_best, known_points
     from tuning.records import conclude, concluded, print_trials, write_configs, write_tables
     from tuning.search import Search, run_trials
@@ -103,7 +104,6 @@ def tune(
         check_storage,
         enqueue_known,
         finished_trials,
-        only_search,
         open_study,
         take_up_cut_short,
     )

@@ -13,15 +13,14 @@ from optuna.trial import TrialState
 from corpus.errors import InputError
 from tests.conftest import REPOSITORY
 from tests.tuning.own_studies import SETTINGS, ask, begin, end
+from tuning.journal import JOURNAL, only_search
 from tuning.study import (
     CUT_SHORT,
-    JOURNAL,
     asked_for,
     check_storage,
     enqueue_known,
     finished_trials,
     first_number,
-    only_search,
     open_study,
     take_up_cut_short,
 )
@@ -191,7 +190,7 @@ def test_a_study_of_somebody_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_searches_in_one_folder_are_refused_and_a_kill_lets_go(tmp_path: Path) -> None:
-    holds = "import sys, time; from pathlib import Path; from tuning.study import only_search\n"
+    holds = "import sys, time; from pathlib import Path; from tuning.journal import only_search\n"
     holds += "with only_search(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     command = [sys.executable, "-c", holds, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY) as other:

@@ -27,8 +27,9 @@ from rankers.train import train
 from ray_jobs.command_line import job_parser, parse
 from tests.conftest import REPOSITORY, hear_ctrl_c, with_settings
 from tests.rankers.trainings import make_inputs
+from tuning.journal import JOURNAL
 from tuning.space import SearchSpace
-from tuning.study import JOURNAL, STUDY, finished_trials
+from tuning.study import STUDY, finished_trials
 from tuning.tune import best_of, tune
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -10,17 +10,19 @@ import numpy as np
 import optuna
 import pandas as pd
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from corpus.errors import InputError
+from corpus.places import Place
 from corpus.shown_text import without_secrets
+from corpus.tables import read_parquet
 from rankers.training.validation import VALIDATION_MEASURE
+from tuning.journal import JOURNAL, open_journal
 from tuning.objectives import MEASURES
 from tuning.records import CONCLUDED
-from tuning.study import JOURNAL, STUDY
+from tuning.study import STUDY
 
 FINALISTS, EPOCHS, TRIALS = "finalists.parquet", "epochs.parquet", "trials.parquet"
 MEASURE = "nDCG@10"
@@ -58,7 +60,7 @@ class Search:
         said: what the search has concluded, or None before it has.
     """
 
-    folder: Path
+    folder: Place
     study: optuna.Study
     frozen: Sequence[FrozenTrial]
     trials: pd.DataFrame
@@ -90,7 +92,7 @@ def best_of(trials: pd.DataFrame, objective: str) -> "pd.Series[Any] | None":
     return None if trials.empty else trials.iloc[int(np.argmax(trials[objective].to_numpy(float)))]
 
 
-def read_search(folder: Path, storage: str | None = None) -> Search:
+def read_search(folder: Place, storage: str | None = None) -> Search:
     """Reads a search that has ended, or that still runs.
 
     Args:
@@ -125,7 +127,7 @@ def read_search(folder: Path, storage: str | None = None) -> Search:
     )
 
 
-def has_study(folder: Path) -> bool:
+def has_study(folder: Place) -> bool:
     """Whether a search has left its study in a folder."""
     return (folder / JOURNAL).is_file()
 
@@ -147,7 +149,7 @@ def parameters_of(trial: FrozenTrial) -> dict[str, Any]:
     return {name: value for name, value in trial.params.items() if name != "kind"}
 
 
-def _open(folder: Path, storage: str | None) -> optuna.Study:
+def _open(folder: Place, storage: str | None) -> optuna.Study:
     shown = folder / JOURNAL if storage is None else without_secrets(storage)
     try:
         stored = _storage(folder, storage)
@@ -164,7 +166,7 @@ def _open(folder: Path, storage: str | None) -> optuna.Study:
         ) from error
 
 
-def _storage(folder: Path, storage: str | None) -> BaseStorage:
+def _storage(folder: Place, storage: str | None) -> BaseStorage:
     """Refuses what Optuna would make anew: a study is read here, and never written."""
     if storage is None:
         if not has_study(folder):
@@ -172,7 +174,7 @@ def _storage(folder: Path, storage: str | None) -> BaseStorage:
                 f"{folder}: has no {JOURNAL}; give the folder of a search by tune, or the "
                 "--storage that it was given"
             )
-        return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+        return JournalStorage(open_journal(folder))
     try:
         url = make_url(storage)
     except ArgumentError as error:
@@ -185,7 +187,7 @@ def _storage(folder: Path, storage: str | None) -> BaseStorage:
     return RDBStorage(storage)
 
 
-def _chosen(folder: Path) -> int | None:
+def _chosen(folder: Place) -> int | None:
     table = _table(folder / TRIALS, ("number", "best"))
     numbers = table["number"][table["best"].astype(bool)]
     return None if numbers.empty else int(numbers.iloc[0])
@@ -234,7 +236,9 @@ def _row(trial: FrozenTrial, objectives: Sequence[str]) -> dict[str, Any]:
     )
 
 
-def _epochs(folder: Path, frozen: Sequence[FrozenTrial], objectives: Sequence[str]) -> pd.DataFrame:
+def _epochs(
+    folder: Place, frozen: Sequence[FrozenTrial], objectives: Sequence[str]
+) -> pd.DataFrame:
     """Those of the file, and of trials that are not in it those that the study was told of."""
     table = _table(folder / EPOCHS, ("number", "epoch"))
     validated = {measure: measure.replace(MEASURE, VALIDATION_MEASURE) for measure in MEASURES}
@@ -250,11 +254,11 @@ def _epochs(folder: Path, frozen: Sequence[FrozenTrial], objectives: Sequence[st
     return pd.concat([table, pd.DataFrame(told)], ignore_index=True) if told else table
 
 
-def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def _table(path: Place, columns: Sequence[str]) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=list(columns))
     try:
-        table = pd.read_parquet(path)
+        table = read_parquet(path).to_pandas()
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: cannot be read as parquet: {error}; make it again with tune --resume"

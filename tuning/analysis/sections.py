@@ -1,9 +1,9 @@
 """All that is shown of a search, in its order, and the page of it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from corpus.errors import InputError
+from corpus.places import Place
 from evaluation.report.page import write_report
 from evaluation.report.parts import Section
 from tuning.analysis.finalists import finalists_section
@@ -46,7 +46,7 @@ def search_sections(search: Search, resamples: int) -> list[Section]:
     return [section for section in sections if section is not None]
 
 
-def tuning_sections(tuning: Path, resamples: int) -> list[Section]:
+def tuning_sections(tuning: Place, resamples: int) -> list[Section]:
     """The sections of the search in a folder, under headings that no other part of a report has.
 
     Args:
@@ -66,7 +66,7 @@ def tuning_sections(tuning: Path, resamples: int) -> list[Section]:
     ]
 
 
-def write_page(search: Search, resamples: int) -> Path:
+def write_page(search: Search, resamples: int) -> Place:
     """Writes analysis.html, and its tables into tables/, in the search's folder.
 
     Raises:
