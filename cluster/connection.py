@@ -1,5 +1,6 @@
 """Which Ray cluster a job runs on, and how it is joined or started."""
 
+import json
 import logging
 import os
 import socket
@@ -8,9 +9,16 @@ from urllib.parse import urlsplit
 
 import grpc
 import ray
+from ray._private.authentication.authentication_token_setup import (
+    maybe_enable_token_auth_if_token_available,
+)
 from ray._private.gcs_utils import create_gcs_channel
-from ray._private.services import find_bootstrap_address
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
+from ray._private.services import find_bootstrap_address, resolve_ip_for_localhost
+from ray.core.generated.gcs_service_pb2 import GetClusterIdRequest
+from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
 
+from cluster.environment import forwarded, package_folders, worker_setup
 from corpus.errors import InputError
 
 # Ray Data, Train and Tune each reserve some; the CPUs of a small machine would not suffice.
@@ -24,6 +32,7 @@ WORKER_ENVIRONMENT = {
     "RAY_DATA_LOG_LEVEL": "ERROR",
 }
 LONGEST_WAIT = 10.0  # seconds
+ANOTHER = "RAY_ADDRESS names another cluster, or local for one of this job's own"
 
 
 def connect() -> None:
@@ -38,35 +47,59 @@ def connect() -> None:
     """
     if ray.is_initialized():
         return
-    environment = dict(WORKER_ENVIRONMENT)
-    if "HF_HUB_OFFLINE" in os.environ:
-        environment["HF_HUB_OFFLINE"] = os.environ["HF_HUB_OFFLINE"]
-    options: dict[str, Any] = {
-        "runtime_env": {"env_vars": environment},
-        "logging_level": logging.WARNING,
-    }
     address, said = find_cluster()
+    environment = dict(WORKER_ENVIRONMENT)
+    options: dict[str, Any] = {"logging_level": logging.WARNING}
     if address == "local":
         # Nobody takes a node of it away, and the watcher is a process in each training.
         environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
         # Left to Ray, a local cluster has as few logical CPUs as there are real ones.
-        options["num_cpus"] = max(os.cpu_count() or 1, LEAST_LOGICAL_CPUS)
+        options["num_cpus"] = local_cpus()
         # Else Ray starts as many workers at once, before anything asks for one.
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     elif address is None:
         os.environ.pop("RAY_ADDRESS", None)  # "auto" would take the first Ray that runs here
-    os.environ.update(environment)
+    options["runtime_env"] = runtime_environment(address, environment)
+    os.environ.update(options["runtime_env"]["env_vars"])
     try:
         ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"Ray: {said}, but cannot: {reason}; RAY_ADDRESS names another cluster, or local for "
-            "one of this job's own"
-        ) from error
+        raise InputError(f"Ray: {said}, but cannot: {_reason(error)}; {ANOTHER}") from error
     print(f"Ray: {said}")
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def local_cpus() -> int:
+    """How many logical CPUs a local cluster is started with."""
+    return max(os.cpu_count() or 1, LEAST_LOGICAL_CPUS)
+
+
+def runtime_environment(address: str | None, environment: dict[str, str]) -> dict[str, Any]:
+    """What Ray gives every process of the job: variables of the environment, and Tandem itself.
+
+    What `ray job submit` was given goes before it: Ray refuses to start with both.
+
+    Args:
+        address: of the cluster, from `find_cluster`.
+        environment: variables that anybody may read.
+    """
+    submitted = RAY_JOB_CONFIG_JSON_ENV_VAR in os.environ
+    config = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR) or "{}")
+    given: dict[str, Any] = config.get("runtime_env") or {}
+    own = {
+        name: value
+        for name, value in environment.items()
+        if name not in given.get("env_vars", {})
+    }
+    made: dict[str, Any] = {"env_vars": own}
+    through_client = address is not None and address.startswith("ray://")
+    if "worker_process_setup_hook" not in given and not through_client:
+        made["worker_process_setup_hook"] = worker_setup(forwarded(os.environ))
+    if address != "local" and not submitted:
+        # The nodes may have none of it, or another version.
+        made["py_modules"] = package_folders()
+    return made
 
 
 def find_cluster() -> tuple[str | None, str]:
@@ -77,22 +110,24 @@ def find_cluster() -> tuple[str | None, str]:
         `ray start`, which Ray then finds itself, with its token; and a line for the user.
 
     Raises:
-        InputError: RAY_ADDRESS is no address, or nothing answers there.
+        InputError: RAY_ADDRESS is no address, or no cluster that can be joined answers there.
     """
     given = os.environ.get("RAY_ADDRESS", "")
-    if given not in ("", "auto", "local"):
-        host, port = _host_and_port(given)
-        if not _answers(host, port):
-            raise InputError(
-                f"RAY_ADDRESS={given}: nothing answers at {host}:{port}; start that cluster, or "
-                "set RAY_ADDRESS to local to run on this machine alone"
-            )
-        return given, f"joins the cluster of RAY_ADDRESS, {given}"
     # Only `ray start` writes the file that is read here: a program's own cluster is not in it.
     started = None if given == "local" else find_bootstrap_address(None)
+    if given not in ("", "auto", "local"):
+        host, port = _host_and_port(given)
+        here = started == f"{resolve_ip_for_localhost(host)}:{port}"
+        if here:
+            maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        if fault := _fault(host, port, client=given.startswith("ray://")):
+            raise InputError(f"RAY_ADDRESS={given}: {fault}; start that cluster, or {ANOTHER}")
+        # Ray gives a token of this machine only to a cluster that it finds by itself.
+        return None if here else given, f"joins the cluster of RAY_ADDRESS, {given}"
     if not started:
         return "local", "starts a local cluster"
-    if not _answers(*_host_and_port(started)):
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    if _fault(*_host_and_port(started)):
         return "local", f"starts a local cluster; that of `ray start`, {started}, answers no more"
     return None, f"joins the cluster of `ray start`, {started}"
 
@@ -115,13 +150,49 @@ def _host_and_port(address: str) -> tuple[str, int]:
     )
 
 
-def _answers(host: str, port: int) -> bool:
-    """Whether a server of Ray's kind (gRPC) is there; Ray itself would try for minutes."""
+def _fault(host: str, port: int, client: bool = False) -> str:
+    """Why no cluster can be joined at an address; "" where one can. Ray would try for minutes.
+
+    Args:
+        host: of the cluster's head.
+        port: of its control store or, for a client, of its Ray Client server.
+        client: whether the address is of a Ray Client server, which is only looked for.
+
+    Raises:
+        InputError: a cluster is there, but wants a token that this process does not have.
+    """
+    place = f"{host}:{port}"
     try:
         socket.create_connection((host, port), LONGEST_WAIT).close()
-        # As Ray opens it, so with its certificates where it is told to use TLS.
-        with create_gcs_channel(f"{host}:{port}") as channel:
+    except OSError as error:
+        return f"nothing answers at {place} ({error.strerror or error})"
+    # As Ray opens it, so with its certificates where it is told to use TLS, and with its token.
+    with create_gcs_channel(place) as channel:
+        try:
             grpc.channel_ready_future(channel).result(timeout=LONGEST_WAIT)
-    except (OSError, grpc.FutureTimeoutError):
-        return False
-    return True
+            if not client:
+                asked = NodeInfoGcsServiceStub(channel).GetClusterId
+                asked(GetClusterIdRequest(), timeout=LONGEST_WAIT)
+        except grpc.FutureTimeoutError:
+            return f"what answers at {place} says nothing that a cluster of Ray would"
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                raise InputError(
+                    f"the cluster at {place} asks for its token: set RAY_AUTH_MODE=token, and "
+                    "RAY_AUTH_TOKEN_PATH to a file that holds it (that of `ray start` is "
+                    f"~/.ray/auth_token of its machine); or {ANOTHER}"
+                ) from error
+            return f"what answers at {place} is no cluster of Ray ({error.code().name.lower()})"
+    return ""
+
+
+def _reason(error: BaseException) -> str:
+    """What an error and those it came from say, in one line."""
+    said: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        line = " ".join(str(cause).split()) or type(cause).__name__
+        if not any(line in other for other in said):
+            said.append(line)
+        cause = cause.__cause__
+    return ": ".join(said)

@@ -1,16 +1,25 @@
 """Which cluster a job runs on; that Ray then joins it is shown by the tests of the jobs."""
 
+import json
 import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
+from ray._private.services import get_node_ip_address
+from ray.core.generated.gcs_service_pb2 import GetClusterIdReply, GetClusterIdRequest
+from ray.core.generated.gcs_service_pb2_grpc import (
+    NodeInfoGcsServiceServicer,
+    add_NodeInfoGcsServiceServicer_to_server,
+)
 
 from cluster import connection
-from cluster.connection import connect, find_cluster
+from cluster.connection import connect, find_cluster, runtime_environment
+from cluster.environment import package_folders
 from corpus.errors import InputError
 
 
@@ -23,14 +32,37 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "ray" / "ray_current_cluster"
 
 
-@pytest.fixture
-def head() -> Iterator[str]:
-    """The address of a server that speaks as a cluster's head does."""
+class Head(NodeInfoGcsServiceServicer):
+    """A head that tells its cluster's id, or asks for a token."""
+
+    def __init__(self, guarded: bool) -> None:
+        self.guarded = guarded
+
+    def GetClusterId(  # noqa: N802 - Ray's name
+        self, request: GetClusterIdRequest, context: grpc.ServicerContext
+    ) -> GetClusterIdReply:
+        if self.guarded:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "Authentication token is missing")
+        return GetClusterIdReply()
+
+
+@contextmanager
+def serving(head: Head | None) -> Iterator[str]:
+    """The address of a server, of a cluster's head or of some other kind."""
     server = grpc.server(ThreadPoolExecutor(1))
+    if head is not None:
+        add_NodeInfoGcsServiceServicer_to_server(head, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield f"127.0.0.1:{port}"
     server.stop(None)
+
+
+@pytest.fixture
+def head() -> Iterator[str]:
+    """The address of a cluster's head, as far as joining asks it."""
+    with serving(Head(guarded=False)) as address:
+        yield address
 
 
 @pytest.mark.usefixtures("started")
@@ -79,9 +111,10 @@ def test_an_address_where_no_ray_answers_is_refused_in_time(
     monkeypatch.setattr(connection, "LONGEST_WAIT", 0.3)
     begun = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        for port in (1, silent.getsockname()[1]):
+        silent_port = silent.getsockname()[1]
+        for port, fault in ((1, "nothing answers at"), (silent_port, "what answers at")):
             monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
-            with pytest.raises(InputError, match=f"nothing answers at 127.0.0.1:{port}; start"):
+            with pytest.raises(InputError, match=f"{fault} 127.0.0.1:{port}.*; start that cluster"):
                 connect()
     assert time.monotonic() - begun < 5
 
@@ -94,3 +127,61 @@ def test_what_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch, given: s
     monkeypatch.setenv("RAY_ADDRESS", given)
     with pytest.raises(InputError, match=r"is not the address of a cluster, host:port"):
         connect()
+
+
+@pytest.mark.usefixtures("started")
+def test_a_server_of_another_kind_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(None) as address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(InputError, match=f"at {address} is no cluster of Ray"):
+            connect()
+
+
+def test_a_cluster_that_wants_a_token_says_how_to_give_it(
+    monkeypatch: pytest.MonkeyPatch, started: Path
+) -> None:
+    with serving(Head(guarded=True)) as address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(InputError, match=f"at {address} asks for its token: set RAY_AUTH_MODE"):
+            connect()
+        # Nor does the job run elsewhere than on the cluster that `ray start` has made.
+        monkeypatch.delenv("RAY_ADDRESS")
+        started.write_text(address)
+        with pytest.raises(InputError, match="asks for its token"):
+            connect()
+
+
+def test_the_address_of_ray_start_itself_is_joined_as_ray_finds_it(
+    monkeypatch: pytest.MonkeyPatch, started: Path
+) -> None:
+    # Ray gives a token to no address that it is told, but to the cluster that it finds by itself.
+    with serving(Head(guarded=False)) as address:
+        port = address.split(":")[1]
+        started.write_text(f"{get_node_ip_address()}:{port}")
+        monkeypatch.setenv("RAY_ADDRESS", f"localhost:{port}")
+        assert find_cluster()[0] is None
+
+
+def test_what_was_submitted_with_a_job_goes_before_what_tandem_sets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Ray refuses a variable that both set.
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    environment = {"PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
+    joined = runtime_environment("10.0.0.1:6379", environment)
+    assert joined["env_vars"] == environment
+    assert {Path(folder).name for folder in joined["py_modules"]} >= {"corpus", "rankers"}
+    assert "secret" not in str(joined)
+    given = {"env_vars": {"PYTHONWARNINGS": "error"}, "working_dir": "gcs://tandem.zip"}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"runtime_env": given}))
+    submitted = runtime_environment("10.0.0.1:6379", environment)
+    assert submitted["env_vars"] == {"TOKENIZERS_PARALLELISM": "false"}
+    assert "py_modules" not in submitted
+    assert "py_modules" not in runtime_environment("local", environment)
+
+
+def test_all_packages_reach_the_nodes() -> None:
+    folders = package_folders()
+    root = Path(folders[0]).parent
+    packages = {init.parent.name for init in root.glob("*/__init__.py")} - {"tests", "benchmarks"}
+    assert {Path(folder).name for folder in folders} == packages
