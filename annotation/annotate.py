@@ -141,6 +141,7 @@ def annotate(
     tables = replace(tables, candidates=empty_table("candidates"), sessions=empty_table("sessions"))
     from annotation.actor import until_closed, until_failing  # these bring Ray
     from annotation.pool import run_engines
+    from cluster.reach import check_reach
 
     if estimate:
         probe = probe_pairs(pairs, judge, engine.actors())
@@ -168,6 +169,7 @@ def annotate(
         settings["reasoning_tokens"] = reasoning_tokens
     if all_queries:
         settings["all_queries"] = all_queries
+    check_reach([], [checkpoint])
     if not begin_output(output, "annotate", settings, resume):
         print(f"{output}: is complete; nothing to do")
         return

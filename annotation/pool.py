@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from annotation.actor import PooledAnnotator
 from annotation.engines.token_spend import SPEND_FILE, Spend, TokenSpend, read_spend
 from annotation.judge import Judge
+from annotation.room import ENGINE_SETTINGS, asked_engines
 from annotation.summary import count_spent_tokens
 from cluster.blocks import table_as_row
 from cluster.connection import connect
+from cluster.resources import wait_for_room
 from corpus.tables import Collection, table_path
 
 
@@ -31,6 +34,7 @@ def run_engines(
         output: the folder of the file that counts spent tokens; None counts in memory only.
     """
     connect()
+    wait_for_room(replace(asked_engines(judge.engine), count=1), setting=ENGINE_SETTINGS)
     # Memory that reading and hashing has freed would otherwise stay with this process.
     pa.default_memory_pool().release_unused()
     starts = np.flatnonzero(np.diff(pairs["part"], prepend=-1))

@@ -77,7 +77,13 @@ def check_sizes(
     max_failed: float,
     seed: int,
 ) -> None:
-    """Refuses numbers that are out of their range; see `check_annotation_settings`."""
+    """Refuses numbers that are out of their range, and engines that no cluster here can hold.
+
+    Arguments are those of `check_annotation_settings`.
+    """
+    from annotation.room import ENGINE_SETTINGS, asked_engines  # these bring Ray
+    from cluster.resources import check_room
+
     if batch_size < 1 or documents_per_prompt < 1:
         raise InputError("batch_size and documents_per_prompt must be at least 1")
     if strategy == "ranking" and documents_per_prompt < 2:
@@ -90,6 +96,7 @@ def check_sizes(
         raise InputError(f"max_failed must be from 0 to 1, not {max_failed}")
     if seed < 0:
         raise InputError(f"seed must be at least 0, not {seed}")
+    check_room(asked_engines(engine), setting=ENGINE_SETTINGS)
 
 
 def read_budget(

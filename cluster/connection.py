@@ -88,9 +88,7 @@ def runtime_environment(address: str | None, environment: dict[str, str]) -> dic
     config = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR) or "{}")
     given: dict[str, Any] = config.get("runtime_env") or {}
     own = {
-        name: value
-        for name, value in environment.items()
-        if name not in given.get("env_vars", {})
+        name: value for name, value in environment.items() if name not in given.get("env_vars", {})
     }
     made: dict[str, Any] = {"env_vars": own}
     through_client = address is not None and address.startswith("ray://")

@@ -16,6 +16,7 @@ OPEN = (
     "mixes.pictures",
     "mixes.ranges",
     "rerank",
+    "room",
     "scoring.pool",
     "settings",
     "settings_checks",

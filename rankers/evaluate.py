@@ -80,6 +80,7 @@ def evaluate(
             query can tell rankings apart, there is no GPU to use, or `output` is in use.
     """
     # These bring SciPy, PyTorch and Ray.
+    from cluster.reach import check_reach
     from evaluation.means import group_means
     from evaluation.report.evaluated import write_evaluation_report
     from evaluation.significance import compare
@@ -110,6 +111,7 @@ def evaluate(
         "click_labels": click_labels and str(click_labels),
         "max_weight": max_weight,
     }
+    check_reach([], list(places.values()))
     if not begin_output(output, "evaluate", settings, resume):
         measures = pd.read_parquet(output / "measures.parquet")
         print_comparison(measures, pd.read_parquet(output / "comparison.parquet"), baseline)

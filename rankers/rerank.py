@@ -48,7 +48,8 @@ def rerank(
         InputError: an input is missing or broken, the ranker has no scoring head or another, a
             score is no finite number, there is no GPU to use, or `output` is in use.
     """
-    from rankers.data.lists import candidate_ids  # these bring PyTorch and Ray
+    from cluster.reach import check_reach  # these bring PyTorch and Ray
+    from rankers.data.lists import candidate_ids
     from rankers.scoring.pair_scorer import ranker_place
     from rankers.scoring.pool import check_pool, score_candidates
 
@@ -61,6 +62,7 @@ def rerank(
             print(f"{run}: set aside {count:,} {reason}")
     lists = candidate_ids(tables, None if split == "all" else split)
     check_pool(scorers, cpus_per_scorer, use_gpu)
+    check_reach([], [place])
     settings = {
         "collection": collection,
         "ranker": ranker,

@@ -47,8 +47,11 @@ def train(
         InputError: an input is missing or broken, or `output` or `checkpoints` is in use.
     """
     from cluster.connection import connect  # these bring PyTorch and Ray
+    from cluster.reach import check_reach
+    from cluster.resources import check_room, wait_for_room
     from rankers.data.bucket_floors import write_bucket_floors
     from rankers.fit import fit_ranker, tokenize_input
+    from rankers.room import WORKER_SETTINGS, asked_workers
     from rankers.settings_checks import check_training_settings
     from rankers.supervision import read_supervised_lists
     from rankers.training.checkpoints import HISTORY, TRAINING_STATE
@@ -56,15 +59,18 @@ def train(
 
     settings = training_record(collection, click_labels, annotations, mix, training, checkpoints)
     check_training_settings(training, mix)
+    check_room(asked_workers(training), setting=WORKER_SETTINGS)
     if checkpoints is not None:
         check_store(checkpoints, "train", settings, resume)
     lists = read_supervised_lists(collection, click_labels, annotations, mix, training)
+    check_reach([output] if tokens is None else [output, tokens], [training.model.backbone])
     if not begin_output(output, "train", settings, resume):
         print(f"{output}: already trained")
         return
     if checkpoints is not None:
         claim_store(checkpoints, "train", settings)
     connect()
+    wait_for_room(asked_workers(training), setting=WORKER_SETTINGS)
     read = tokenize_input(lists, output, training, tokens)
     best, last = fit_ranker(read, output, mix, training, checkpoints)
     with best.as_directory() as folder:

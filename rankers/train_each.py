@@ -13,12 +13,14 @@ import ray
 from rich.console import Console
 
 from cluster.connection import connect
+from cluster.resources import check_room, wait_for_room
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from corpus.places import Place, remove
 from rankers.data.bucket_floors import write_bucket_floors
 from rankers.fit import tokenize_input
 from rankers.mixes import Mix
+from rankers.room import CPUS_ALONE, asked_alone
 from rankers.settings import TrainingSettings
 from rankers.settings_checks import check_training_settings
 from rankers.supervision import read_supervised_lists
@@ -58,8 +60,11 @@ def train_each(arms: Sequence[Arm], at_once: int, gpus: float = 1.0) -> None:
     left = deque(arm for arm in arms if _begin(arm))
     if not left:
         return
+    use_gpu = any(arm.training.resources.use_gpu for arm in left)
+    check_room(asked_alone(at_once, use_gpu, gpus), setting="rankers at once")
     connect()
-    remote = ray.remote(num_cpus=0.5, max_retries=2)(train_alone)
+    wait_for_room(asked_alone(1, use_gpu, gpus), setting="rankers at once")
+    remote = ray.remote(num_cpus=CPUS_ALONE, max_retries=2)(train_alone)
     on_gpu = remote.options(num_gpus=gpus)
     running: dict[ray.ObjectRef, Arm] = {}
     begun, done, wanted = time.monotonic(), 0, len(left)

@@ -13,15 +13,15 @@ FLOORS = {
     "|names places|local_copies output_folder refused_rows text_lines|table_checks"
     "|splits tables|candidates groups mapped_tables window"
     "|protocol readers simulation|sources|prepare",
-    "cluster": "blocks connection|gpus",
+    "cluster": "blocks environment growth|connection|reach resources",
     "evaluation": "graded_measures means trec_run|given_runs measures significance"
     "|tables yardstick|diagnosis traffic|report",
     "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary"
-    "|pool settings_checks|annotate",
+    "|room|pool settings_checks|annotate",
     "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
-    "|settings_checks supervision|fit|evaluate rerank train|train_each",
-    "tuning": "journal ranges|objectives space|known_points study|early_stopping trial|inputs"
+    "|room settings_checks supervision|fit|evaluate rerank train|train_each",
+    "tuning": "journal ranges room|objectives space|known_points study|early_stopping trial|inputs"
     "|records search|analysis finalists|analyse tune",
     "workflow": "conditions diagnosed log_facts simulated_answers"
     "|advice report settings_checks simulated_annotations"

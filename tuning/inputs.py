@@ -16,6 +16,7 @@ from rankers.training.learner import TrainingInput
 from rankers.training.storage import place_within
 from rankers.training.validation import VALIDATION_MEASURE, bucket_means
 from tuning.objectives import ALL, Objectives
+from tuning.room import in_one_process
 from tuning.space import Proposal
 from tuning.trial import TrialTask
 
@@ -74,7 +75,7 @@ class TrialInputs:
         checkpoints: str | None,
     ) -> None:
         self._sources, self._training, self._output = sources, training, output
-        self._tokens, self._checkpoints = tokens or output / "tokens", checkpoints
+        self._tokens, self.checkpoints = tokens or output / "tokens", checkpoints
         label = training.objective.annotation_label
         self._lists = {(name, label): of_labels for name, of_labels in lists.items()}
         self._written: set[Path] = set()
@@ -86,7 +87,7 @@ class TrialInputs:
     @property
     def in_one_process(self) -> bool:
         """Whether a trial trains in its own process, with no run of Ray Train."""
-        return self._training.resources.workers == 1 and self._checkpoints is None
+        return in_one_process(self._training, self.checkpoints)
 
     def task(self, proposal: Proposal, folder: Path) -> TrialTask:
         """The task of a trial that works in a folder."""
@@ -102,7 +103,7 @@ class TrialInputs:
         place = self._folder(*key)
         if place not in self._written:
             self._write(self._lists[key], place)
-        own = None if self._checkpoints is None else place_within(self._checkpoints, folder.name)
+        own = None if self.checkpoints is None else place_within(self.checkpoints, folder.name)
         return TrialTask(
             folder,
             proposal.mix,

@@ -20,6 +20,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from rich.console import Console
 
+from cluster.resources import wait_for_room
 from corpus.errors import InputError
 from rankers.mixes.encoding import encode_mix
 from rankers.settings import TrainingSettings
@@ -28,6 +29,7 @@ from rankers.training.validation import VALIDATION_MEASURE
 from tuning.early_stopping import may_stop
 from tuning.inputs import TrialInputs, read_measures
 from tuning.objectives import ALL, Objectives
+from tuning.room import TRIAL_SETTINGS, asked_trials, trial_resources
 from tuning.space import Proposal, SearchSpace, propose
 from tuning.study import finished_trials
 from tuning.trial import ERROR, FINISHED, run_trial
@@ -44,8 +46,6 @@ TUNE_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the search prints its own lines
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # paths in the settings are those of the job
 }
-# A trial of Ray Train only waits for its workers, which have CPUs of their own.
-TRIAL_DRIVER = {"CPU": 0.1}
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,9 @@ def run_trials(search: Search, trials: int, concurrent_trials: int, gpus_per_tri
         concurrent_trials: how many run at a time.
         gpus_per_trial: what a trial of one process takes of a GPU, where it uses one.
     """
-    resources, in_one_process = search.training.resources, search.inputs.in_one_process
-    wanted = TRIAL_DRIVER
-    if in_one_process:
-        wanted = {"CPU": resources.cpus_per_worker}
-        wanted |= {"GPU": gpus_per_trial} if resources.use_gpu else {}
+    training, checkpoints = search.training, search.inputs.checkpoints
+    wait_for_room(*asked_trials(1, training, checkpoints, gpus_per_trial), setting=TRIAL_SETTINGS)
+    wanted = trial_resources(training, checkpoints, gpus_per_trial)
     trial = ray_tune.with_parameters(run_trial, read=search.inputs.read)
     told = StudySearch(search)
     os.environ.update(TUNE_ENVIRONMENT)
@@ -101,7 +99,7 @@ def run_trials(search: Search, trials: int, concurrent_trials: int, gpus_per_tri
             max_concurrent_trials=concurrent_trials,
             search_alg=told,
             scheduler=StopEarly(told),
-            reuse_actors=in_one_process,
+            reuse_actors=search.inputs.in_one_process,
             # By itself Ray names a trial after all its parameters.
             trial_name_creator=lambda trial: trial.trial_id,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -111,7 +109,7 @@ def run_trials(search: Search, trials: int, concurrent_trials: int, gpus_per_tri
             storage_path=str(search.output / RAY_FOLDER),
             verbose=0,
             # A lost process alone: what a trial raises it tells, see `run_trial`.
-            failure_config=ray_tune.FailureConfig(max_failures=resources.restarts),
+            failure_config=ray_tune.FailureConfig(max_failures=training.resources.restarts),
         ),
     )
     try:

@@ -91,6 +91,7 @@ def tune(
             or all trials failed.
     """
     from cluster.connection import connect  # these bring PyTorch, Optuna and Ray
+    from cluster.reach import check_reach
     from corpus.groups import query_groups
     from rankers.fit import training_log
     from tuning.early_stopping import make_pruner
@@ -119,6 +120,7 @@ def tune(
         finalist_seeds,
         gpus_per_trial,
         space,
+        checkpoints,
     )
     folders = click_labels if isinstance(click_labels, dict) else {CLICKS: click_labels}
     if not folders:
@@ -145,6 +147,7 @@ def tune(
         check_store(checkpoints, "tune", settings, resume)
     if storage is not None:
         check_storage(storage, settings, resume)
+    check_reach([output] if tokens is None else [output, tokens], [training.model.backbone])
     begin_output(output, "tune", settings, resume)
     if checkpoints is not None:
         claim_store(checkpoints, "tune", settings)
@@ -200,13 +203,16 @@ def check_tuning_settings(
     finalist_seeds: int,
     gpus_per_trial: float,
     space: SearchSpace,
+    checkpoints: str | None,
 ) -> None:
-    """Refuses settings of `tune` that no data could make right.
+    """Refuses settings of `tune` that no data could make right, or that no cluster here can hold.
 
     Raises:
         InputError: naming the setting.
     """
+    from cluster.resources import check_room  # brings Ray
     from rankers.settings_checks import check_training_settings  # brings PyTorch
+    from tuning.room import TRIAL_SETTINGS, asked_trials
 
     if trials < 1 or concurrent_trials < 1:
         raise InputError("trials and concurrent_trials must be at least 1")
@@ -224,6 +230,8 @@ def check_tuning_settings(
     check_objectives(objectives)
     check_training_settings(training, None)
     check_space(space, space.labels or [CLICKS], training)
+    asked = asked_trials(concurrent_trials, training, checkpoints, gpus_per_trial)
+    check_room(*asked, setting=TRIAL_SETTINGS)
 
 
 def refuse_all_failed(table: pd.DataFrame, output: Path) -> None:

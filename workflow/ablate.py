@@ -56,6 +56,8 @@ def ablate(
     Raises:
         InputError: a setting cannot be right, or `output` is in use.
     """
+    from cluster.reach import check_reach  # brings Ray
+
     conditions = conditions or {
         name: condition
         for name, condition in headline_conditions().items()
@@ -75,6 +77,7 @@ def ablate(
         "conditions": describe_conditions(conditions),
         "training": training.deciding,
     }
+    check_reach([output])
     begin_output(output, "ablate", record, resume)
     cases = {DEFAULT: default} | {name: change.case for name, change in changes.items()}
     measured = measure_cases(output, cases, own, conditions, seeds, at_once)

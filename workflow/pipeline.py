@@ -84,7 +84,8 @@ def run_pipeline(
         InputError: a setting of any job cannot be right, an input is missing or broken, or
             `output` is in use.
     """
-    from rankers.train_each import Arm, train_each  # these bring PyTorch, Ray and Matplotlib
+    from cluster.reach import check_reach  # these bring PyTorch, Ray and Matplotlib
+    from rankers.train_each import Arm, train_each
     from workflow.report import write_pipeline_report
     from workflow.settings_checks import check_arms, check_arms_at_once, check_stages
 
@@ -99,6 +100,7 @@ def run_pipeline(
     stores = {"train": [*arms, *added], "tune": [tuning.name]}
     check_stages(jobs, stages, arms, stores, (collection / RECORD).exists(), resume)
     record = {"arms": {name: encode_mix(mix) for name, mix in arms.items()}}
+    check_reach([output])
     begin_output(output, "pipeline", record, resume)
     start = time.perf_counter()
     labels = {"annotations": output / "annotations", "click_labels": output / "click_labels"}

@@ -76,6 +76,7 @@ def reproduce(
         InputError: a setting cannot be right, or `output` is in use.
     """
     # These bring SciPy, Matplotlib, PyTorch and Ray.
+    from cluster.reach import check_reach
     from evaluation.means import group_means
     from evaluation.report.diagnosis import diagnosis_section
     from evaluation.report.evaluated import INTRODUCTION, evaluation_sections
@@ -97,6 +98,7 @@ def reproduce(
         "training": training.deciding,
         "model": model if judge is None else f"{JUDGE}, error {judge.error}",
     }
+    check_reach([output])
     begin_output(output, "reproduce", record, resume)
     of_seeds = [output / f"seed-{seed}" for seed in range(seeds)]
     for seed, folder in enumerate(of_seeds):

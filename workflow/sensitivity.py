@@ -57,6 +57,8 @@ def sensitivity(
     Raises:
         InputError: a setting cannot be right, or `output` is in use.
     """
+    from cluster.reach import check_reach  # brings Ray
+
     conditions = conditions or {
         name: condition
         for name, condition in headline_conditions().items()
@@ -71,6 +73,7 @@ def sensitivity(
         "conditions": describe_conditions(conditions),
         "training": training.deciding,
     }
+    check_reach([output])
     begin_output(output, "sensitivity", record, resume)
     own = own_rankers(lines, conditions)
     measured = measure_cases(output, cases, own, conditions, seeds, at_once)

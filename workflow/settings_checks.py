@@ -2,10 +2,12 @@
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from annotation.settings_checks import check_annotation_settings
 from clicks.fit_clicks import check_click_settings
+from cluster.resources import check_room
 from corpus.errors import InputError
 from corpus.names import check_names
 from corpus.protocol import check_parting
@@ -13,6 +15,7 @@ from evaluation.given_runs import FIRST_STAGE, check_compared
 from rankers.evaluate import check_evaluation_settings
 from rankers.losses.click_objectives import CLICK_OBJECTIVES
 from rankers.mixes import Mix
+from rankers.room import WORKER_SETTINGS, asked_alone, asked_workers
 from rankers.settings import TrainingSettings
 from rankers.settings_checks import check_training_settings
 from rankers.training.storage import check_store, checkpoint_storage, place_within
@@ -66,6 +69,8 @@ def check_arms_at_once(arms_at_once: int, train_settings: Mapping[str, Any]) -> 
                 f"{name} asks for what arms side by side do not have: each is trained by one "
                 "process without a GPU, its checkpoints in its folder; leave arms_at_once at 1"
             )
+    if arms_at_once > 1:
+        check_room(asked_alone(arms_at_once, use_gpu=False), setting="arms_at_once")
 
 
 def check_stages(
@@ -102,6 +107,7 @@ def check_stages(
     training = settings["train"]["training"]
     for mix in arms.values():
         _check("train", check_training_settings, (training, mix))
+    _check("train", partial(check_room, setting=WORKER_SETTINGS), (asked_workers(training),))
     for name, folders in stores.items():
         objective = settings[name]["training"].objective.click_objective
         _check(name, _check_context, (objective, settings["fit_clicks"]["context"]))

@@ -41,10 +41,13 @@ def check_study(
     check_names(conditions, "condition", taken=[FIRST_STAGE])
     if seeds < 1 or at_once < 1:
         raise InputError(f"seeds and at_once must be at least 1, not {seeds} and {at_once}")
-    from rankers.settings_checks import check_training_settings  # brings PyTorch
+    from cluster.resources import check_room  # these bring Ray and PyTorch
+    from rankers.room import asked_alone
+    from rankers.settings_checks import check_training_settings
 
     for condition in conditions.values():
         check_training_settings(training, condition.mix)
+    check_room(asked_alone(at_once, training.resources.use_gpu), setting="at_once")
 
 
 def describe_conditions(conditions: Mapping[str, Condition]) -> dict[str, Any]:

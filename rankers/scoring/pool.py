@@ -1,6 +1,7 @@
 """Scores candidate lists with saved rankers, by one pool of Ray actors."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from cluster.blocks import table_as_row
 from cluster.connection import connect
-from cluster.gpus import may_have_gpus
+from cluster.resources import Asked, check_room, wait_for_room
 from corpus.errors import InputError
 from corpus.texts import document_column
 from rankers.data.lists import document_rows
@@ -23,6 +24,7 @@ from rankers.settings import Precision
 # So many that sorted micro-batches are hardly padded, but that each scorer gets several blocks.
 MOST_PAIRS_PER_BLOCK = 1024
 BLOCKS_PER_SCORER = 8
+POOL_SETTINGS = "scorers, cpus_per_scorer, use_gpu"
 
 
 def score_candidates(
@@ -55,6 +57,8 @@ def score_candidates(
             no GPU.
     """
     connect()
+    pool = asked_pool(scorers, cpus_per_scorer, use_gpu)
+    wait_for_room(replace(pool, count=1), setting=POOL_SETTINGS)
     texts = document_column(documents)
     rows = document_rows(lists, documents)
     blocks = [table_as_row(block) for block in scoring_blocks(rows, texts, rankers, scorers)]
@@ -70,8 +74,8 @@ def score_candidates(
         batch_format="pyarrow",
         batch_size=1,  # a row, which is a block of one ranker
         compute=ray.data.ActorPoolStrategy(size=scorers),
-        num_cpus=cpus_per_scorer,
-        num_gpus=1 if use_gpu else 0,
+        num_cpus=pool.each["CPU"],
+        num_gpus=pool.each["GPU"],
     )
     pairs = len(rows.flatten())
     scores = {name: np.full(pairs, np.nan, np.float32) for name in rankers}
@@ -94,14 +98,18 @@ def check_pool(scorers: int, cpus_per_scorer: float, use_gpu: bool) -> None:
     """Refuses a pool that `score_candidates` could not make.
 
     Raises:
-        InputError: there are no scorers, or they are to take GPUs that Ray has not.
+        InputError: there are no scorers, or the cluster can never have room for so many.
     """
     if scorers < 1:
         raise InputError(f"scorers must be at least 1, not {scorers}")
     if not cpus_per_scorer >= 0:
         raise InputError(f"cpus_per_scorer must be at least 0, not {cpus_per_scorer}")
-    if use_gpu and not may_have_gpus():
-        raise InputError("use_gpu: Ray finds no GPU on this machine; leave use_gpu out")
+    check_room(asked_pool(scorers, cpus_per_scorer, use_gpu), setting=POOL_SETTINGS)
+
+
+def asked_pool(scorers: int, cpus_per_scorer: float, use_gpu: bool) -> Asked:
+    """What `score_candidates`, whose arguments these are, asks of the cluster."""
+    return Asked("scorers", scorers, {"CPU": cpus_per_scorer, "GPU": 1.0 if use_gpu else 0.0})
 
 
 def refuse_unsound(scored: pa.Table, lists: pa.Table, rows: pa.ListArray) -> None:
