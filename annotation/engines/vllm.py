@@ -2,8 +2,9 @@
 
 import math
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from annotation.engines.base import (
@@ -17,6 +18,7 @@ from annotation.engines.base import (
     Secret,
 )
 from annotation.engines.token_spend import Spend
+from annotation.engines.vllm_settings import WITHOUT_EFFECT, adapter_rank, check_engine_settings
 from annotation.engines.vllm_start import engine_environment, start_llm
 from annotation.prompts.chat import ThoughtTokens
 from annotation.prompts.prompt import GRADE_TEXTS
@@ -33,17 +35,28 @@ class VllmPool(EngineChoice):
     Attributes:
         engines: number of engines that work side by side, each in an actor; at least 1.
         cpus_per_engine: CPUs that Ray reserves for each engine, and threads that it uses.
-        gpus_per_engine: GPUs that each engine splits the model over; 0 runs it on the CPU.
+        gpus_per_engine: GPUs of one node that each engine splits the model over (tensor
+            parallelism); 0 runs it on the CPU. A node takes as many engines as it has GPUs for.
+        revision: branch, tag or commit of a model of Hugging Face; by default its main one.
+        adapter: folder of LoRA weights to load beside the model.
+        settings: further settings of vLLM by its own names, such as {dtype: bfloat16,
+            quantization: fp8, gpu_memory_utilization: 0.8}.
     """
 
     engines: int = 1
     cpus_per_engine: int = 1
     gpus_per_engine: int = 0
+    revision: str | None = None
+    adapter: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, least in {"engines": 1, "cpus_per_engine": 1, "gpus_per_engine": 0}.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        check_engine_settings(self.settings)
+        if self.adapter is not None:
+            adapter_rank(self.adapter)
 
     def actors(self) -> int:
         return self.engines
@@ -56,13 +69,17 @@ class VllmPool(EngineChoice):
         }
 
     def identity(self) -> dict[str, Any]:
-        return {"engine": "VllmPool"}
+        # Only where they are given, so that folders from before they were settings can be resumed.
+        given = {name: getattr(self, name) for name in ("revision", "adapter")}
+        deciding = {k: v for k, v in self.settings.items() if k not in WITHOUT_EFFECT}
+        given["settings"] = deciding or None
+        return {"engine": "VllmPool"} | {k: v for k, v in given.items() if v is not None}
 
     def context_length(self, model: str) -> int:
         from transformers import AutoConfig  # seconds that no help page needs
 
         try:
-            config = AutoConfig.from_pretrained(model).get_text_config()
+            config = AutoConfig.from_pretrained(model, revision=self.revision).get_text_config()
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{model}: is neither the folder of a model nor one that Hugging Face has and this "
@@ -71,7 +88,12 @@ class VllmPool(EngineChoice):
         return int(getattr(config, "max_position_embeddings", sys.maxsize))
 
     def tokenizer(self, model: str) -> str:
-        return model
+        if self.revision is None or Path(model).is_dir():
+            return model
+        from huggingface_hub import snapshot_download
+
+        with_words = ["*.json", "*.jinja", "*.model", "*.txt"]
+        return snapshot_download(model, revision=self.revision, allow_patterns=with_words)
 
     def secret(self) -> Secret:
         return Secret()
@@ -103,7 +125,16 @@ class VllmPool(EngineChoice):
         except InputError:  # only pointwise needs them, and `check` has refused it then
             grade_tokens = []
         thought = encoder.thought_tokens()
-        return VllmEngine(model, max_model_len, grade_tokens, self.gpus_per_engine, thought)
+        settings = self.settings | ({"revision": self.revision} if self.revision else {})
+        return VllmEngine(
+            model,
+            max_model_len,
+            grade_tokens,
+            self.gpus_per_engine,
+            thought,
+            settings,
+            self.adapter,
+        )
 
 
 class VllmEngine:
@@ -118,6 +149,8 @@ class VllmEngine:
         choice_tokens: token id of each choice of `OneOf`, in their order.
         gpus: number of GPUs to split the model over; 0 runs it on the CPU.
         thought: the tokens that end a thought; None if the judge does not think.
+        settings: further settings of vLLM, by its own names.
+        adapter: folder of LoRA weights to load beside the model; None for none.
     """
 
     notes: Sequence[str] = ()
@@ -129,14 +162,21 @@ class VllmEngine:
         choice_tokens: Sequence[int],
         gpus: int = 0,
         thought: ThoughtTokens | None = None,
+        settings: Mapping[str, Any] | None = None,
+        adapter: str | None = None,
     ) -> None:
         self.closed = ""
         self._choice_tokens = list(choice_tokens)
         self._thought = thought
         self._failures = 0
         self._good: list[int] = []  # a prompt that was answered
+        self._adapter = None
         try:
-            self._llm = start_llm(model, max_model_len, gpus)
+            self._llm = start_llm(model, max_model_len, gpus, settings or {}, adapter)
+            if adapter is not None:
+                from vllm.lora.request import LoRARequest
+
+                self._adapter = LoRARequest("adapter", 1, adapter)
         except Exception as error:  # of a model, of vLLM, of a driver; a trace would tell no more
             self.closed = f"{ENGINE_ERROR}: it cannot start: {_describe(error)}"
 
@@ -192,7 +232,9 @@ class VllmEngine:
     def _ask(self, asked: list[list[int]], parameters: list[Any]) -> list[Any]:
         prompts = [{"prompt_token_ids": token_ids} for token_ids in asked]
         try:
-            outputs: list[Any] = self._llm.generate(prompts, parameters, use_tqdm=False)
+            outputs: list[Any] = self._llm.generate(
+                prompts, parameters, use_tqdm=False, lora_request=self._adapter
+            )
         except Exception:
             engine = self._llm.llm_engine
             engine.abort_request(list(engine.output_processor.request_states), internal=True)

@@ -2,8 +2,10 @@
 
 import atexit
 import os
+from collections.abc import Mapping
 from typing import Any
 
+from annotation.engines.vllm_settings import adapter_rank
 from corpus.errors import InputError
 
 CPU_ENVIRONMENT = {
@@ -52,13 +54,21 @@ def _close_standard_error() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-def start_llm(model: str, max_model_len: int, gpus: int) -> Any:
+def start_llm(
+    model: str,
+    max_model_len: int,
+    gpus: int,
+    settings: Mapping[str, Any] | None = None,
+    adapter: str | None = None,
+) -> Any:
     """Starts a `vllm.LLM` in this process, which needs `engine_environment`.
 
     Args:
         model: a Hugging Face id or the path of a folder.
         max_model_len: the limit of tokens of prompt and answer together.
         gpus: number of GPUs to split the model over; 0 runs it on the CPU.
+        settings: further settings of vLLM by its own names; they go before those made here.
+        adapter: folder of LoRA weights that requests may name; None for none.
 
     Raises:
         InputError: there is no GPU; and whatever vLLM and the model raise.
@@ -79,18 +89,20 @@ def start_llm(model: str, max_model_len: int, gpus: int) -> Any:
         # Linux lends AMX to a process that asks. vLLM relies on PyTorch having asked, which it
         # has not if the first prompts are too short for its own AMX kernels: SIGILL.
         torch.cpu._init_amx()
-    return LLM(
-        model,
-        max_model_len=max_model_len,
-        dtype=compute_dtype(gpus),
-        tensor_parallel_size=max(gpus, 1),
-        enable_prefix_caching=True,
-        enforce_eager=gpus == 0,
+    own: dict[str, Any] = {
+        "max_model_len": max_model_len,
+        "dtype": compute_dtype(gpus),
+        "tensor_parallel_size": max(gpus, 1),
+        "enable_prefix_caching": True,
+        "enforce_eager": gpus == 0,
         # On a CPU vLLM caches prefixes by 128 tokens, which many a prompt does not have.
-        block_size=None if gpus else 32,
-        use_tqdm_on_load=False,
-        logprobs_mode="raw_logprobs",  # of the whole vocabulary, before any constraint
+        "block_size": None if gpus else 32,
+        "use_tqdm_on_load": False,
+        "logprobs_mode": "raw_logprobs",  # of the whole vocabulary, before any constraint
         # Blanks between the parts of an answer would only cost tokens.
-        structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
-        seed=0,
-    )
+        "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+        "seed": 0,
+    }
+    if adapter is not None:
+        own |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": adapter_rank(adapter)}
+    return LLM(model, **(own | dict(settings or {})))
