@@ -1,5 +1,6 @@
 """The batch: some lists of a step as tensors, with all that scoring and losses want of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -91,15 +92,29 @@ class ListBatch:
         return len(self.where)
 
     def to(self, device: torch.device) -> "ListBatch":
-        """The same batch on a device, but for pairs, which go there by micro-batch, and traffic."""
+        """The same batch on a device, but for pairs, which go there by micro-batch, and traffic.
 
-        def move(part: object) -> dict[str, Tensor]:
-            return {name: value.to(device) for name, value in vars(part).items()}
+        From pinned memory it goes there while the processor does other things.
+        """
+        return self._with(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> "ListBatch":
+        """The same batch in memory that a GPU reads by itself, but for traffic."""
+        inputs = [
+            {name: tensor.pin_memory() for name, tensor in one.items()}
+            for one in self.micro_batches.inputs
+        ]
+        batch = self._with(lambda tensor: tensor.pin_memory())
+        return replace(batch, micro_batches=replace(self.micro_batches, inputs=inputs))
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> "ListBatch":
+        def changed(part: object) -> dict[str, Tensor]:
+            return {name: change(value) for name, value in vars(part).items()}
 
         return replace(
             self,
-            slots=self.slots.to(device),
-            where=self.where.to(device),
-            labels=None if self.labels is None else Labels(**move(self.labels)),
-            pages=tuple(Pages(**move(pages)) for pages in self.pages),
+            slots=change(self.slots),
+            where=change(self.where),
+            labels=None if self.labels is None else Labels(**changed(self.labels)),
+            pages=tuple(Pages(**changed(pages)) for pages in self.pages),
         )

@@ -30,7 +30,7 @@ ClickObjectiveName = Literal[
 ]
 AnnotationLabel = Literal["grade", "expected_grade", "confident_grade"]
 QueryWeight = Literal["query", "square_root", "session"]
-Precision = Literal["fp32", "bf16", "auto"]
+Precision = Literal["fp32", "tf32", "bf16", "auto"]
 TrackerName = Literal["mlflow", "wandb"]
 
 
@@ -46,8 +46,9 @@ class ModelSettings:
         lora_rank: train adapters of this rank beside the backbone's frozen weights (LoRA; Hu et
             al., ICLR 2022), for backbones that are too large to train whole; 0 trains all weights.
         max_length: tokens of a query-document pair; longer pairs are cut.
-        precision: what the encoder computes in: fp32, bf16, or auto: bf16 where the processor has
-            units for it. Weights and scores are float32.
+        precision: what the encoder computes in: fp32; tf32, float32 whose products a GPU rounds to
+            ten bits, and fp32 elsewhere; bf16; or auto: bf16 where the processor has units for it.
+            Weights and scores are float32.
         compile: compile the model by torch.compile, which pays in long runs.
     """
 
@@ -155,6 +156,8 @@ class ResourceSettings:
         cpus_per_worker: CPUs that Ray sets aside for a worker; fractions leave room on small
             machines.
         use_gpu: whether each worker takes a GPU.
+        gradient_checkpointing: keep of each layer only what it reads, and compute it again for the
+            gradient: about a third slower, in a fraction of the memory.
         restarts: how often to go on from the last checkpoint by itself after a worker or a node is
             lost.
     """
@@ -162,6 +165,7 @@ class ResourceSettings:
     workers: int = 2
     cpus_per_worker: float = 0.5
     use_gpu: bool = False
+    gradient_checkpointing: bool = False
     restarts: int = 3
 
 

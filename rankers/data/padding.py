@@ -28,12 +28,14 @@ class BatchReader:
         tokens: the token ids of their pairs.
         pad_token_id: the token that the tokenizer pads with.
         tokens_per_micro_batch: the most tokens, with padding, that the model reads at once.
+        pinned: whether batches are read into memory that a GPU reads by itself.
     """
 
     lists: ListFile
     tokens: PairTokens
     pad_token_id: int
     tokens_per_micro_batch: int
+    pinned: bool = False
 
     def read(self, rows: NDArray[np.int64]) -> ListBatch:
         """The lists of some rows, in their order; there may be none."""
@@ -41,7 +43,8 @@ class BatchReader:
         documents = lists["document_rows"].combine_chunks()
         queries = np.repeat(lists["query_row"].to_numpy(), documents.value_lengths().to_numpy())
         pairs = self.tokens.take(queries, documents.flatten().to_numpy())
-        return pad_lists(lists, pairs, self.pad_token_id, self.tokens_per_micro_batch, rows)
+        batch = pad_lists(lists, pairs, self.pad_token_id, self.tokens_per_micro_batch, rows)
+        return batch.pinned() if self.pinned else batch
 
 
 def pad_lists(

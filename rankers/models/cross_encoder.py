@@ -129,11 +129,16 @@ def score_in_float32(model: PreTrainedModel) -> nn.Linear:
 
 
 class Float32Linear(nn.Linear):
-    """A linear layer that computes in the precision of its weights, float32."""
+    """A linear layer that computes in the precision of its weights, float32, and not in TF32."""
 
     def forward(self, states: Tensor) -> Tensor:
         with torch.autocast(states.device.type, enabled=False):
-            return super().forward(states.float())
+            if states.device.type != "cuda":
+                return super().forward(states.float())
+            # A product of matrices would go the way that the encoder's may, with ten bits; a head
+            # has an output or two, and costs little by itself.
+            summed = (states.float().unsqueeze(-2) * self.weight).sum(-1)
+            return summed if self.bias is None else summed + self.bias
 
 
 def add_adapters(model: PreTrainedModel, rank: int) -> PreTrainedModel:

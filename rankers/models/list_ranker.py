@@ -39,7 +39,12 @@ class ListRanker(nn.Module):
         device = next(self.model.parameters()).device
         logits = torch.cat(
             [
-                self.model(**{name: tensor.to(device) for name, tensor in inputs.items()}).logits
+                self.model(
+                    **{
+                        name: tensor.to(device, non_blocking=True)
+                        for name, tensor in inputs.items()
+                    }
+                ).logits
                 for inputs in batch.micro_batches.inputs
             ]
         )
@@ -75,7 +80,7 @@ def uses_bf16(precision: Precision, device: torch.device) -> bool:
     """Whether to compute in bfloat16: asked for, or auto where the processor has units for it.
 
     Args:
-        precision: fp32, bf16 or auto.
+        precision: fp32, tf32, bf16 or auto.
         device: where the model is.
     """
     has_bf16 = (
@@ -96,6 +101,18 @@ def computing_in(precision: Precision, device: torch.device) -> AbstractContextM
     return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(precision, device))
 
 
+def use_tensor_cores(precision: Precision, device: torch.device) -> None:
+    """Lets this process multiply float32 matrices in TF32 on a GPU, or in whole float32 again.
+
+    Args:
+        precision: as of `uses_bf16`; tf32 asks for it.
+        device: where the model is; of a processor nothing changes.
+    """
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
 def save_ranker(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, mix: Mix, folder: Path
 ) -> None:
@@ -109,8 +126,19 @@ def save_ranker(
     """
     if hasattr(model, "merge_and_unload"):
         # A copy, since training goes on without the rounding.
-        model = copy.deepcopy(model).merge_and_unload()  # type: ignore[operator]
+        model = copy_on_cpu(model).merge_and_unload()  # type: ignore[operator]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     if model.config.num_labels == 2:
         (folder / HEADS_MIX).write_text(json.dumps(encode_mix(mix), indent=1))
+
+
+def copy_on_cpu(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of a model in the processor's memory; a GPU may have no room for a second one."""
+    copies: dict[int, Any] = {}
+    for parameter in model.parameters():
+        weights = parameter.detach().to("cpu", copy=True)
+        copies[id(parameter)] = nn.Parameter(weights, parameter.requires_grad)
+    for buffer in model.buffers():
+        copies[id(buffer)] = buffer.to("cpu", copy=True)
+    return copy.deepcopy(model, copies)

@@ -22,7 +22,7 @@ from rankers.models.cross_encoder import (
     score_in_float32,
 )
 from rankers.models.first_token import end_at_first_token, mask_once
-from rankers.models.list_ranker import ListRanker, ranking_scores, uses_bf16
+from rankers.models.list_ranker import ListRanker, ranking_scores, use_tensor_cores, uses_bf16
 from rankers.settings import Precision
 
 # On CPUs the activations of a micro-batch should stay in the cache, and be small enough that the
@@ -45,8 +45,8 @@ class PairScorer:
             which lie beside them.
         lists: text, frequency and bucket of each query, as of `rankers.data.lists.candidate_ids`.
         texts: of the documents, from `corpus.texts.document_column`.
-        precision: that the encoder computes in: fp32, bf16, or auto: bf16 where the processor has
-            units for it. The scores are made of its last states in float32.
+        precision: that the encoder computes in: fp32, tf32 (on GPUs), bf16, or auto: bf16 where the
+            processor has units for it. The scores are made of its last states in float32.
         use_gpu: whether to compute on a GPU, of those that this process sees, the first.
     """
 
@@ -117,6 +117,7 @@ class PairScorer:
             model, self.tokenizer = load_cross_encoder(self.rankers[ranker], heads=2 if mix else 1)
             end_at_first_token(model, frozen=True)
             mask_once(model)
+            use_tensor_cores(self.precision, self.device)
             in_bf16 = uses_bf16(self.precision, self.device)
             if in_bf16:
                 encode_in_bf16(model)

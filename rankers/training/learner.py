@@ -20,12 +20,14 @@ from rankers.losses.hybrid import Objective
 from rankers.mixes import Mix
 from rankers.models.cross_encoder import add_adapters, load_cross_encoder
 from rankers.models.first_token import end_at_first_token, mask_once
-from rankers.models.list_ranker import ListRanker
+from rankers.models.list_ranker import ListRanker, use_tensor_cores
 from rankers.settings import BatchingSettings, TrainingSettings
 from rankers.training.checkpoints import Stateful, Trained
 from rankers.training.log import TrainingLog
 from rankers.training.optimizer import adamw, warm_up_and_decay
 from rankers.training.workers import Workers
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,16 @@ class TrainingInput:
     yardstick: pa.Table
     objective: Callable[[Mix], Objective]
 
-    def reader(self, file: Path, batching: BatchingSettings) -> BatchReader:
-        """Opens one of the files of lists."""
+    def reader(
+        self, file: Path, batching: BatchingSettings, device: torch.device = CPU
+    ) -> BatchReader:
+        """Opens one of the files of lists, to be learned from on a device."""
         return BatchReader(
             ListFile(file),
             open_tokens(self.tokens),
             self.pad_token_id,
             batching.tokens_per_micro_batch,
+            pinned=device.type == "cuda",
         )
 
 
@@ -144,6 +149,9 @@ def build_learner(task: WorkerTask, workers: Workers, steps: int, lists: BatchRe
     )
     end_at_first_token(model)
     mask_once(model)
+    if task.settings.resources.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    use_tensor_cores(model_settings.precision, workers.device)
     if model_settings.lora_rank:
         model = add_adapters(model, model_settings.lora_rank)
     ranker = ListRanker(model).to(workers.device)

@@ -52,7 +52,9 @@ def train_ranker(task: WorkerTask, workers: Workers) -> Stop | None:
     """
     settings = task.settings
     files = task.input.training, task.input.validation
-    training, validation = (task.input.reader(file, settings.batching) for file in files)
+    training, validation = (
+        task.input.reader(file, settings.batching, workers.device) for file in files
+    )
     of_epoch = steps_per_epoch(len(training.lists), settings.batching.lists_per_step)
     learner = build_learner(task, workers, of_epoch * settings.optimization.epochs, training)
     history = restore(workers, learner.state)

@@ -13,6 +13,7 @@ from tests.conftest import with_settings
         ("lists_per_step", 32, True),
         ("workers", 16, False),
         ("cpus_per_worker", 4.0, False),
+        ("gradient_checkpointing", True, False),
         ("restarts", 9, False),
         ("every_steps", 10, False),
         ("trackers", ["mlflow"], False),

@@ -140,3 +140,24 @@ def test_what_training_lost_and_learned_is_logged_by_what_taught_it(tmp_path: Pa
     assert logged["click_loss"] == pytest.approx(np.log(2), abs=0.1)
     assert logged["click_weight"] == 1
     assert "annotation_loss" not in logged
+
+
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_gradient_checkpointing_computes_the_same(tmp_path: Path, lora_rank: int) -> None:
+    """With dropout, whose draws are taken again."""
+    weights = []
+    for checkpointing in (False, True):
+        given = task(
+            tmp_path,
+            bert(),
+            4,
+            gradient_checkpointing=checkpointing,
+            lora_rank=lora_rank,
+            learning_rate=0.01,
+        )
+        learner, _ = trained(given)
+        layers = [m for m in learner.ranker.modules() if hasattr(m, "gradient_checkpointing")]
+        assert all(layer.gradient_checkpointing == checkpointing for layer in layers)
+        assert layers
+        weights.append(learner.ranker.state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
