@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 export RAY_USAGE_STATS_ENABLED ?= 0
 export VLLM_NO_USAGE_STATS ?= 1
 
-.PHONY: demo reproduce test test-fast lint format lock clean
+.PHONY: demo reproduce test test-fast test-gpu lint format lock clean
 
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(VENV)/bin/python ray_jobs/pipeline.py --config configs/demo.yaml
@@ -24,6 +24,10 @@ test: $(INSTALLED)
 # What a change is tried by: all that takes less than ten seconds, and neither Ray nor vLLM.
 test-fast: $(INSTALLED)
 	$(TEST) -m "not slow"
+
+# What needs CUDA, beside the tests that use a GPU where there is one.
+test-gpu: $(INSTALLED)
+	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest tests/gpu tests/rankers/test_rerank.py
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

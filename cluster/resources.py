@@ -75,6 +75,31 @@ def wait_for_room(*needed: Asked, setting: str) -> None:
         _wait(needed, setting)
 
 
+def check_cuda(setting: str) -> None:
+    """Refuses a cluster whose nodes with GPUs cannot compute on them, by a task on one of them.
+
+    Args:
+        setting: the setting that asks for GPUs, for the message.
+
+    Raises:
+        InputError: PyTorch there finds no GPU.
+    """
+    if fault := ray.get(ray.remote(num_cpus=0, num_gpus=1)(cuda_fault).remote()):
+        raise InputError(f"{setting}: {fault}, or leave it out")
+
+
+def cuda_fault() -> str:
+    """Why this process, to which Ray has given a GPU, cannot compute on it; "" where it can."""
+    import torch
+
+    if torch.cuda.is_available():
+        return ""
+    return (
+        f"PyTorch {torch.__version__} finds no GPU where Ray has one; install a build of PyTorch "
+        "for CUDA on all nodes"
+    )
+
+
 def refuse_too_much(
     wanted: Sequence[Asked], nodes: Sequence[Node], growth: Growth, setting: str
 ) -> None:

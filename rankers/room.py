@@ -4,6 +4,7 @@ from cluster.resources import Asked
 from rankers.settings import TrainingSettings
 
 WORKER_SETTINGS = "training.resources: workers, cpus_per_worker, use_gpu"
+GPU_SETTING = "training.resources.use_gpu"
 # A ranker that is trained by one process, beside others.
 CPUS_ALONE = 0.5
 

@@ -48,10 +48,10 @@ def train(
     """
     from cluster.connection import connect  # these bring PyTorch and Ray
     from cluster.reach import check_reach
-    from cluster.resources import check_room, wait_for_room
+    from cluster.resources import check_cuda, check_room, wait_for_room
     from rankers.data.bucket_floors import write_bucket_floors
     from rankers.fit import fit_ranker, tokenize_input
-    from rankers.room import WORKER_SETTINGS, asked_workers
+    from rankers.room import GPU_SETTING, WORKER_SETTINGS, asked_workers
     from rankers.settings_checks import check_training_settings
     from rankers.supervision import read_supervised_lists
     from rankers.training.checkpoints import HISTORY, TRAINING_STATE
@@ -71,6 +71,8 @@ def train(
         claim_store(checkpoints, "train", settings)
     connect()
     wait_for_room(asked_workers(training), setting=WORKER_SETTINGS)
+    if training.resources.use_gpu:
+        check_cuda(GPU_SETTING)
     read = tokenize_input(lists, output, training, tokens)
     best, last = fit_ranker(read, output, mix, training, checkpoints)
     with best.as_directory() as folder:

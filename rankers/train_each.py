@@ -13,14 +13,14 @@ import ray
 from rich.console import Console
 
 from cluster.connection import connect
-from cluster.resources import check_room, wait_for_room
+from cluster.resources import check_cuda, check_room, wait_for_room
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from corpus.places import Place, remove
 from rankers.data.bucket_floors import write_bucket_floors
 from rankers.fit import tokenize_input
 from rankers.mixes import Mix
-from rankers.room import CPUS_ALONE, asked_alone
+from rankers.room import CPUS_ALONE, GPU_SETTING, asked_alone
 from rankers.settings import TrainingSettings
 from rankers.settings_checks import check_training_settings
 from rankers.supervision import read_supervised_lists
@@ -64,6 +64,8 @@ def train_each(arms: Sequence[Arm], at_once: int, gpus: float = 1.0) -> None:
     check_room(asked_alone(at_once, use_gpu, gpus), setting="rankers at once")
     connect()
     wait_for_room(asked_alone(1, use_gpu, gpus), setting="rankers at once")
+    if use_gpu:
+        check_cuda(GPU_SETTING)
     remote = ray.remote(num_cpus=CPUS_ALONE, max_retries=2)(train_alone)
     on_gpu = remote.options(num_gpus=gpus)
     running: dict[ray.ObjectRef, Arm] = {}

@@ -20,9 +20,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from rich.console import Console
 
-from cluster.resources import wait_for_room
+from cluster.resources import check_cuda, wait_for_room
 from corpus.errors import InputError
 from rankers.mixes.encoding import encode_mix
+from rankers.room import GPU_SETTING
 from rankers.settings import TrainingSettings
 from rankers.training.alone import CHECKPOINTS
 from rankers.training.validation import VALIDATION_MEASURE
@@ -85,6 +86,8 @@ def run_trials(search: Search, trials: int, concurrent_trials: int, gpus_per_tri
     """
     training, checkpoints = search.training, search.inputs.checkpoints
     wait_for_room(*asked_trials(1, training, checkpoints, gpus_per_trial), setting=TRIAL_SETTINGS)
+    if training.resources.use_gpu:
+        check_cuda(GPU_SETTING)
     wanted = trial_resources(training, checkpoints, gpus_per_trial)
     trial = ray_tune.with_parameters(run_trial, read=search.inputs.read)
     told = StudySearch(search)

@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from cluster.blocks import table_of_row
+from cluster.resources import cuda_fault
 from corpus.errors import InputError
 from rankers.data.bucket_floors import read_bucket_floors, with_buckets
 from rankers.data.padding import pad_lists
@@ -107,11 +108,8 @@ class PairScorer:
     def _load(self, ranker: str) -> None:
         """Keeps one ranker at a time, since the blocks of a ranker follow each other."""
         if ranker != self._loaded:
-            if self.device.type == "cuda" and not torch.cuda.is_available():
-                raise InputError(
-                    f"use_gpu: PyTorch {torch.__version__} finds no GPU where Ray has one; install "
-                    "a build of PyTorch for CUDA on all nodes, or leave use_gpu out"
-                )
+            if self.device.type == "cuda" and (fault := cuda_fault()):
+                raise InputError(f"use_gpu: {fault}, or leave use_gpu out")
             # Of one head any weight makes the score.
             mix = read_heads_mix(Path(self.rankers[ranker]))
             model, self.tokenizer = load_cross_encoder(self.rankers[ranker], heads=2 if mix else 1)
