@@ -88,7 +88,9 @@ def test_what_was_done_stands_on_rays_prometheus_endpoint(undisturbed: pa.Table)
         **{
             (f"ray_tandem_{name}_total", ""): pytest.approx(tokens)
             for name in ("prompt_tokens", "cached_tokens", "answer_tokens")
-            if (tokens := pc.sum(undisturbed[name]).as_py())  # what nothing was counted of is absent
+            if (
+                tokens := pc.sum(undisturbed[name]).as_py()
+            )  # what nothing was counted of is absent
         },
     }
 
