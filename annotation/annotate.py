@@ -26,6 +26,7 @@ from annotation.plan.selection import (
 from annotation.prompts.prompt import Language, StrategyName, load_prompt
 from annotation.settings_checks import DEMO_JUDGE, check_sizes, read_budget
 from annotation.summary import commonest_error, count_failures, summarise
+from annotation.told import told
 from corpus.errors import InputError
 from corpus.mapped_tables import map_table
 from corpus.output_folder import begin_output, finish_output
@@ -181,7 +182,7 @@ def annotate(
     speed = ""
     if rest.num_rows:
         print_estimate(rest, tokens_of)
-        answers = run_engines(rest, tables, judge, output)
+        answers = told(run_engines(rest, tables, judge, output), output.name, rest.num_rows)
         answers = until_closed(until_failing(answers, max_failed))
         try:
             per_second = write_parts(answers, folder, pairs.num_rows, rest.num_rows)

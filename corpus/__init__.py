@@ -14,6 +14,7 @@ OPEN = (
     "output_folder",
     "places",
     "prepare",
+    "progress",
     "protocol",
     "schemas",
     "sources",

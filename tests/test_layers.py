@@ -9,14 +9,14 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 ROOMS = "corpus|cluster|evaluation|annotation clicks|rankers|tuning|workflow|ray_jobs"
 # Within each room, likewise, its modules and the rooms in it; each module has a floor.
 FLOORS = {
-    "corpus": "errors frequency schemas shown_text texts"
+    "corpus": "errors frequency progress schemas shown_text texts"
     "|names places|local_copies output_folder refused_rows text_lines|table_checks"
     "|splits tables|candidates groups mapped_tables window"
     "|protocol readers simulation|sources|prepare",
-    "cluster": "blocks environment growth|connection|reach resources",
+    "cluster": "blocks environment growth metrics|connection|reach resources",
     "evaluation": "graded_measures means trec_run|given_runs measures significance"
     "|tables yardstick|diagnosis traffic|report",
-    "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary"
+    "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary told"
     "|room|pool settings_checks|annotate",
     "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"

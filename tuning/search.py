@@ -20,6 +20,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from rich.console import Console
 
+from cluster.metrics import count
 from cluster.resources import check_cuda, wait_for_room
 from corpus.errors import InputError
 from rankers.mixes.encoding import encode_mix
@@ -211,6 +212,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
         else:
             self._tell(trial, {"stopped_after": trial.user_attrs["epochs"]})
         self._search.study.tell(trial, values, state)
+        count("tandem_trials", 1, "tune", self._search.output.name, state.name.lower())
         # What it would have gone on from; not sooner, lest a kill should make it begin again.
         folder = self._search.output / trial.user_attrs["folder"]
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from annotation.engines.base import RETRIED
+from corpus.progress import Progress
 from corpus.table_checks import check_table
 from corpus.tables import write_parquet
 
@@ -37,7 +38,7 @@ def write_parts(answers: Iterable[pa.Table], folder: Path, total: int, rest: int
         Pairs a second since the first engine was up.
     """
     columns = [
-        TextColumn("annotate"),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
@@ -45,7 +46,9 @@ def write_parts(answers: Iterable[pa.Table], folder: Path, total: int, rest: int
     ]
     first_start, written = math.inf, 0
     with Progress(*columns) as progress:
-        task = progress.add_task("", total=total, completed=total - rest, note="engine starts")
+        task = progress.add_task(
+            "annotate", total=total, completed=total - rest, note="engine starts"
+        )
         for answer in answers:
             path = _part_path(folder, answer["part"][0].as_py())
             first_start = min(first_start, answer["started"][0].as_py())

@@ -10,12 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import ray.data
-from rich.progress import MofNCompleteColumn, Progress
+from rich.progress import MofNCompleteColumn
 
 from cluster.blocks import table_as_row
 from cluster.connection import connect
+from cluster.metrics import count
 from cluster.resources import Asked, check_room, wait_for_room
 from corpus.errors import InputError
+from corpus.progress import Progress
 from corpus.texts import document_column
 from rankers.data.lists import document_rows
 from rankers.scoring.pair_scorer import PooledScorer
@@ -87,6 +89,7 @@ def score_candidates(
             refuse_unsound(part, lists, rows)
             scores[part["ranker"][0].as_py()][part["pair"].to_numpy()] = part["score"].to_numpy()
             progress.update(bar, advance=part.num_rows)
+            count("tandem_pairs", part.num_rows, "rerank", part["ranker"][0].as_py())
     ids = {
         "query_id": np.repeat(lists["query_id"].to_numpy(), rows.value_lengths().to_numpy()),
         "doc_id": lists["doc_ids"].combine_chunks().flatten().to_numpy(zero_copy_only=False),

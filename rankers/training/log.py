@@ -119,6 +119,8 @@ class TrainingLog:
         told = means(sums) | {"gradient_norm": norm, "learning_rate": rate}
         for tracker in self._trackers:
             tracker.add({f"step/{name}": value for name, value in told.items()}, step)
+            pairs, tokens = (int(sums[SUMS.index(name)]) for name in ("pairs", "tokens"))
+            tracker.learned(pairs, tokens, (step + 1) / self.steps)
         if self._bar is not None:
             self._bar.set_description(f"{self.name}: loss {told.get('loss', 0.0):.4g}")
             self._bar.update(step + 1 - self._shown)

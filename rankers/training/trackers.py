@@ -1,4 +1,4 @@
-"""Where the progress of training is told: TensorBoard, MLflow, Weights & Biases."""
+"""Where the progress of training is told: Ray, TensorBoard, MLflow, Weights & Biases."""
 
 import importlib.util
 import os
@@ -10,8 +10,10 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
+from cluster.metrics import count, gauge
 from corpus.errors import InputError
 from rankers.settings import TrackerName
+from rankers.training.validation import VALIDATION_MEASURE
 
 TENSORBOARD = "tensorboard"
 RUN_ID = "tracked_run_id"
@@ -33,9 +35,41 @@ class Tracker(ABC):
     def add(self, values: Mapping[str, float], step: int) -> None:
         """Takes in values of a step."""
 
+    def learned(self, pairs: int, tokens: int, progress: float) -> None:  # noqa: B027
+        """Takes in a step's pairs and tokens, over all workers, and the share of steps done.
+
+        Only what counts does: a chart of them says nothing.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Ends the run."""
+
+
+class ClusterMetrics(Tracker):
+    """Metrics of the Ray cluster, see `cluster.metrics`; nothing outside of one."""
+
+    NAMES = {  # noqa: RUF012
+        "step/loss": "tandem_loss",
+        "step/learning_rate": "tandem_learning_rate",
+        "epoch/waiting_share": "tandem_waiting_share",
+        f"epoch/{VALIDATION_MEASURE}": "tandem_ndcg",
+    }
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
+        self._output = folder.name
+
+    def add(self, values: Mapping[str, float], step: int) -> None:
+        for name in self.NAMES.keys() & values.keys():
+            gauge(self.NAMES[name], values[name], "train", self._output)
+
+    def learned(self, pairs: int, tokens: int, progress: float) -> None:
+        count("tandem_pairs", pairs, "train", self._output)
+        count("tandem_trained_tokens", tokens, "train", self._output)
+        gauge("tandem_progress", progress, "train", self._output)
+
+    def close(self) -> None:
+        """Nothing: gauges end with the process."""
 
 
 class TensorBoard(Tracker):
@@ -136,7 +170,6 @@ def check_trackers(names: list[TrackerName]) -> None:
 def open_trackers(
     names: list[TrackerName], folder: Path, settings: Mapping[str, Any], step: int
 ) -> list[Tracker]:
-    """TensorBoard, and the named trackers."""
-    return [TensorBoard(folder, settings, step)] + [
-        TRACKERS[name](folder, settings, step) for name in names
-    ]
+    """The cluster's metrics, TensorBoard, and the named trackers."""
+    kinds = [ClusterMetrics, TensorBoard, *(TRACKERS[name] for name in names)]
+    return [kind(folder, settings, step) for kind in kinds]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,8 @@ import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+import ray
+from prometheus_client.parser import text_string_to_metric_families
 
 from annotation.annotate import annotate
 from annotation.engines.vllm import VllmPool
@@ -63,6 +66,39 @@ def test_every_pair_is_there_once_in_query_order(
     assert set(undisturbed["strategy"].to_pylist()) == {"pointwise"}
     prompt_id = load_prompt().prompt_id
     assert set(undisturbed["prompt_id"].to_pylist()) == {prompt_id}
+
+
+def test_what_was_done_stands_on_rays_prometheus_endpoint(undisturbed: pa.Table) -> None:
+    [node] = ray.nodes()
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    deadline = time.monotonic() + 30
+    while "ray_tandem_pairs_left{" not in (page := _get(url)) and time.monotonic() < deadline:
+        time.sleep(0.5)  # Ray's processes tell its agent every few seconds
+    told: dict[tuple[str, str], float] = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            if sample.labels.get("work") == "annotate":
+                assert sample.labels["output"] == "annotations"
+                told[sample.name, sample.labels["kind"]] = sample.value
+    failed = undisturbed["error"].null_count
+    assert told == {
+        ("ray_tandem_pairs_total", ""): undisturbed.num_rows,
+        ("ray_tandem_pairs_left", ""): 0,
+        ("ray_tandem_failed_pairs_total", "empty query"): undisturbed.num_rows - failed,
+        **{
+            (f"ray_tandem_{name}_total", ""): pytest.approx(tokens)
+            for name in ("prompt_tokens", "cached_tokens", "answer_tokens")
+            if (
+                tokens := pc.sum(undisturbed[name]).as_py()
+            )  # what nothing was counted of is absent
+        },
+    }
+
+
+def _get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        page: str = reply.read().decode()
+    return page
 
 
 def test_a_row_fails_alone_and_says_why(undisturbed: pa.Table) -> None:

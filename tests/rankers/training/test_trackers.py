@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from mlflow import MlflowClient
 from tensorboardX.proto.event_pb2 import Event
 
 from corpus.errors import InputError
 from rankers.training import trackers
+from rankers.training.log import SUMS, TrainingLog
 from rankers.training.trackers import (
     TENSORBOARD,
     TrackerName,
@@ -49,6 +51,32 @@ def test_tensorboard_is_always_told(tmp_path: Path) -> None:
     assert [step for step, _, _ in told] == [0, 1, 2, 3]
     assert {name for _, name, _ in told} == {"step/loss"}
     assert told[1][2] == 0.5
+
+
+def test_the_clusters_metrics_are_told_of_every_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[object, ...]] = []
+    monkeypatch.setattr(trackers, "count", lambda *arguments: told.append(arguments))
+    monkeypatch.setattr(trackers, "gauge", lambda *arguments: told.append(arguments))
+    log = TrainingLog("ranker", steps=8, workers=2)
+    log.tell([trackers.ClusterMetrics(tmp_path / "ranker", {}, 0)], live=False)
+    sums = torch.zeros(len(SUMS), dtype=torch.float64)
+    for name, value in {"loss": 6, "weight": 3, "pairs": 40, "tokens": 900}.items():
+        sums[SUMS.index(name)] = value
+    log.step(sums, norm=1.0, rate=1e-4, step=1)
+    log.tell_epoch({"waiting_share": 0.25, "validation_ndcg": 0.9, "seconds": 3.0}, 2)
+    assert sorted(told) == sorted(
+        [
+            ("tandem_loss", 2.0, "train", "ranker"),
+            ("tandem_learning_rate", 1e-4, "train", "ranker"),
+            ("tandem_pairs", 40, "train", "ranker"),
+            ("tandem_trained_tokens", 900, "train", "ranker"),
+            ("tandem_progress", 0.25, "train", "ranker"),
+            ("tandem_waiting_share", 0.25, "train", "ranker"),
+            ("tandem_ndcg", 0.9, "train", "ranker"),
+        ]
+    )
 
 
 def test_mlflow_goes_on_with_the_run_of_the_folder(
