@@ -30,9 +30,7 @@ SHOWN = (
     *("loss", "click_loss", "annotation_loss", "click_weight", "gradient_norm"),
     *("pairs_per_second", "waiting_share", VALIDATION_MEASURE, "seconds"),
 )
-WHAT_TO_DO = (
-    "train with a lower learning_rate, in another output; --resume goes on without this step"
-)
+WHAT_TO_DO = "train with a lower learning_rate, in another output"
 SPOILED = SUMS.index("spoiled")
 
 

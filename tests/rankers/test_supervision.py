@@ -62,7 +62,10 @@ def test_clicks_alone_are_measured_as_every_trial_of_a_search_is(
     """Else `train` would take another epoch of the same ranker."""
     read(tmp_path, graded(tiny_collection, 0), CLICKED)
     grades = {("q1", "d1"): 2, ("q2", "d3"): 3, ("q2", "d4"): 1}
-    rows = [(*pair, "a", "pointwise", "p", g, float(g), 1.0, 1.0, None, None) for pair, g in grades.items()]
+    rows = [
+        (*pair, "a", "pointwise", "p", g, float(g), 1.0, 1.0, None, None)
+        for pair, g in grades.items()
+    ]
     write_table(make_table("annotations", rows), tmp_path / "llm", "annotations")
     folders = tmp_path / "collection", tmp_path / "clicks", tmp_path / "llm"
     training = with_settings(TrainingSettings(), workers=1)
