@@ -28,9 +28,11 @@ def test_a_finalist_of_a_collection_that_moved_is_not_trained_again(
         sources = Sources(folder / "collection", {"clicks": folder / "clicks"}, folder / "llm")
         return train_finalists([trial], 1, sources, training, tmp_path, tmp_path, 1, 1.0)
 
-    before = [tmp_path / "before" / name for name in ("collection", "clicks", "llm")]
+    before = tmp_path / "before"
     other_seed = with_settings(TRAINING, seed=1)
-    record = training_record(*before, Constant(0.5), other_seed)
+    record = training_record(
+        before / "collection", before / "clicks", before / "llm", Constant(0.5), other_seed
+    )
     begin_output(output, "train", record, resume=False)
     finish_output(output)
     assert train(tmp_path / "after", TRAINING) == {(0, 1): output}
