@@ -24,7 +24,7 @@ from tuning.tune import tune
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-EPOCHS, MEMBERS = 3, 6
+EPOCHS, MEMBERS = 3, 5
 
 
 def test_a_schedule_that_a_population_found_is_trained_again_bit_for_bit(
