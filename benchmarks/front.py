@@ -35,9 +35,10 @@ from rankers.settings import (
 )
 from tuning.finalists import rank_trials, train_finalists, trial_name
 from tuning.inputs import Sources
+from tuning.journal import JOURNAL
 from tuning.known_points import CLICKS, FUSION, SHRUNK
 from tuning.objectives import read_objectives
-from tuning.study import JOURNAL, STUDY
+from tuning.study import STUDY
 from tuning.tune import tune
 
 OBJECTIVES = ["nDCG@10_high", "nDCG@10_low"]

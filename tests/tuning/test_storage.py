@@ -17,9 +17,10 @@ from ray.tune import TuneError
 
 from corpus.errors import InputError
 from tests.tuning.own_studies import ask, begin, end
+from tuning.journal import JOURNAL
 from tuning.objectives import ALL
 from tuning.storage import full_storage, storage_errors
-from tuning.study import JOURNAL, finished_trials, take_up_cut_short
+from tuning.study import finished_trials, take_up_cut_short
 
 SIZE = 40_000
 

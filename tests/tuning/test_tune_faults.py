@@ -19,8 +19,9 @@ from corpus.errors import InputError
 from rankers.settings import TrainingSettings
 from tests.conftest import with_settings
 from tests.rankers.trainings import make_inputs
+from tuning.journal import JOURNAL
 from tuning.space import SearchSpace
-from tuning.study import JOURNAL, STUDY
+from tuning.study import STUDY
 from tuning.tune import tune
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
