@@ -53,6 +53,6 @@ def storage_errors(output: Path) -> Iterator[None]:
         if (reason := full_storage(error)) is None:
             raise
         raise InputError(
-            f"{output}: the search cannot write any more: {reason}; make room there, or mend the "
-            "storage, and go on with --resume"
+            f"{output}: the search cannot write any more: {reason}; make room there and for "
+            "temporary files, or mend the storage, and go on with --resume"
         ) from error
