@@ -46,8 +46,9 @@ from tuning.early_stopping import make_pruner
 from tuning.inputs import Sources, TrialInputs
 from tuning.known_points import known_points
 from tuning.objectives import ALL, read_objectives
+from tuning.outcomes import Search
 from tuning.records import epochs_table, trials_table
-from tuning.search import Search, run_trials
+from tuning.search import run_trials
 from tuning.space import KIND, LABELS, SearchSpace
 from tuning.study import enqueue_known, open_study
 
@@ -146,7 +147,7 @@ def overhead(queries: int = 1300, epochs: int = 4, trials: int = 6, at_once: int
 
 
 def ratio(
-    queries: int = 400, epochs: int = 6, trials: int = 24, at_once: int = 2, searches: int = 5
+    queries: int = 100, epochs: int = 3, trials: int = 14, at_once: int = 2, searches: int = 5
 ) -> None:
     """Compares how soon a search and random search are as good as a full grid.
 
@@ -169,7 +170,7 @@ def ratio(
         ratios = []
         for seed in range(searches):
             study, search = bench.begin(f"search_{seed}", seed)
-            study.pruner = make_pruner(early_stopping=True, grace_epochs=2)
+            study.pruner = make_pruner(early_stopping=True, grace_epochs=1)
             enqueue_known(study, known_points(SPACE, [CLICKS], bench.training))
             ours = seconds_until(bench.run(study, search, trials), wanted)
             study, search = bench.begin(f"random_{seed}", seed)

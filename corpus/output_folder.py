@@ -65,6 +65,20 @@ def finish_output(folder: str | Place) -> None:
     )
 
 
+def record_moved(folder: str | Place, **places: object) -> None:
+    """Records where inputs of the job of `folder`, if it was begun, lie now.
+
+    Args:
+        folder: the output folder.
+        places: by the names of settings; the caller knows that what lies there is the same.
+    """
+    record_path = place_of(folder) / RECORD
+    if record_path.exists():
+        record = _read_record(record_path)
+        moved = {name: str(place) for name, place in places.items()}
+        _write_record(record_path, record | {"settings": record["settings"] | moved})
+
+
 def warn_unfinished(*folders: str | Place) -> None:
     """Warns on standard error of folders whose job has not finished; they are used as they are."""
     for folder in folders:

@@ -14,17 +14,17 @@ DEPTH = 10
 LABELS = {"annotation_label": "annotations", "click_label": "click labels"}
 
 
-def choose_yardstick(human: pa.Table, lists: pa.Table, clicks_alone: bool) -> pa.Table:
+def choose_yardstick(human: pa.Table, lists: pa.Table) -> pa.Table:
     """Chooses the gains of the validation queries; prints a line if they are labels.
 
-    Human grades, if they differ between two candidates of some query. Otherwise the labels that
-    training uses: annotations or, if they do not differ or the mix never uses them, click labels.
+    Human grades, if they differ between two candidates of some query. Otherwise labels: annotations
+    or, if there are none or they do not differ, click labels. The mix has no say, so that rankers
+    of one collection, labels and annotations are measured by the same.
 
     Args:
         human: the table judgments, of any queries.
         lists: lists of the validation queries with query_id, doc_ids, annotation_label and
             click_label, from `rankers.data.lists.add_labels`.
-        clicks_alone: whether the mix never uses annotations.
 
     Returns:
         query_id, doc_id and grade, int64, of the lists' queries; or query_id, doc_id and gain,
@@ -34,21 +34,20 @@ def choose_yardstick(human: pa.Table, lists: pa.Table, clicks_alone: bool) -> pa
         InputError: none of them tells rankings of the queries apart.
     """
     graded = human.filter(pc.is_in(human["query_id"], value_set=lists["query_id"]))
-    names = list(LABELS)
-    columns = ["query_id", "doc_ids", *names]
+    columns = ["query_id", "doc_ids", *LABELS]
     pairs = (
         lists.select(columns).to_pandas().explode(columns[1:]).rename(columns={"doc_ids": "doc_id"})
     )
     grades = graded.select(["query_id", "doc_id", "grade"])
     if len(telling_queries(candidate_gains(pairs, grades))):
         return grades
-    for name in reversed(names) if clicks_alone else names:
+    for name, called in LABELS.items():
         gains = pairs.assign(gain=pairs[name].astype(float)).dropna(subset="gain")
         gains = gains[["query_id", "doc_id", "gain"]].reset_index(drop=True)
         if telling := len(telling_queries(gains)):
             print(
                 f"validation: no human grade tells rankings of the {lists.num_rows} validation "
-                f"queries apart; the best epoch is chosen by the {LABELS[name]} of {telling}",
+                f"queries apart; the best epoch is chosen by the {called} of {telling}",
                 file=sys.stderr,
             )
             return pa.Table.from_pandas(gains, preserve_index=False)

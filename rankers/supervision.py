@@ -93,7 +93,7 @@ def read_supervised_lists(
         if of_sessions.needs_propensities and click_labels is not None:
             propensities = _read_propensities(click_labels)
     try:
-        yardstick = choose_yardstick(tables.judgments, validation_lists, clicks_alone=only == 1)
+        yardstick = choose_yardstick(tables.judgments, validation_lists)
     except InputError as error:
         raise InputError(f"{collection}: {error}") from error
     return SupervisedLists(tables, train_lists, validation_lists, yardstick, propensities)

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from rankers.mixes import FrequencySigmoid, Mix
 from rankers.mixes.encoding import encode_mix
@@ -27,7 +28,7 @@ def train(
     The ranker of the best epoch, by nDCG@10 on the validation queries, is left in `output` as a
     Hugging Face checkpoint, which sentence_transformers.CrossEncoder loads as it is. Validation
     takes the human judgments of the validation queries or, where these tell no candidates apart,
-    the labels that training uses.
+    annotations, and click labels where there are none.
 
     Args:
         collection: folder of the collection, with candidates and splits.
@@ -35,7 +36,8 @@ def train(
         click_labels: folder with click_labels.parquet; needed unless the mix never uses clicks.
         annotations: folder with annotations.parquet; needed unless the mix never uses them.
         mix: how much clicks count against annotations: Constant, Staged, Ramp, ByBucket,
-            FrequencySigmoid, FrequencyPower, Evidence, or the Product of some of them.
+            FrequencySigmoid, FrequencyPower, Evidence, the Product of some of them, or Piecewise
+            one after another.
         training: backbone, loss, optimizer and workers.
         checkpoints: folder or URI (s3://..., gs://..., any that Arrow or fsspec knows) for the
             checkpoints of this training and no other; by default `output`.
@@ -56,6 +58,7 @@ def train(
     from rankers.supervision import read_supervised_lists
     from rankers.training.checkpoints import HISTORY, TRAINING_STATE
     from rankers.training.ray_workers import read_content
+    from rankers.training.stops import TrainingStoppedError
 
     settings = training_record(collection, click_labels, annotations, mix, training, checkpoints)
     check_training_settings(training, mix)
@@ -74,7 +77,10 @@ def train(
     if training.resources.use_gpu:
         check_cuda(GPU_SETTING)
     read = tokenize_input(lists, output, training, tokens)
-    best, last = fit_ranker(read, output, mix, training, checkpoints)
+    try:
+        best, last = fit_ranker(read, output, mix, training, checkpoints)
+    except TrainingStoppedError as stopped:
+        raise InputError(f"{stopped}; --resume goes on without this step") from stopped
     with best.as_directory() as folder:
         for path in Path(folder).iterdir():
             if path.name != TRAINING_STATE:

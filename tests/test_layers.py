@@ -21,8 +21,9 @@ FLOORS = {
     "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
     "|room settings_checks supervision|fit|evaluate rerank train|train_each",
-    "tuning": "journal ranges room|objectives space|known_points study|early_stopping trial|inputs"
-    "|records search|analysis finalists|analyse tune",
+    "tuning": "journal ranges room storage|objectives space|known_points population_space study"
+    "|early_stopping trial|inputs|outcomes records|exploring search|analysis finalists population"
+    "|analyse tune",
     "workflow": "conditions diagnosed log_facts simulated_answers"
     "|advice report settings_checks simulated_annotations"
     "|advise pipeline study|cases reproduce|ablations levels|ablate sensitivity",

@@ -3,7 +3,7 @@
 import optuna
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 
-from rankers.mixes import Mix, Product, Ramp, Staged
+from rankers.mixes import Mix, Piecewise, Product, Ramp, Staged
 
 REDUCTION = 3  # of trials that come to a rung, the share that goes on: one of three
 
@@ -14,6 +14,8 @@ def changes_with_progress(mix: Mix) -> bool:
     Such a mix has shown at half its training what it is at half its training: one that turns to the
     better signal late would be judged by the worse.
     """
+    if isinstance(mix, Piecewise):
+        return len(mix.mixes) > 1
     if isinstance(mix, Product):
         return any(changes_with_progress(factor) for factor in mix.mixes)
     if isinstance(mix, Staged):

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
+from corpus.output_folder import record_moved
 from corpus.tables import write_parquet
 from evaluation.measures import MAIN_MEASURE
 from evaluation.significance import WINS, compare
@@ -188,6 +189,13 @@ def train_finalists(
 
 
 def _train(arms: Sequence[Arm], at_once: int, gpus: float) -> None:
+    for arm in arms:  # the search has seen that their content is the same
+        record_moved(
+            arm.output,
+            collection=arm.collection,
+            click_labels=arm.click_labels,
+            annotations=arm.annotations,
+        )
     if arms and arms[0].training.resources.workers == 1:
         train_each(arms, at_once, gpus)
         return

@@ -11,6 +11,7 @@ import yaml
 
 from corpus.errors import InputError
 from corpus.places import Place
+from rankers.mixes import Piecewise
 from rankers.settings import TrainingSettings
 from tuning.ranges import SETTINGS, SOME_LOG, ends, nearest
 from tuning.space import KIND, LABELS, SearchSpace, propose, ranges_of
@@ -104,6 +105,11 @@ def earlier_best(
         InputError: the folder has no finished search, or this space does not hold its best trial.
     """
     best, trials = _read_search(folder)
+    if best["mix"].get("class_path") == Piecewise.__name__:
+        raise InputError(
+            f"{folder}: its best trial is a schedule that a population found, and no point of a "
+            "space; train it by its best.yaml"
+        )
     alike = [trial for trial in trials if _mix_of(trial) == best["mix"]]
     if not alike:
         raise InputError(f"{folder}: none of its trials has the mix of its best.yaml")

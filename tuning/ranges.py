@@ -27,6 +27,8 @@ SETTINGS: dict[str, Range] = {
 RANGES: dict[str, Range] = {
     f"{kind}.{name}": found for kind, mix in MIXES.items() for name, found in mix.searched.items()
 } | SETTINGS
+# The mixes that a search proposes.
+SEARCHED = {kind: mix for kind, mix in MIXES.items() if mix.searched}
 # Any log will do where only the values of a mix are looked at.
 SOME_LOG = TrainingLog(np.array([1]), np.array([1.0]))
 

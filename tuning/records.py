@@ -22,7 +22,7 @@ from rankers.training.storage import place_within
 from tuning.inputs import Sources
 from tuning.objectives import MEASURES, Objectives
 from tuning.space import with_settings
-from tuning.study import asked_for, finished_trials
+from tuning.study import TAKEN_OVER, asked_for, finished_trials
 
 CONFIG = "train.yaml"
 # What a search has ended with, in its study.
@@ -32,7 +32,7 @@ FIRST = ["number", "state", "best", "known", "kind", "labels"]
 LAST = [
     *MEASURES,
     *("seconds", "began", "ended", "epochs", "stopped_after", "worker", "folder", "error"),
-    *("settings", "mix"),
+    *("settings", "taken_over", "mix"),
 ]
 
 
@@ -57,6 +57,7 @@ def trials_table(study: Study, best: int | None) -> pd.DataFrame:
             | {"number": trial.number, "state": trial.state.name, "best": trial.number == best}
             | {"kind": encoded and encoded["class_path"], "mix": encoded and json.dumps(encoded)}
             | {"settings": json.dumps(told.get("settings", {}))}
+            | {"taken_over": json.dumps(told[TAKEN_OVER]) if TAKEN_OVER in told else None}
         )
     table = pd.DataFrame(rows, columns=[*FIRST, *names, *LAST])
     numbers = [*MEASURES, "seconds", "began", "ended", "epochs", "stopped_after"]

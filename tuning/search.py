@@ -4,42 +4,26 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import StorageInternalError
-from optuna.study import Study
-from optuna.trial import TrialState
 from ray import tune as ray_tune
-from ray.tune import TuneError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
-from rich.console import Console
 
-from cluster.metrics import count
 from cluster.resources import check_cuda, wait_for_room
-from corpus.errors import InputError
-from rankers.mixes.encoding import encode_mix
 from rankers.room import GPU_SETTING
-from rankers.settings import TrainingSettings
-from rankers.training.alone import CHECKPOINTS
 from rankers.training.validation import VALIDATION_MEASURE
 from tuning.early_stopping import may_stop
-from tuning.inputs import TrialInputs, read_measures
-from tuning.objectives import ALL, Objectives
+from tuning.outcomes import LOST, TRIALS, Search, begin_trial, end_trial, tell, tell_epoch
 from tuning.room import TRIAL_SETTINGS, asked_trials, trial_resources
-from tuning.space import Proposal, SearchSpace, propose
+from tuning.space import Proposal
 from tuning.study import finished_trials
-from tuning.trial import ERROR, FINISHED, run_trial
+from tuning.trial import ERROR, FINISHED, STORAGE, run_trial
 
-TRIALS = "trials"
 # Ray Tune's own files, which nothing is read from.
 RAY_FOLDER = ".ray_tune"
-LOST = "its process was lost, also when it was started again"
 TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study has what they would write
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # else Ctrl-C would end a search as if it were finished
@@ -48,29 +32,6 @@ TUNE_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the search prints its own lines
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # paths in the settings are those of the job
 }
-
-
-@dataclass(frozen=True)
-class Search:
-    """What a search goes by.
-
-    Attributes:
-        study: with its sampler and its pruner.
-        output: the absolute path of the search's folder.
-        objectives: what makes a trial better.
-        space: what is searched.
-        training: all that is not searched.
-        labels: the names of the click labels to choose from.
-        inputs: makes what trials read.
-    """
-
-    study: Study
-    output: Path
-    objectives: Objectives
-    space: SearchSpace
-    training: TrainingSettings
-    labels: Sequence[str]
-    inputs: TrialInputs
 
 
 def run_trials(search: Search, trials: int, concurrent_trials: int, gpus_per_trial: float) -> None:
@@ -116,17 +77,7 @@ def run_trials(search: Search, trials: int, concurrent_trials: int, gpus_per_tri
             failure_config=ray_tune.FailureConfig(max_failures=training.resources.restarts),
         ),
     )
-    try:
-        tuner.fit()
-    except TuneError as error:
-        # A full disk, a database that is gone: what Ray Tune was told when it told the study.
-        reason = error.__cause__ or error
-        if isinstance(reason, OSError | StorageInternalError):
-            raise InputError(
-                f"{search.output}: the study cannot be written any more: {reason}; mend it, and go "
-                "on with --resume"
-            ) from error
-        raise
+    tuner.fit()
     told.end_lost()
     shutil.rmtree(search.output / RAY_FOLDER, ignore_errors=True)
 
@@ -148,40 +99,27 @@ class StudySearch(Searcher):  # type: ignore[misc]
         self._began: dict[str, float] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        search = self._search
-        trial = search.study.ask()
-        proposal = propose(trial, search.space, search.inputs.log, search.training, search.labels)
-        number = trial.user_attrs.get("continues", trial.number)
-        folder = f"{TRIALS}/{number:04d}"
-        told = {
-            "mix": encode_mix(proposal.mix),
-            "labels": proposal.labels,
-            "settings": searched_settings(trial, proposal, search.training),
-            "folder": folder,
-            "epochs": 0,
-        }
-        self._tell(trial, told)
-        (search.output / folder).mkdir(parents=True, exist_ok=True)
+        trial = self._search.study.ask()
+        proposal = begin_trial(self._search, trial)
         self._asked[trial_id] = trial, proposal
-        return {"task": search.inputs.task(proposal, search.output / folder)}
+        folder = self._search.output / trial.user_attrs["folder"]
+        return {"task": self._search.inputs.task(proposal, folder)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Takes in an epoch; the same one again after a restart is left out."""
+        """Takes in an epoch.
+
+        Raises:
+            OSError: the trial could not write; it is cut short, as by a kill.
+        """
+        if STORAGE in result:
+            raise OSError(result[STORAGE])
         trial, _ = self._asked[trial_id]
         now = time.time()
         began = self._began.setdefault(trial_id, now - result.get("time_total_s", 0.0))
-        epoch = result.get("epoch", 0)
-        if VALIDATION_MEASURE not in result or epoch <= trial.user_attrs["epochs"]:
-            return
-        measures, objectives = read_measures(result), self._search.objectives
-        told: dict[str, Any] = {"epochs": epoch, "began": began, "ended": now}
-        told |= {"seconds": now - began, "worker": f"{result['hostname']}:{result['pid']}"}
-        best = trial.user_attrs.get("measures")
-        if best is None or measures[ALL] > best[ALL]:
-            told["measures"] = measures
-        if objectives.single:
-            trial.report(objectives.values(measures)[0], epoch)
-        self._tell(trial, told)
+        if VALIDATION_MEASURE in result:
+            told: dict[str, Any] = {"began": began, "ended": now, "seconds": now - began}
+            told["worker"] = f"{result['hostname']}:{result['pid']}"
+            tell_epoch(self._search, trial, result, told)
 
     def should_stop(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether a trial, with the epoch that it has just told, is to be stopped."""
@@ -198,25 +136,9 @@ class StudySearch(Searcher):  # type: ignore[misc]
         trial, _ = self._asked.pop(trial_id)
         now = time.time()
         began = self._began.pop(trial_id, now)
-        self._tell(trial, {"began": began, "ended": now, "seconds": now - began})
-        measures, values = trial.user_attrs.get("measures"), None
+        tell(trial, {"began": began, "ended": now, "seconds": now - began})
         fault = result.get(ERROR) or (LOST if error else None)
-        state = TrialState.COMPLETE if result.get(FINISHED) else TrialState.PRUNED
-        if fault is None and measures is None:
-            fault = "it ended without an epoch"
-        if fault is not None:
-            state = TrialState.FAIL
-            self._tell(trial, {"error": fault})
-        elif state == TrialState.COMPLETE:
-            values = self._search.objectives.values(measures)
-        else:
-            self._tell(trial, {"stopped_after": trial.user_attrs["epochs"]})
-        self._search.study.tell(trial, values, state)
-        count("tandem_trials", 1, "tune", self._search.output.name, state.name.lower())
-        # What it would have gone on from; not sooner, lest a kill should make it begin again.
-        folder = self._search.output / trial.user_attrs["folder"]
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        self._print(trial, state, fault)
+        end_trial(self._search, trial, fault, bool(result.get(FINISHED)))
 
     def end_lost(self) -> None:
         """Tells of trials that Ray Tune has let go of without a word."""
@@ -228,23 +150,6 @@ class StudySearch(Searcher):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: all is in the study."""
-
-    def _tell(self, trial: optuna.Trial, told: Mapping[str, Any]) -> None:
-        for name, value in told.items():
-            trial.set_user_attr(name, value)
-
-    def _print(self, trial: optuna.Trial, state: TrialState, fault: str | None) -> None:
-        attributes = trial.user_attrs
-        name = f"trial {trial.number}"
-        if "known" in attributes:
-            name += f" ({attributes['known']})"
-        said = f"failed: {fault}"
-        if fault is None:
-            value = self._search.objectives.chosen_by(attributes["measures"])
-            said = f"{value:.4f} in {attributes['epochs']} epochs"
-            said += ", stopped early" if state == TrialState.PRUNED else ""
-        done = len(finished_trials(self._search.study))
-        Console(highlight=False).print(f"{name}: {said}; {done} done", soft_wrap=True, markup=False)
 
 
 class StopEarly(FIFOScheduler):  # type: ignore[misc]
@@ -267,17 +172,3 @@ class StopEarly(FIFOScheduler):  # type: ignore[misc]
         if self._told.should_stop(trial.trial_id, result):
             return str(TrialScheduler.STOP)
         return str(TrialScheduler.CONTINUE)
-
-
-def searched_settings(
-    trial: optuna.Trial, proposal: Proposal, training: TrainingSettings
-) -> dict[str, Any]:
-    """The settings of training that a trial has by the search, by their full names.
-
-    Args:
-        trial: that was proposed for.
-        proposal: what it trains.
-        training: all that is not searched.
-    """
-    before, now = training.by_name, proposal.training.by_name
-    return {name: now[name] for name in now if name in trial.params or now[name] != before[name]}

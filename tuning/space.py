@@ -6,10 +6,9 @@ from typing import Any, Protocol
 
 from corpus.errors import InputError
 from rankers.mixes import Evidence, Mix, Product, TrainingLog
-from rankers.mixes.encoding import MIXES
 from rankers.mixes.ranges import Choices, Interval, Range
 from rankers.settings import TrainingSettings
-from tuning.ranges import RANGES, SETTINGS, ends, is_fixed, read_ranges
+from tuning.ranges import RANGES, SEARCHED, SETTINGS, ends, is_fixed, read_ranges
 
 KIND, LABELS, HEADS = "kind", "labels", "model.heads"
 # A factor of a product is searched as the mix itself is, by parameters of its own.
@@ -35,7 +34,7 @@ class SearchSpace:
     ranges: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _names("mixes", self.mixes, MIXES)
+        _names("mixes", self.mixes, SEARCHED)
         read_ranges(self.ranges)
 
 
@@ -113,7 +112,7 @@ def ranges_of(
         InputError: the space is empty or contradictory, or names labels that there are not.
     """
     given = read_ranges(space.ranges)
-    kinds, known = _names("mixes", space.mixes, MIXES), RANGES | given
+    kinds, known = _names("mixes", space.mixes, SEARCHED), RANGES | given
     if "shared" not in ends(given.get(HEADS, Choices((training.model.heads,)))):
         kinds, known = _without_impressions(space, kinds, known)
     ranges: dict[str, Range] = {KIND: Choices(kinds)}
@@ -161,8 +160,8 @@ def with_settings(training: TrainingSettings, settings: dict[str, Any]) -> Train
 
 def _of_mix(kind: str, known: Mapping[str, Range], prefix: str) -> dict[str, Range]:
     """The parameters of a kind of mix, with those of its factors."""
-    ranges = {prefix + (name := f"{kind}.{own}"): known[name] for own in MIXES[kind].searched}
-    if MIXES[kind] is Product:
+    ranges = {prefix + (name := f"{kind}.{own}"): known[name] for own in SEARCHED[kind].searched}
+    if SEARCHED[kind] is Product:
         for factor in (factor for side in SIDES for factor in ends(known[FACTOR + side])):
             ranges |= _of_mix(factor, known, FACTOR)
     return ranges
@@ -186,7 +185,7 @@ def _without_impressions(
 def _draw_mix(
     trial: Trial, ranges: Mapping[str, Range], kind: str, prefix: str, log: TrainingLog
 ) -> Mix:
-    made = MIXES[kind]
+    made = SEARCHED[kind]
     point = {name: _draw(trial, ranges, f"{prefix}{kind}.{name}") for name in made.searched}
     if made is Product:
         return Product([_draw_mix(trial, ranges, point[side], FACTOR, log) for side in SIDES])

@@ -26,6 +26,8 @@ STUDY = "tandem"
 RANDOM_TRIALS = 10
 # What says that a study is that of a search.
 SETTINGS = "search"
+# Of a member of a population: whom it has taken over from, by epoch.
+TAKEN_OVER = "taken_over"
 CUT_SHORT = "cut short; another trial goes on in its folder"
 FIXED = "fixed_params"  # Optuna's own name of what was enqueued
 

@@ -25,9 +25,11 @@ from rankers.training.checkpoints import HISTORY, TRAINING_STATE
 from rankers.training.learner import TrainingInput, WorkerTask
 from rankers.training.stops import TrainingStoppedError
 from rankers.training.validation import VALIDATION_MEASURE
+from tuning.storage import full_storage
 
-# What a trial tells last: that it has had its epochs, or why it could not.
-FINISHED, ERROR = "finished", "error"
+# What a trial tells last: that it has had its epochs, why it could not, or that nothing can be
+# written any more, which is no fault of the trial.
+FINISHED, ERROR, STORAGE = "finished", "error", "storage"
 LOOK = 0.2  # seconds between two looks for an epoch of a run of Ray Train
 
 
@@ -65,31 +67,60 @@ def run_trial(parameters: Mapping[str, Any], read: TrainingInput) -> None:
         read: what all trials read; the lists are those of the task.
     """
     task: TrialTask = parameters["task"]
-    training, validation = (task.lists / f"{name}.arrow" for name in ("training", "validation"))
-    read = replace(read, objective=task.objective, training=training, validation=validation)
+    if task.in_one_process:
+        ray_tune.report(told_last(lambda: train_here(task, read, ray_tune.report)))
+    else:
+        ray_tune.report(told_last(lambda: _train_by_ray(task, read)))
+
+
+def told_last(train: Callable[[], str | None]) -> dict[str, Any]:
+    """Trains, and makes of what stopped it, if anything, what a trial tells last."""
     try:
-        stopped = (_train_here if task.in_one_process else _train_by_ray)(task, read)
+        stopped = train()
+        last: dict[str, Any] = {FINISHED: True} if stopped is None else {ERROR: stopped}
     except Exception as error:
         traceback.print_exc()
         # Else the exception keeps the model in the memory of a process that trains others.
-        stopped = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        full = full_storage(error)
+        fault = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        last = {ERROR: fault} if full is None else {STORAGE: full}
     finally:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    ray_tune.report({FINISHED: True} if stopped is None else {ERROR: stopped})
+    return last
 
 
-def _train_here(task: TrialTask, read: TrainingInput) -> str | None:
-    resources = task.training.resources
-    objective = read.objective(task.mix)
+def train_here(
+    task: TrialTask,
+    read: TrainingInput,
+    told: Callable[[dict[str, float]], None],
+    until: int | None = None,
+) -> str | None:
+    """Trains in this process; returns why training had to stop, if it had to.
+
+    Args:
+        task: the trial's.
+        read: what all trials read.
+        told: called with the metrics of each epoch.
+        until: the epoch to pause after; by default the last one.
+    """
+    resources, read = task.training.resources, _read_by(task, read)
     stop = train_alone(
-        WorkerTask(task.folder, task.training, objective, read, live=False),
+        WorkerTask(
+            task.folder, task.training, read.objective(task.mix), read, live=False, until=until
+        ),
         threads=max(1, int(resources.cpus_per_worker)),
         device="cuda" if resources.use_gpu else "cpu",
-        told=ray_tune.report,
+        told=told,
     )
     return None if stop is None else stop.reason
+
+
+def _read_by(task: TrialTask, read: TrainingInput) -> TrainingInput:
+    """What all trials read, with the lists of a task."""
+    training, validation = (task.lists / f"{name}.arrow" for name in ("training", "validation"))
+    return replace(read, objective=task.objective, training=training, validation=validation)
 
 
 def _train_by_ray(task: TrialTask, read: TrainingInput) -> str | None:
@@ -99,6 +130,7 @@ def _train_by_ray(task: TrialTask, read: TrainingInput) -> str | None:
     before Ray Tune has taken the last epoch out of it.
     """
     outcome: Future[None] = Future()
+    read = _read_by(task, read)
 
     def fit() -> None:
         leave = [_LeaveRanker(task.folder)]

@@ -16,6 +16,7 @@ from rankers.mixes.encoding import decode_mix
 from rankers.settings import ResourceSettings, TrainingSettings
 from rankers.training.storage import check_store, claim_store
 from tuning.objectives import ALL, check_objectives, read_objectives, searches_by_bucket
+from tuning.population_space import check_population, population_space
 from tuning.space import SearchSpace, check_space
 
 CLICKS = "clicks"
@@ -36,6 +37,7 @@ def tune(
     finalists: int = 3,
     finalist_seeds: int = 3,
     known_from: list[Path] = [],  # noqa: B006 - likewise
+    population: bool = False,
     gpus_per_trial: float = 1.0,
     seed: int = 0,
     storage: str | None = None,
@@ -76,6 +78,9 @@ def tune(
         finalists: how many of the best are trained again; 0 takes the best trial by its word.
         finalist_seeds: how many other seeds each is trained under.
         known_from: folders of earlier searches, whose best are tried first as well.
+        population: train all trials side by side, as a population whose worse members take over
+            from better ones and change their mixes after each epoch, from `grace_epochs` on. Its
+            best is a schedule of mixes.
         gpus_per_trial: what a trial of one process takes of a GPU; below 1, several share one.
         seed: seed of the search.
         storage: URL of a database for the study, such as sqlite:///PATH or postgresql://...; by
@@ -99,8 +104,11 @@ def tune(
     from tuning.inputs import Sources, TrialInputs, check_measured
     from tuning.journal import only_search
     from tuning.known_points import earlier_best, known_points
+    from tuning.outcomes import Search
+    from tuning.population import train_population
     from tuning.records import conclude, concluded, print_trials, write_configs, write_tables
-    from tuning.search import Search, run_trials
+    from tuning.search import run_trials
+    from tuning.storage import storage_errors
     from tuning.study import (
         check_storage,
         enqueue_known,
@@ -120,8 +128,11 @@ def tune(
         finalist_seeds,
         gpus_per_trial,
         space,
+        population,
         checkpoints,
     )
+    if population:
+        space = population_space(space)
     folders = click_labels if isinstance(click_labels, dict) else {CLICKS: click_labels}
     if not folders:
         raise InputError("click_labels: name at least one folder")
@@ -142,6 +153,8 @@ def tune(
         "seed": seed,
         "storage": storage,
         "checkpoints": checkpoints,
+        # Its members begin together.
+        "population": trials if population else None,
     }
     if checkpoints is not None:
         check_store(checkpoints, "tune", settings, resume)
@@ -152,7 +165,7 @@ def tune(
     if checkpoints is not None:
         claim_store(checkpoints, "tune", settings)
     output, tokens = output.absolute(), (tokens or output / "tokens").absolute()
-    with only_search(output):
+    with only_search(output), storage_errors(output):
         study = open_study(output, storage, settings, wanted.names, seed)
         # What the analysis draws a mix by that leaves its midpoint to the log.
         study.set_user_attr("median_query", training_log(first).searches(0.5))
@@ -162,13 +175,19 @@ def tune(
             print_trials(pd.read_parquet(output / "trials.parquet"), wanted)
             print(said)
             return
-        take_up_cut_short(study)
+        if not population:
+            take_up_cut_short(study)
         enqueue_known(study, points)
         connect()
         if len(finished_trials(study)) < trials:
             inputs = TrialInputs(sources, lists, training, output, tokens, checkpoints)
             search = Search(study, output, wanted, space, training, list(folders), inputs)
-            run_trials(search, trials, concurrent_trials, gpus_per_trial)
+            if population:
+                train_population(
+                    search, trials, grace_epochs, concurrent_trials, gpus_per_trial, seed
+                )
+            else:
+                run_trials(search, trials, concurrent_trials, gpus_per_trial)
         table = write_tables(study, output, None)
         refuse_all_failed(table, output)
         verdict = judge_search(
@@ -203,6 +222,7 @@ def check_tuning_settings(
     finalist_seeds: int,
     gpus_per_trial: float,
     space: SearchSpace,
+    population: bool,
     checkpoints: str | None,
 ) -> None:
     """Refuses settings of `tune` that no data could make right, or that no cluster here can hold.
@@ -230,6 +250,8 @@ def check_tuning_settings(
     check_objectives(objectives)
     check_training_settings(training, None)
     check_space(space, space.labels or [CLICKS], training)
+    if population:
+        check_population(trials, grace_epochs, objectives, space, training, checkpoints)
     asked = asked_trials(concurrent_trials, training, checkpoints, gpus_per_trial)
     check_room(*asked, setting=TRIAL_SETTINGS)
 

@@ -6,6 +6,7 @@ All mixes are named here; `encoding` writes and reads one, `pictures` draws them
 from rankers.mixes.base import Mix, Traffic
 from rankers.mixes.by_progress import Constant, Ramp, Stage, Staged
 from rankers.mixes.by_traffic import ByBucket, Evidence, FrequencyPower, FrequencySigmoid
+from rankers.mixes.piecewise import Piecewise
 from rankers.mixes.product import Product
 from rankers.mixes.ranges import TrainingLog
 
@@ -16,6 +17,7 @@ __all__ = [
     "FrequencyPower",
     "FrequencySigmoid",
     "Mix",
+    "Piecewise",
     "Product",
     "Ramp",
     "Stage",

@@ -17,6 +17,7 @@ from rankers.mixes import (
     FrequencyPower,
     FrequencySigmoid,
     Mix,
+    Piecewise,
     Product,
     Ramp,
     Stage,
@@ -30,7 +31,7 @@ MIXES: dict[str, type[Mix]] = {
     for kind in (
         *(Constant, Staged, Ramp),
         *(ByBucket, FrequencySigmoid, FrequencyPower, Evidence),
-        Product,
+        *(Product, Piecewise),
     )
 }
 
@@ -44,7 +45,7 @@ def encode_mix(mix: Mix) -> dict[str, Any]:
     arguments = {field.name: getattr(mix, field.name) for field in fields(mix)}  # type: ignore[arg-type]
     if isinstance(mix, Staged):
         arguments["stages"] = [asdict(stage) for stage in mix.stages]
-    if isinstance(mix, Product):
+    if isinstance(mix, Product | Piecewise):
         arguments["mixes"] = [encode_mix(factor) for factor in mix.mixes]
     return {"class_path": type(mix).__name__, "init_args": arguments}
 

@@ -18,6 +18,7 @@ from rankers.mixes import (
     FrequencyPower,
     FrequencySigmoid,
     Mix,
+    Piecewise,
     Product,
     Ramp,
     Stage,
@@ -46,6 +47,10 @@ PICTURES: dict[str, Mix] = {
     "FrequencyPower(500)": FrequencyPower(500),
     "Evidence(20)": Evidence(20),
     "Product of Ramp() and\nFrequencySigmoid(50)": Product([Ramp(), FrequencySigmoid(50)]),
+    "Product of Constant(0.5)\nand ByBucket()": Product([Constant(0.5), ByBucket()]),
+    "Piecewise: annotations, then\nFrequencySigmoid(50)": Piecewise(
+        [Constant(0.0), FrequencySigmoid(50)], [0.25]
+    ),
 }
 
 

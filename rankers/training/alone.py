@@ -16,6 +16,7 @@ from rankers.training.validation import VALIDATION_MEASURE
 from rankers.training.workers import OneProcess, replace_folder
 
 CHECKPOINTS = "checkpoints"
+BEST, LAST = "best", "last"  # in it
 MEASURED = "measured"  # the file beside the best checkpoint that holds its measure
 
 
@@ -50,6 +51,15 @@ def train_alone(
     return None
 
 
+def take_over(folder: Path, other: Path) -> None:
+    """Lets the training in a folder go on from the checkpoints of one in another folder.
+
+    After a kill it can be done again, as long as the other has not trained on.
+    """
+    for name in (BEST, LAST):
+        replace_folder(folder / CHECKPOINTS / name, other / CHECKPOINTS / name)
+
+
 class BestAndLast(OneProcess):
     """This process as the only worker, which keeps two checkpoints.
 
@@ -63,8 +73,8 @@ class BestAndLast(OneProcess):
     """
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
-        super().__init__(folder / "last", device)
-        self.last, self.best = folder / "last", folder / "best"
+        super().__init__(folder / LAST, device)
+        self.last, self.best = folder / LAST, folder / BEST
         measured = self.best / MEASURED
         self._highest = float(measured.read_text()) if measured.exists() else -1.0
 

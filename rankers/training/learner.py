@@ -76,6 +76,7 @@ class WorkerTask:
         input: what to read.
         live: whether someone watches a terminal.
         refused: steps to leave out, from 1.
+        until: the epoch to pause after, to be gone on with; None for the last one.
     """
 
     folder: Path
@@ -84,6 +85,7 @@ class WorkerTask:
     input: TrainingInput
     live: bool
     refused: frozenset[int] = frozenset()
+    until: int | None = None
 
 
 @dataclass

@@ -30,9 +30,7 @@ SHOWN = (
     *("loss", "click_loss", "annotation_loss", "click_weight", "gradient_norm"),
     *("pairs_per_second", "waiting_share", VALIDATION_MEASURE, "seconds"),
 )
-WHAT_TO_DO = (
-    "train with a lower learning_rate, in another output; --resume goes on without this step"
-)
+WHAT_TO_DO = "train with a lower learning_rate, in another output"
 SPOILED = SUMS.index("spoiled")
 
 
@@ -89,7 +87,7 @@ def train_epochs(
     settings, optimization = task.settings, task.settings.optimization
     lists, lists_per_step = len(training.lists), settings.batching.lists_per_step
     of_epoch = steps_per_epoch(lists, lists_per_step)
-    for epoch in range(len(history), optimization.epochs):
+    for epoch in range(len(history), task.until or optimization.epochs):
         if has_stopped_improving(history, optimization.patience):
             break
         done = learner.steps - epoch * of_epoch

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from corpus.errors import InputError
-from corpus.output_folder import begin_output, finish_output, warn_unfinished
+from corpus.output_folder import begin_output, finish_output, record_moved, warn_unfinished
 
 SETTINGS: dict[str, Any] = {"seed": 1, "source": Path("logs"), "cuts": (3, 7)}
 
@@ -159,3 +159,15 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     assert "cannot be the output: Not a directory" in refusal(tmp_path / "file" / "out")
     with pytest.raises(InputError, match="cannot be the output: File name too long"):
         begin(tmp_path / ("x" * 300))
+
+
+def test_inputs_that_moved_are_recorded_where_they_lie_now(tmp_path: Path) -> None:
+    record_moved(tmp_path / "out", collection="/b")
+    assert not (tmp_path / "out").exists()
+    before = {"collection": "/a", "seed": 0}
+    begin_output(tmp_path / "out", "train", before, resume=False)
+    finish_output(tmp_path / "out")
+    record_moved(tmp_path / "out", collection=Path("/b"))
+    assert not begin_output(tmp_path / "out", "train", before | {"collection": "/b"}, resume=True)
+    with pytest.raises(InputError, match="was begun with seed"):
+        begin_output(tmp_path / "out", "train", {"collection": "/b", "seed": 1}, resume=True)

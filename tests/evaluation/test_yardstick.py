@@ -42,7 +42,7 @@ def test_human_grades_come_first_where_they_tell_candidates_apart(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     given = human(("q", "a", 1), ("elsewhere", "a", 2))
-    chosen = choose_yardstick(given, lists([[0.1, 0.2], [0.1, 0.2]], UNKNOWN), False)
+    chosen = choose_yardstick(given, lists([[0.1, 0.2], [0.1, 0.2]], UNKNOWN))
     assert chosen.to_pylist() == [{"query_id": "q", "doc_id": "a", "grade": 1}]
     assert capsys.readouterr().err == ""
 
@@ -61,7 +61,7 @@ def test_human_grades_come_first_where_they_tell_candidates_apart(
 def test_where_human_grades_tell_nothing_labels_do_and_it_is_said(
     grades: pa.Table, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = choose_yardstick(grades, lists([[0.02, 0.01], [None, 0.0]], UNKNOWN), False)
+    chosen = choose_yardstick(grades, lists([[0.02, 0.01], [None, 0.0]], UNKNOWN))
     assert chosen.to_pylist() == [
         {"query_id": "q", "doc_id": "a", "gain": 0.02},
         {"query_id": "q", "doc_id": "b", "gain": 0.01},
@@ -70,10 +70,9 @@ def test_where_human_grades_tell_nothing_labels_do_and_it_is_said(
     assert "by the click labels of 1" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("clicks_alone", "gains"), [(False, [2.5, 0.5]), (True, [0.1, 0.2])])
-def test_the_labels_are_those_that_training_uses(clicks_alone: bool, gains: list[float]) -> None:
+def test_annotations_come_before_click_labels() -> None:
     given = lists([[0.1, 0.2], [None, None]], [[2.5, 0.5], [None, None]])
-    assert choose_yardstick(human(), given, clicks_alone)["gain"].to_pylist() == gains
+    assert choose_yardstick(human(), given)["gain"].to_pylist() == [2.5, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +82,7 @@ def test_what_tells_no_ranking_apart_stops_before_anything_is_started(
     labels: list[list[float | None]],
 ) -> None:
     with pytest.raises(InputError, match="nothing tells rankings of the 2 validation queries"):
-        choose_yardstick(human(("q", "a", 0)), lists(labels, UNKNOWN), False)
+        choose_yardstick(human(("q", "a", 0)), lists(labels, UNKNOWN))
 
 
 def run_of(scores: list[float]) -> pd.DataFrame:

@@ -56,6 +56,26 @@ def test_where_all_grades_are_zero_the_labels_select_and_it_is_said(
     assert "chosen by the click labels" in capsys.readouterr().err
 
 
+def test_clicks_alone_are_measured_as_every_trial_of_a_search_is(
+    tmp_path: Path, tiny_collection: Collection
+) -> None:
+    """Else `train` would take another epoch of the same ranker."""
+    read(tmp_path, graded(tiny_collection, 0), CLICKED)
+    grades = {("q1", "d1"): 2, ("q2", "d3"): 3, ("q2", "d4"): 1}
+    rows = [
+        (*pair, "a", "pointwise", "p", g, float(g), 1.0, 1.0, None, None)
+        for pair, g in grades.items()
+    ]
+    write_table(make_table("annotations", rows), tmp_path / "llm", "annotations")
+    folders = tmp_path / "collection", tmp_path / "clicks", tmp_path / "llm"
+    training = with_settings(TrainingSettings(), workers=1)
+    alone, searched = (
+        read_supervised_lists(*folders, mix, training).yardstick for mix in (Constant(1.0), None)
+    )
+    assert alone.equals(searched)
+    assert alone["gain"].to_pylist() == [3.0, 1.0]
+
+
 def test_training_that_could_not_select_an_epoch_is_refused(
     tmp_path: Path, tiny_collection: Collection
 ) -> None:

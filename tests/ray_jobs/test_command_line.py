@@ -13,7 +13,7 @@ from annotation.annotate import annotate
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
 from rankers.evaluate import evaluate
-from rankers.mixes import Constant, FrequencySigmoid, Mix, Product, Ramp, Stage, Staged
+from rankers.mixes import Constant, FrequencySigmoid, Mix, Piecewise, Product, Ramp, Stage, Staged
 from rankers.mixes.encoding import encode_mix
 from rankers.train import train
 from tests.ray_jobs.conftest import parse_job, refusal
@@ -62,6 +62,7 @@ def test_mixes_come_from_flags_and_from_yaml(
     "mix",
     [
         Product([FrequencySigmoid(7.0), Product([Ramp("cosine", 0.1)])]),
+        Piecewise([Constant(1e-5), Product([Ramp()]), Constant(1.0)], [1 / 3, 2 / 3]),
         Staged([Stage(0.3, 1.0), Stage(0.7, 0.0, ["high", "low"])]),
     ],
 )

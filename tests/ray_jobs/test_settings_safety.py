@@ -20,6 +20,7 @@ from tests.ray_jobs.conftest import parse_job, refusal
 
 GIVEN = ["--collection", "c", "--output", "o"]
 REQUIRED = {"Endpoint": "{url: http://localhost}", "Product": "{mixes: [{class_path: Ramp}]}"}
+REQUIRED["Piecewise"] = "{mixes: [{class_path: Ramp}], switches: []}"
 REQUIRED |= dict.fromkeys(("BeirFolder", "TablesFolder"), "{path: p}")
 REQUIRED |= {"TianGong": "{sessions: s}", "BaiduUltr": "{parts: p}"}
 REQUIRED |= {"OwnLogFiles": "{sessions: s, documents: d}"}

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from corpus.errors import InputError
-from rankers.mixes import Constant, FrequencySigmoid, Mix, TrainingLog
+from rankers.mixes import Constant, FrequencySigmoid, Mix, Piecewise, TrainingLog
 from rankers.mixes.encoding import encode_mix
 from rankers.settings import OptimizationSettings, TrainingSettings
 from tuning.known_points import earlier_best, known_points
@@ -186,6 +186,9 @@ def test_a_folder_without_a_finished_search_is_refused(tmp_path: Path) -> None:
     best = {"mix": encode_mix(Constant(0.3)), "training": {"optimization": 3}}
     (changed / "best.yaml").write_text(yaml.safe_dump(best))
     assert "none of its trials has the mix of its best.yaml" in told(changed)
+    best["mix"] = encode_mix(Piecewise([Constant(0.3), BEST], [0.5]))
+    (changed / "best.yaml").write_text(yaml.safe_dump(best))
+    assert "a schedule that a population found" in told(changed)
     best["mix"] = encode_mix(BEST)
     (changed / "best.yaml").write_text(yaml.safe_dump(best))
     assert earlier_best(changed, SearchSpace(), LABELS, USUAL) == PARAMETERS

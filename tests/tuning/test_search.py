@@ -15,7 +15,8 @@ from tests.conftest import with_settings
 from tests.tuning.own_studies import SETTINGS
 from tuning.early_stopping import make_pruner
 from tuning.objectives import ALL, read_objectives
-from tuning.search import LOST, Search, StopEarly, StudySearch
+from tuning.outcomes import LOST, Search
+from tuning.search import StopEarly, StudySearch
 from tuning.space import SearchSpace
 from tuning.study import enqueue_known, finished_trials, open_study, take_up_cut_short
 

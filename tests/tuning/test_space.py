@@ -27,11 +27,11 @@ from rankers.mixes import (
     Staged,
     TrainingLog,
 )
-from rankers.mixes.encoding import MIXES, decode_mix, encode_mix
+from rankers.mixes.encoding import decode_mix, encode_mix
 from rankers.mixes.ranges import Interval
 from rankers.settings import ModelSettings, TrainingSettings
 from tests.ray_jobs.conftest import parse_job, refusal
-from tuning.ranges import RANGES, SETTINGS, ends
+from tuning.ranges import RANGES, SEARCHED, SETTINGS, ends
 from tuning.space import Proposal, SearchSpace, check_space, propose, ranges_of
 
 LABELS = ("clicks", "shrunk", "fusion")
@@ -60,7 +60,7 @@ def drawn(
     return [(propose(trial, space, log, training, labels), trial) for trial in trials]
 
 
-@pytest.mark.parametrize("kind", MIXES)
+@pytest.mark.parametrize("kind", SEARCHED)
 def test_every_proposal_is_a_mix_that_can_be(kind: str) -> None:
     """Made by its class, which refuses others; with nothing left to the log."""
     for log in LOGS:
@@ -79,11 +79,11 @@ def test_a_search_proposes_all_mixes_and_labels_by_parameters_of_one_distributio
         labels.add(proposal.labels)
         for name, distribution in trial.distributions.items():
             distributions.setdefault(name, set()).add(distribution)
-    assert kinds == set(MIXES)
+    assert kinds == set(SEARCHED)
     assert labels == set(LABELS)
     assert {name for name, found in distributions.items() if len(found) > 1} == set()
     expected = {"kind", "labels", *RANGES.keys() - SETTINGS.keys()}
-    factors = [*MIXES.keys() - {"Product"}]
+    factors = [*SEARCHED.keys() - {"Product"}]
     expected |= {f"Product.{name}" for name in RANGES if name.partition(".")[0] in factors}
     assert distributions.keys() == expected == ranges_of(SearchSpace(), LABELS, USUAL).keys()
 

@@ -252,6 +252,7 @@ def test_trials_that_all_fail_end_the_search_with_the_reason_once(
     table = pd.read_parquet(tmp_path / "out" / "trials.parquet")
     assert table["state"].tolist() == ["FAIL", "FAIL"]
     assert table["error"].str.contains("not finite").all()
+    assert not table["error"].str.contains("--resume").any(), "a trial that failed stays as it is"
 
 
 def test_a_stopped_trial_lets_the_next_one_start(inputs: Path, tmp_path: Path) -> None:

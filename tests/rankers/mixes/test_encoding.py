@@ -12,6 +12,7 @@ from rankers.mixes import (
     FrequencyPower,
     FrequencySigmoid,
     Mix,
+    Piecewise,
     Product,
     Ramp,
     Stage,
@@ -29,6 +30,7 @@ EXAMPLES = [
     FrequencyPower(),
     Evidence(prior=3),
     Product([Ramp(), Product([Constant(0.5)])]),
+    Piecewise([Constant(0.0), Product([Constant(0.5), ByBucket()])], [1 / 3]),
 ]
 
 

@@ -15,6 +15,7 @@ from rankers.mixes import (
     FrequencyPower,
     FrequencySigmoid,
     Mix,
+    Piecewise,
     Product,
     Ramp,
     Stage,
@@ -46,6 +47,7 @@ MIXES: list[Mix] = [
     FrequencyPower().settled(log(500)),
     Evidence().settled(log(1, 0.25)),
     Product([Ramp(), Evidence(3.0)]),
+    Piecewise([Ramp(), Staged(), Evidence(3.0)], [0.2, 0.6]),
     # Whole numbers, as a file may have them.
     *(Constant(1), ByBucket(1, 0, 0), Ramp("linear", 0, 1, 0, 1), Staged([Stage(1, 0)])),
 ]
@@ -101,6 +103,26 @@ def test_a_stage_covers_its_buckets() -> None:
     assert product.covers(0.6, TRAFFIC).tolist() == [False, False, False, True]
 
 
+def test_one_mix_follows_another_from_the_very_step_of_the_switch() -> None:
+    """Progress is a step's number by all steps: sums of shares would miss by a rounding."""
+    for epochs in range(2, 60):
+        mix = Piecewise([Constant(0.0)] * (epochs - 1) + [Constant(1.0)], _ends(epochs))
+        for steps in (1, 3, 7):
+            first = (epochs - 1) * steps  # of the last epoch
+            before, after = (mix(step / (epochs * steps), TRAFFIC) for step in (first - 1, first))
+            assert (before.unique().item(), after.unique().item()) == (0.0, 1.0)
+    whole = Piecewise([Staged([Stage(1.0, 1.0, ["high"])]), Ramp()], [0.5])
+    assert whole.covers(0.4, TRAFFIC).tolist() == [False, False, False, True]
+    assert whole.covers(0.5, TRAFFIC).all()
+    assert whole(0.5, TRAFFIC).unique().item() == 0.5
+    settled = Piecewise([FrequencySigmoid(), Evidence()], [0.5]).settled(log(7, 3.0))
+    assert settled == Piecewise([FrequencySigmoid(7.0), Evidence(3.0)], [0.5])
+
+
+def _ends(epochs: int) -> list[float]:
+    return [epoch / epochs for epoch in range(1, epochs)]
+
+
 def test_what_is_left_to_the_log_is_taken_from_its_median_query() -> None:
     of_five = TrainingLog(np.array([40, 30, 0, 1, 2]), np.array([0.0, 4.0, 0.5, 0.0, 1.0]))
     left = [FrequencySigmoid(), FrequencyPower(), Evidence()]
@@ -130,6 +152,7 @@ def test_only_evidence_goes_by_impressions() -> None:
     """Without click labels it would silently be zero, so training refuses it then."""
     assert Product([Ramp(), Evidence()]).needs_impressions
     assert not Product([Ramp(), FrequencySigmoid()]).needs_impressions
+    assert Piecewise([Ramp(), Evidence()], [0.5]).needs_impressions
 
 
 @pytest.mark.parametrize(
@@ -150,6 +173,11 @@ def test_only_evidence_goes_by_impressions() -> None:
         (lambda: Evidence(prior=0), "prior"),
         (lambda: FrequencySigmoid(steepness=math.inf), "steepness"),
         (lambda: Product([]), "at least one mix"),
+        (lambda: Piecewise([], []), "at least one mix"),
+        (lambda: Piecewise([Ramp()], [0.5]), "1 mixes has 0 switches, not 1"),
+        (lambda: Piecewise([Ramp()] * 3, [0.5, 0.5]), "rise"),
+        (lambda: Piecewise([Ramp()] * 2, [1.0]), "rise"),
+        (lambda: Piecewise([Ramp()] * 2, [math.nan]), "rise"),
     ],
 )
 def test_impossible_mixes_are_refused(make: Callable[[], object], named: str) -> None:
