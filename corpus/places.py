@@ -146,6 +146,14 @@ def write_whole(place: Place, content: str | bytes) -> None:
         in_store(place).fs.pipe_file(in_store(place).path, data)
 
 
+def read_whole(place: Place) -> bytes:
+    """The bytes of a file, of one state of it also where it is replaced meanwhile."""
+    if is_local(place):
+        return place.read_bytes()
+    content: bytes = in_store(place).fs.cat_file(in_store(place).path)
+    return content
+
+
 @contextmanager
 def whole_file(place: Place) -> Iterator[Path]:
     """A local path to write to; the file appears, whole, when the body ends without an error."""

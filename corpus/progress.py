@@ -22,7 +22,7 @@ class Progress(Bars):
         if not self.console.is_terminal:
             self.disable = True  # the bars, not the count
 
-    def update(self, task_id: TaskID, **changes: Any) -> None:  # type: ignore[override]
+    def update(self, task_id: TaskID, **changes: Any) -> None:
         """As rich's; without a terminal prints a line where it is time for one."""
         super().update(task_id, **changes)
         now = time.monotonic()

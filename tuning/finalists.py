@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -13,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from corpus.output_folder import record_moved
+from corpus.places import Place
 from corpus.tables import write_parquet
 from evaluation.measures import MAIN_MEASURE
 from evaluation.significance import WINS, compare
@@ -51,8 +51,8 @@ def judge_search(
     sources: Sources,
     lists: SupervisedLists,
     training: TrainingSettings,
-    output: Path,
-    tokens: Path,
+    output: Place,
+    tokens: Place,
     *,
     finalists: int,
     seeds: int,
@@ -140,11 +140,11 @@ def train_finalists(
     seeds: int,
     sources: Sources,
     training: TrainingSettings,
-    output: Path,
-    tokens: Path,
+    output: Place,
+    tokens: Place,
     at_once: int,
     gpus: float,
-) -> dict[tuple[int, int], Path]:
+) -> dict[tuple[int, int], Place]:
     """Trains trials again under other seeds; those that are trained already stay as they are.
 
     Args:
@@ -214,7 +214,7 @@ def _train(arms: Sequence[Arm], at_once: int, gpus: float) -> None:
 
 def measure_finalists(
     trials: Sequence[FrozenTrial],
-    rankers: dict[tuple[int, int], Path],
+    rankers: dict[tuple[int, int], Place],
     lists: SupervisedLists,
     use_gpu: bool,
 ) -> pd.DataFrame:

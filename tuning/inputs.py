@@ -3,11 +3,11 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
+from corpus.places import Place, make_folder
 from corpus.tables import Collection, table_path
 from rankers.fit import objective_maker, tokenize_input, training_log
 from rankers.settings import TrainingSettings
@@ -33,9 +33,9 @@ class Sources:
         annotations: folder of the annotations.
     """
 
-    collection: Path
-    click_labels: Mapping[str, Path]
-    annotations: Path
+    collection: Place
+    click_labels: Mapping[str, Place]
+    annotations: Place
 
     def read(self, labels: str, training: TrainingSettings) -> SupervisedLists:
         """Lists with the click labels of a name, see `read_supervised_lists`."""
@@ -70,15 +70,15 @@ class TrialInputs:
         sources: Sources,
         lists: Mapping[str, SupervisedLists],
         training: TrainingSettings,
-        output: Path,
-        tokens: Path | None,
+        output: Place,
+        tokens: Place | None,
         checkpoints: str | None,
     ) -> None:
         self._sources, self._training, self._output = sources, training, output
         self._tokens, self.checkpoints = tokens or output / "tokens", checkpoints
         label = training.objective.annotation_label
         self._lists = {(name, label): of_labels for name, of_labels in lists.items()}
-        self._written: set[Path] = set()
+        self._written: set[Place] = set()
         first = next(iter(lists))
         self.log = training_log(lists[first])
         # All trials are validated by one yardstick, whatever labels they learn from.
@@ -89,7 +89,7 @@ class TrialInputs:
         """Whether a trial trains in its own process, with no run of Ray Train."""
         return in_one_process(self._training, self.checkpoints)
 
-    def task(self, proposal: Proposal, folder: Path) -> TrialTask:
+    def task(self, proposal: Proposal, folder: Place) -> TrialTask:
         """The task of a trial that works in a folder."""
         settings = replace(
             proposal.training,
@@ -114,14 +114,14 @@ class TrialInputs:
             self.in_one_process,
         )
 
-    def _folder(self, labels: str, annotation_label: str) -> Path:
+    def _folder(self, labels: str, annotation_label: str) -> Place:
         return self._output / "inputs" / f"{labels}.{annotation_label}"
 
-    def _write(self, lists: SupervisedLists, place: Path) -> TrainingInput:
+    def _write(self, lists: SupervisedLists, place: Place) -> TrainingInput:
         training = self._training
         if self._written:  # one small BERT is what all start from
             training = replace(training, model=replace(training.model, backbone=self.read.backbone))
-        place.mkdir(parents=True, exist_ok=True)
+        make_folder(place)
         read = tokenize_input(lists, place, training, self._tokens)
         self._written.add(place)
         return read
@@ -144,7 +144,7 @@ def check_measured(lists: SupervisedLists, objectives: Objectives) -> None:
             )
 
 
-def _hash_tables(folder: Path, names: list[str]) -> str:
+def _hash_tables(folder: Place, names: list[str]) -> str:
     digest = hashlib.sha256()
     for name in names:
         path = table_path(folder, name)

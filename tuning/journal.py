@@ -15,7 +15,7 @@ from typing import Any
 from optuna.storages.journal import JournalFileBackend
 
 from corpus.errors import InputError
-from corpus.places import Place, is_local, remove, upload, write_whole
+from corpus.places import Place, is_local, read_whole, remove, upload, write_whole
 
 JOURNAL = "study.journal"
 LOCK = ".search.lock"
@@ -36,7 +36,7 @@ class StoredJournal(JournalFileBackend):  # type: ignore[misc]
         self._folder = tempfile.TemporaryDirectory(prefix="tandem-")
         self._copy, self._place = Path(self._folder.name) / JOURNAL, place
         if place.exists():
-            self._copy.write_bytes(place.read_bytes())
+            self._copy.write_bytes(read_whole(place))
         super().__init__(str(self._copy))
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
@@ -98,7 +98,7 @@ def _leased(lock: Place) -> Iterator[None]:
     Two that begin in the same second can both get it; a person who resumes a search does not.
     """
     mine = {"host": socket.gethostname(), "process": os.getpid()}
-    held = json.loads(lock.read_text()) if lock.exists() else None
+    held = json.loads(read_whole(lock)) if lock.exists() else None
     if held is not None and (age := time.time() - held["renewed"]) < LOST and not _is(held, mine):
         raise InputError(
             f"{lock.parent}: another search, process {held['process']} of {held['host']}, was at "

@@ -1,9 +1,7 @@
 """What a study is told of a trial: as it begins, after each epoch, and at its end."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -12,6 +10,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from cluster.metrics import count
+from corpus.places import Place, make_folder, remove
 from rankers.mixes.encoding import encode_mix
 from rankers.settings import TrainingSettings
 from rankers.training.alone import CHECKPOINTS
@@ -39,7 +38,7 @@ class Search:
     """
 
     study: Study
-    output: Path
+    output: Place
     objectives: Objectives
     space: SearchSpace
     training: TrainingSettings
@@ -60,7 +59,7 @@ def begin_trial(search: Search, trial: optuna.Trial) -> Proposal:
         "epochs": 0,
     }
     tell(trial, told)
-    (search.output / folder).mkdir(parents=True, exist_ok=True)
+    make_folder(search.output / folder)
     return proposal
 
 
@@ -110,7 +109,7 @@ def end_trial(search: Search, trial: optuna.Trial, fault: str | None, whole: boo
     count("tandem_trials", 1, "tune", search.output.name, state.name.lower())
     # What it would have gone on from; not sooner, lest a kill should make it begin again.
     folder = search.output / trial.user_attrs["folder"]
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    remove(folder / CHECKPOINTS)
     _print(search, trial, state, fault)
 
 

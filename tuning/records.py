@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from corpus.places import Place, write_whole
 from corpus.tables import write_parquet
 from rankers.settings import TrainingSettings
 from rankers.training.checkpoints import HISTORY
@@ -65,7 +65,7 @@ def trials_table(study: Study, best: int | None) -> pd.DataFrame:
     return table.astype({"number": "int64", "best": bool})
 
 
-def epochs_table(study: Study, output: Path) -> pd.DataFrame:
+def epochs_table(study: Study, output: Place) -> pd.DataFrame:
     """A row an epoch of each trial, with all that training told of it.
 
     Args:
@@ -80,28 +80,28 @@ def epochs_table(study: Study, output: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["number", "epoch"])
 
 
-def read_history(output: Path, trial: FrozenTrial) -> list[dict[str, float]]:
+def read_history(output: Place, trial: FrozenTrial) -> list[dict[str, float]]:
     """The epochs of a trial, as training left them; none where it came to no end of one."""
     path = output / trial.user_attrs.get("folder", "") / HISTORY
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
-def write_tables(study: Study, output: Path, best: int | None) -> pd.DataFrame:
+def write_tables(study: Study, output: Place, best: int | None) -> pd.DataFrame:
     """Writes trials and epochs as parquet and CSV; returns the trials."""
     trials = trials_table(study, best)
     for name, table in (("trials", trials), ("epochs", epochs_table(study, output))):
         whole = pa.Table.from_pandas(table, preserve_index=False)
         write_parquet(whole, output / f"{name}.parquet")
-        table.to_csv(output / f"{name}.csv", index=False)
+        write_whole(output / f"{name}.csv", table.to_csv(index=False))
     return trials
 
 
 def train_config(
-    output: Path,
+    output: Place,
     sources: Sources,
     training: TrainingSettings,
     told: Mapping[str, Any],
-    tokens: Path,
+    tokens: Place,
     checkpoints: str | None = None,
 ) -> dict[str, Any]:
     """What `train --config` takes to train the ranker of a trial.
@@ -128,11 +128,11 @@ def train_config(
 
 def write_configs(
     study: Study,
-    output: Path,
+    output: Place,
     best: FrozenTrial,
     sources: Sources,
     training: TrainingSettings,
-    tokens: Path,
+    tokens: Place,
     checkpoints: str | None,
 ) -> None:
     """Writes best.yaml, and train.yaml in the folder of each trial."""
@@ -167,10 +167,8 @@ def conclude(study: Study, ended: list[int], said: str) -> None:
     study.set_user_attr(CONCLUDED, told)
 
 
-def _write_yaml(config: dict[str, Any], path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    partial.replace(path)
+def _write_yaml(config: dict[str, Any], path: Place) -> None:
+    write_whole(path, yaml.safe_dump(config, sort_keys=False))
 
 
 def print_trials(table: pd.DataFrame, objectives: Objectives) -> None:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import time
 from typing import Any
 
@@ -13,6 +12,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from cluster.resources import check_cuda, wait_for_room
+from corpus.places import arrow_files, remove
 from rankers.room import GPU_SETTING
 from rankers.training.validation import VALIDATION_MEASURE
 from tuning.early_stopping import may_stop
@@ -56,7 +56,8 @@ def run_trials(search: Search, trials: int, concurrent_trials: int, gpus_per_tri
     os.environ.update(TUNE_ENVIRONMENT)
     # It misses files that were not asked for.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
-    shutil.rmtree(search.output / RAY_FOLDER, ignore_errors=True)
+    remove(search.output / RAY_FOLDER)
+    files, path = arrow_files(search.output / RAY_FOLDER)
     tuner = ray_tune.Tuner(
         ray_tune.with_resources(trial, wanted),
         tune_config=ray_tune.TuneConfig(
@@ -71,7 +72,8 @@ def run_trials(search: Search, trials: int, concurrent_trials: int, gpus_per_tri
         ),
         run_config=ray_tune.RunConfig(
             name=TRIALS,
-            storage_path=str(search.output / RAY_FOLDER),
+            storage_path=path,
+            storage_filesystem=files,
             verbose=0,
             # A lost process alone: what a trial raises it tells, see `run_trial`.
             failure_config=ray_tune.FailureConfig(max_failures=training.resources.restarts),
@@ -79,7 +81,7 @@ def run_trials(search: Search, trials: int, concurrent_trials: int, gpus_per_tri
     )
     tuner.fit()
     told.end_lost()
-    shutil.rmtree(search.output / RAY_FOLDER, ignore_errors=True)
+    remove(search.output / RAY_FOLDER)
 
 
 class StudySearch(Searcher):  # type: ignore[misc]

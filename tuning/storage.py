@@ -4,11 +4,11 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
 
 from corpus.errors import InputError
+from corpus.places import Place
 
 # A full disk, a quota, a limit on files, a file system that is read-only now, broken or gone.
 CODES = (*(errno.ENOSPC, errno.EDQUOT, errno.EFBIG), *(errno.EROFS, errno.EIO, errno.ESTALE))
@@ -38,7 +38,7 @@ def full_storage(error: BaseException | None) -> str | None:
 
 
 @contextmanager
-def storage_errors(output: Path) -> Iterator[None]:
+def storage_errors(output: Place) -> Iterator[None]:
     """Says in one line that storage takes no more, or that the study's database is gone.
 
     Args:

@@ -2,7 +2,6 @@
 
 import gc
 import json
-import shutil
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
@@ -16,6 +15,7 @@ import torch
 from ray import tune as ray_tune
 from ray.train import UserCallback
 
+from corpus.places import Place, read_whole, upload, write_whole
 from rankers.fit import fit_ranker
 from rankers.losses.hybrid import Objective
 from rankers.mixes import Mix
@@ -47,11 +47,11 @@ class TrialTask:
         in_one_process: whether it trains in the trial's own process, with no run of Ray Train.
     """
 
-    folder: Path
+    folder: Place
     mix: Mix
     training: TrainingSettings
     objective: Callable[[Mix], Objective]
-    lists: Path
+    lists: Place
     checkpoints: str | None
     in_one_process: bool
 
@@ -146,7 +146,7 @@ def _train_by_ray(task: TrialTask, read: TrainingInput) -> str | None:
     while not ended:
         wait([outcome], timeout=LOOK)
         ended = outcome.done()
-        epochs = json.loads(history.read_bytes()) if history.exists() else []
+        epochs = json.loads(read_whole(history)) if history.exists() else []
         for epoch in epochs[told:]:
             ray_tune.report(epoch)
         told = len(epochs)
@@ -160,7 +160,7 @@ def _train_by_ray(task: TrialTask, read: TrainingInput) -> str | None:
 class _LeaveRanker(UserCallback):  # type: ignore[misc]
     """Leaves the ranker of the best epoch so far, and then the history, in a trial's folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self._folder = folder
 
     def after_report(
@@ -177,7 +177,5 @@ class _LeaveRanker(UserCallback):  # type: ignore[misc]
             if values[-1] > max(values[:-1], default=-1.0):
                 for path in Path(place).iterdir():
                     if path.name not in (TRAINING_STATE, HISTORY):
-                        shutil.copy(path, self._folder / path.name)
-        partial = self._folder / f".{HISTORY}.partial"
-        partial.write_bytes(content)
-        partial.replace(self._folder / HISTORY)
+                        upload(path, self._folder / path.name)
+        write_whole(self._folder / HISTORY, content)

@@ -4,13 +4,14 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
+from corpus.places import Place
+from corpus.tables import read_parquet
 from rankers.mixes import Mix
 from rankers.mixes.encoding import decode_mix
 from rankers.settings import ResourceSettings, TrainingSettings
@@ -23,10 +24,10 @@ CLICKS = "clicks"
 
 
 def tune(
-    collection: Path,
-    click_labels: Path | dict[str, Path],
-    annotations: Path,
-    output: Path,
+    collection: Place,
+    click_labels: Place | dict[str, Place],
+    annotations: Place,
+    output: Place,
     training: TrainingSettings = TrainingSettings(resources=ResourceSettings(workers=1)),  # noqa: B008 - read only
     space: SearchSpace = SearchSpace(),  # noqa: B008 - likewise
     objectives: list[str] | dict[str, float] = [ALL],  # noqa: B006 - likewise
@@ -36,13 +37,13 @@ def tune(
     grace_epochs: int = 2,
     finalists: int = 3,
     finalist_seeds: int = 3,
-    known_from: list[Path] = [],  # noqa: B006 - likewise
+    known_from: list[Place] = [],  # noqa: B006 - likewise
     population: bool = False,
     gpus_per_trial: float = 1.0,
     seed: int = 0,
     storage: str | None = None,
     checkpoints: str | None = None,
-    tokens: Path | None = None,
+    tokens: Place | None = None,
     resume: bool = False,
 ) -> None:
     """Searches the mix, the click labels and settings of training, and says what was found.
@@ -172,7 +173,7 @@ def tune(
         study.pruner = make_pruner(early_stopping, grace_epochs)
         ended = [finalists, finalist_seeds]
         if said := concluded(study, trials, ended):
-            print_trials(pd.read_parquet(output / "trials.parquet"), wanted)
+            print_trials(read_parquet(output / "trials.parquet").to_pandas(), wanted)
             print(said)
             return
         if not population:
@@ -256,7 +257,7 @@ def check_tuning_settings(
     check_room(*asked, setting=TRIAL_SETTINGS)
 
 
-def refuse_all_failed(table: pd.DataFrame, output: Path) -> None:
+def refuse_all_failed(table: pd.DataFrame, output: Place) -> None:
     """Ends a search in which no trial came to its end.
 
     Args:
@@ -293,8 +294,8 @@ class Best:
     settings: dict[str, Any]
 
 
-def best_of(output: Path) -> Best:
+def best_of(output: Place) -> Best:
     """What is in best.yaml of a finished search."""
-    table = pd.read_parquet(output / "trials.parquet")
+    table = read_parquet(output / "trials.parquet").to_pandas()
     [row] = table[table["best"]].to_dict("records")
     return Best(decode_mix(json.loads(row["mix"])), row["labels"], json.loads(row["settings"]))

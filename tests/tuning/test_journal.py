@@ -6,7 +6,7 @@ import time
 import pytest
 
 from corpus.errors import InputError
-from corpus.places import Place, in_store, write_whole
+from corpus.places import Place, read_whole, write_whole
 from tuning import journal
 from tuning.journal import JOURNAL, LOCK, only_search
 from tuning.study import enqueue_known, finished_trials, open_study
@@ -41,10 +41,9 @@ def test_one_search_at_a_time_holds_a_folder_of_a_store(store: Place) -> None:
 
 def test_a_search_shows_that_it_is_alive(store: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "RENEWED", 0.05)
-    lock = in_store(store / LOCK)
 
     def renewed() -> float:
-        return float(json.loads(lock.fs.cat_file(lock.path))["renewed"])
+        return float(json.loads(read_whole(store / LOCK))["renewed"])
 
     with only_search(store):
         first = renewed()
