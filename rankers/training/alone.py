@@ -51,13 +51,17 @@ def train_alone(
     return None
 
 
-def take_over(folder: Path, other: Path) -> None:
+def take_over(folder: Place, other: Place) -> None:
     """Lets the training in a folder go on from the checkpoints of one in another folder.
 
     After a kill it can be done again, as long as the other has not trained on.
     """
-    for name in (BEST, LAST):
-        replace_folder(folder / CHECKPOINTS / name, other / CHECKPOINTS / name)
+    with (
+        working_copy(folder / CHECKPOINTS) as (own, _),
+        working_copy(other / CHECKPOINTS) as (theirs, _),
+    ):
+        for name in (BEST, LAST):
+            replace_folder(own / name, theirs / name)
 
 
 class BestAndLast(OneProcess):
