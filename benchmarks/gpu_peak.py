@@ -59,7 +59,8 @@ def prompt_operations(model: str | Path, tokens: int) -> int:
         tokens: of the prompt, none of them cached.
     """
     with torch.device("meta"):
-        judge = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model))
+        config = AutoConfig.from_pretrained(model)
+        judge = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
         prompt = torch.zeros(1, tokens, dtype=torch.int64)
     with torch.no_grad():
         return count_operations(lambda: judge(prompt, logits_to_keep=1))
