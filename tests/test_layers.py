@@ -17,12 +17,12 @@ FLOORS = {
     "evaluation": "graded_measures means trec_run|given_runs measures significance"
     "|tables yardstick|diagnosis traffic|report",
     "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary"
-    "|room|pool settings_checks|annotate",
+    "|demand|pool settings_checks|annotate",
     "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
-    "|room settings_checks supervision|fit|evaluate rerank train|train_each",
-    "tuning": "journal ranges room|objectives space|known_points study|early_stopping trial|inputs"
-    "|records search|analysis finalists|analyse tune",
+    "|demand settings_checks supervision|fit|evaluate rerank train|train_each",
+    "tuning": "demand journal ranges|objectives space|known_points study|early_stopping trial"
+    "|inputs|records search|analysis finalists|analyse tune",
     "workflow": "conditions diagnosed log_facts simulated_answers"
     "|advice report settings_checks simulated_annotations"
     "|advise pipeline study|cases reproduce|ablations levels|ablate sensitivity",

@@ -22,15 +22,15 @@ from rich.console import Console
 
 from cluster.resources import check_cuda, wait_for_room
 from corpus.errors import InputError
+from rankers.demand import GPU_SETTING
 from rankers.mixes.encoding import encode_mix
-from rankers.room import GPU_SETTING
 from rankers.settings import TrainingSettings
 from rankers.training.alone import CHECKPOINTS
 from rankers.training.validation import VALIDATION_MEASURE
+from tuning.demand import TRIAL_SETTINGS, asked_trials, trial_resources
 from tuning.early_stopping import may_stop
 from tuning.inputs import TrialInputs, read_measures
 from tuning.objectives import ALL, Objectives
-from tuning.room import TRIAL_SETTINGS, asked_trials, trial_resources
 from tuning.space import Proposal, SearchSpace, propose
 from tuning.study import finished_trials
 from tuning.trial import ERROR, FINISHED, run_trial
