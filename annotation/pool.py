@@ -12,9 +12,9 @@ from ray.data import ActorPoolStrategy
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from annotation.actor import PooledAnnotator
+from annotation.demand import ENGINE_SETTINGS, asked_engines
 from annotation.engines.token_spend import SPEND_FILE, Spend, TokenSpend, read_spend
 from annotation.judge import Judge
-from annotation.room import ENGINE_SETTINGS, asked_engines
 from annotation.summary import count_spent_tokens
 from cluster.blocks import table_as_row
 from cluster.connection import connect

@@ -81,7 +81,7 @@ def check_sizes(
 
     Arguments are those of `check_annotation_settings`.
     """
-    from annotation.room import ENGINE_SETTINGS, asked_engines  # these bring Ray
+    from annotation.demand import ENGINE_SETTINGS, asked_engines  # these bring Ray
     from cluster.resources import check_room
 
     if batch_size < 1 or documents_per_prompt < 1:

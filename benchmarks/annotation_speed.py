@@ -2,6 +2,7 @@
 
     python -m benchmarks.annotation_speed                  # the demo's judge
     python -m benchmarks.annotation_speed --model large    # 113M parameters, random weights
+    python -m benchmarks.annotation_speed --model large --pairs 200000 --gpu true
 
 Every contestant gets the same prompts, the same model, the same sampling parameters (one token, the
 log-probabilities of four) and computes in the same kind of numbers, in turn, `rounds` times; the
@@ -39,6 +40,7 @@ from annotation.engines.vllm_start import compute_dtype
 from annotation.plan.selection import pairs_to_annotate
 from annotation.prompts.prompt import Document, StrategyName, load_prompt
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
+from benchmarks.gpu_peak import missing_gpu, peak_tflops, prompt_operations
 from benchmarks.plain_vllm import MAX_MODEL_LEN, run_vllm
 from cluster.connection import connect
 from corpus.prepare import prepare
@@ -55,6 +57,7 @@ def main(
     strategy_pairs: int = 600,
     ray_data_llm: bool = True,
     engine_threads: int = 1,
+    gpu: bool = False,
 ) -> None:
     """Prints pairs a second of each contestant, their ratios, and the cost of each strategy.
 
@@ -66,7 +69,13 @@ def main(
         ray_data_llm: whether ray.data.llm takes part.
         engine_threads: threads of the pipeline's engine; the others have as many as there are CPUs.
             A small model leaves the rest to encoding; a large one wants them all.
+        gpu: only where there is a GPU, on which all engines run, with the share of its peak that
+            Tandem uses; ray.data.llm takes no part, and strategies are not compared.
     """
+    if gpu and (reason := missing_gpu()):
+        print(reason)
+        return
+    gpus = int(gpu)
     threads = os.cpu_count() or 1
     connect()
     with tempfile.TemporaryDirectory() as scratch:
@@ -81,20 +90,33 @@ def main(
         )
         speeds: dict[str, list[float]] = {}
         for turn in range(rounds):
-            for name, speed in run_vllm(checkpoint, prompts, threads).items():
+            for name, speed in run_vllm(checkpoint, prompts, threads, gpus).items():
                 speeds.setdefault(f"vLLM, from {name}", []).append(speed)
             output = folder / f"annotations-{turn}"
             speed = run_tandem(
-                collection, output, checkpoint, engine_threads, batch_size=min(1000, pairs // 10)
+                collection,
+                output,
+                checkpoint,
+                engine_threads,
+                batch_size=min(1000, pairs // 10),
+                gpus=gpus,
             )
             speeds.setdefault("Tandem, parquet to parquet", []).append(speed)
-            if ray_data_llm:
+            if ray_data_llm and not gpu:
                 speed = run_ray_data_llm(checkpoint, prompts, folder / f"llm-{turn}", threads)
                 speeds.setdefault("ray.data.llm, parquet to parquet", []).append(speed)
         print_speeds(speeds)
         answers = pq.read_table(output / "annotations.parquet").to_pandas()
         cached = answers["cached_tokens"].sum() / answers["prompt_tokens"].sum()
         print(f"Tandem found {cached:.0%} of the prompts' tokens in the prefix cache")
+        if gpu:
+            tokens = int(statistics.mean(len(prompt.token_ids) for prompt in prompts))
+            read = (1 - cached) * prompt_operations(checkpoint, tokens)
+            tflops = statistics.median(speeds["Tandem, parquet to parquet"]) * read / 1e12
+            peak = peak_tflops("bf16")
+            share = f", {tflops / peak:.1%} of the peak" if peak else ""
+            print(f"Tandem's engine computes {tflops:.1f} TFLOP/s{share}")
+            return
         small = make_collection(folder / "small", strategy_pairs)
         print_strategies(small, folder, checkpoint, engine_threads, strategy_pairs // 6)
 
@@ -148,6 +170,7 @@ def run_tandem(
     threads: int,
     strategy: StrategyName = "pointwise",
     batch_size: int = 1000,
+    gpus: int = 0,
 ) -> float:
     """Pairs a second of the job `annotate`, from the first part's file to the last one's."""
     with contextlib.redirect_stdout(io.StringIO()):
@@ -156,7 +179,7 @@ def run_tandem(
             output,
             model=str(checkpoint),
             strategy=strategy,
-            engine=VllmPool(cpus_per_engine=threads),
+            engine=VllmPool(cpus_per_engine=threads, gpus_per_engine=gpus),
             max_model_len=MAX_MODEL_LEN,
             documents_per_prompt=4,
             batch_size=batch_size,

@@ -20,17 +20,18 @@ MAX_MODEL_LEN = 512
 class PlainVllm:
     """vllm.LLM in a process of its own, as large as the pipeline's engine."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, gpus: int) -> None:
         from vllm import LLM
 
-        torch.cpu._init_amx()
+        if gpus == 0:
+            torch.cpu._init_amx()
         # As the pipeline's own engine; with vLLM's blocks of 128 it would cache no prefix.
         self._llm = LLM(
             model,
             max_model_len=MAX_MODEL_LEN,
-            enforce_eager=True,
-            block_size=32,
-            dtype=compute_dtype(gpus=0),
+            enforce_eager=gpus == 0,
+            block_size=None if gpus else 32,
+            dtype=compute_dtype(gpus),
             seed=0,
             use_tqdm_on_load=False,
         )
@@ -54,14 +55,16 @@ class PlainVllm:
         self._llm.generate(prompts, parameters, use_tqdm=False)
 
 
-def run_vllm(checkpoint: Path, prompts: list[EncodedPrompt], threads: int) -> dict[str, float]:
+def run_vllm(
+    checkpoint: Path, prompts: list[EncodedPrompt], threads: int, gpus: int = 0
+) -> dict[str, float]:
     """Pairs a second of LLM.generate, from texts and from token ids."""
     encoder = PromptEncoder(AutoTokenizer.from_pretrained(checkpoint), load_prompt())
     choices = encoder.choice_tokens(CHOICES.choices)
-    environment = {"env_vars": engine_environment(gpus=0)}
+    environment = {"env_vars": engine_environment(gpus)}
     engine = PlainVllm.options(  # type: ignore[attr-defined]
-        num_cpus=threads, runtime_env=environment
-    ).remote(str(checkpoint))
+        num_cpus=threads, num_gpus=gpus, runtime_env=environment
+    ).remote(str(checkpoint), gpus)
     ray.get(engine.warm_up.remote())
     inputs: dict[str, list[Any]] = {
         "texts": [prompt.message for prompt in prompts],

@@ -2,6 +2,7 @@
 
     pip install datasets accelerate
     python -m benchmarks.training --backbone sentence-transformers/all-MiniLM-L6-v2
+    python -m benchmarks.training --backbone BAAI/bge-reranker-base --gpu true
 
 Every contestant starts from the same weights and learns from the same lists in the same order, with
 the same loss, optimizer, batch, dropout and precision; they take turns at every step, so that what
@@ -26,6 +27,7 @@ from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.gpu_peak import missing_gpu, peak_tflops
 from benchmarks.training_contestants import Contestant, Speed, Work, now, train_peer
 from benchmarks.training_lists import DOCUMENTS, cranfield_lists, documents_of, spread_texts
 from rankers.data.pair_texts import number_texts
@@ -80,17 +82,16 @@ def compare(
     return {PEER: peer} | {name: contestant.speed for name, contestant in contestants.items()}
 
 
-def print_speeds(
-    title: str, speeds: dict[str, Speed], pairs: int, weights: int, peak_tflops: float | None
-) -> None:
+def print_speeds(title: str, speeds: dict[str, Speed], pairs: int, peak: float | None) -> None:
     """Prints pairs a second, and how many times the base's speed that is, step by step.
 
-    Where others use the machine, CPU time tells more than the clock.
+    Where others use the machine, CPU time tells more than the clock. Of a device's peak (TFLOP/s)
+    it tells the share that counted operations take, padding included.
     """
     table = Table(title=title)
     for heading in ("", "pairs/s", "best", "times", "CPU ms a pair", "times", "padding"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    if peak_tflops is not None:
+    if peak is not None:
         table.add_column("of the peak", justify="right")
     for name, speed in speeds.items():
         base = speeds[STREAMS if name == ONE_PASS else PEER]
@@ -102,9 +103,10 @@ def print_speeds(
         cells += [f"{np.median(base_seconds / seconds):.2f}", f"{1e3 * cpu.mean() / pairs:.0f}"]
         cells += [f"{base_cpu.sum() / cpu.sum():.2f}"]
         cells += [f"{1 - speed.tokens / speed.padded_tokens:.0%}"]
-        if peak_tflops is not None:
-            of_step = 6 * weights * speed.tokens / len(speed.seconds)
-            cells.append(f"{of_step / median / peak_tflops / 1e12:.0%}")
+        if peak is not None:
+            counted = speed.operations_per_token
+            of_step = (counted or 0) * speed.padded_tokens / len(speed.seconds)
+            cells.append(f"{of_step / median / peak / 1e12:.1%}" if counted else "–")
         table.add_row(name, *cells)
     Console(width=120).print(table)
 
@@ -113,7 +115,7 @@ def main(
     backbone: str,
     cranfield: Path = DATA / "cranfield",
     texts: list[Literal["cranfield", "spread"]] = ["cranfield", "spread"],  # noqa: B006
-    precisions: list[Literal["fp32", "bf16"]] = ["fp32", "bf16"],  # noqa: B006
+    precisions: list[Literal["fp32", "tf32", "bf16"]] = ["fp32", "bf16"],  # noqa: B006
     tokens_per_micro_batch: list[int] = [BatchingSettings.tokens_per_micro_batch],  # noqa: B006
     streams: bool = True,
     steps: int = 10,
@@ -121,7 +123,7 @@ def main(
     mini_batch_size: int = 16,
     max_length: int = 512,
     threads: int = 2,
-    peak_tflops: float | None = None,
+    gpu: bool = False,
 ) -> None:
     """Prints how fast each contestant learns, for each kind of text and precision.
 
@@ -137,8 +139,11 @@ def main(
         mini_batch_size: pairs that the peer's model reads at once; its own example has 16.
         max_length: tokens of a pair; longer ones are cut.
         threads: of the CPU.
-        peak_tflops: of the device in the precision, to print the share of it that is used.
+        gpu: only where there is a GPU, with the share of its peak that is used.
     """
+    if gpu and (reason := missing_gpu()):
+        print(reason)
+        return
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -146,8 +151,6 @@ def main(
         model, tokenizer = load_cross_encoder(backbone, max_length, new_head=True)
         model.save_pretrained(folder / "start")
         tokenizer.save_pretrained(folder / "start")
-        # Embeddings are looked up, not multiplied.
-        weights = sum(p.numel() for n, p in model.named_parameters() if "embeddings" not in n)
         lists = cranfield_lists(cranfield, (WARM_UP + steps) * lists_per_step)
         for name in texts:
             given = lists if name == "cranfield" else spread_texts(lists, tokenizer)
@@ -172,7 +175,7 @@ def main(
                     work, tokens_per_micro_batch, mini_batch_size, streams, folder / "peer"
                 )
                 pairs = lists_per_step * DOCUMENTS
-                print_speeds(f"{name}, {precision}", speeds, pairs, weights, peak_tflops)
+                print_speeds(f"{name}, {precision}", speeds, pairs, peak_tflops(precision))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import SequentialSampler
 from transformers import AutoTokenizer, TrainerCallback
 
+from benchmarks.gpu_peak import count_operations
 from rankers.batch import ListBatch
 from rankers.data.sampler import Share, read_steps
 from rankers.data.store import ListFile
@@ -59,12 +60,16 @@ class Work:
 
 @dataclass
 class Speed:
-    """What a contestant's steps took, each: seconds by the clock, and of all CPUs; all: tokens."""
+    """What a contestant's steps took, each: seconds by the clock, and of all CPUs; all: tokens.
+
+    Of the first step, which is not timed, also the operations, where they are counted.
+    """
 
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
     tokens: int = 0
     padded_tokens: int = 0
+    operations_per_token: float | None = None
 
     def add(self, since: tuple[float, float], before: float = 0.0) -> None:
         """Adds a step that began when `now` said so, and took so many seconds before."""
@@ -140,10 +145,20 @@ class Contestant:
         """ExpectedExaminations, learns and notes the time."""
         since = now()
         batches = [batch for stream in self.streams for batch in next(stream)]
-        assert train_step(self.learner, self.worker, batches, self.settings)
+
+        def learn() -> None:
+            assert train_step(self.learner, self.worker, batches, self.settings)
+
+        operations = None
+        if self.speed.seconds:
+            learn()
+        else:
+            operations = count_operations(learn)
         self.speed.add(since, self.tokenizing)
         for batch in batches:
             self.speed.count_tokens([one["attention_mask"] for one in batch.micro_batches.inputs])
+        if operations is not None:
+            self.speed.operations_per_token = operations / self.speed.padded_tokens
 
 
 class TakeTurns(TrainerCallback):

@@ -7,6 +7,7 @@ The jobs are `train`, `evaluate` and `rerank`; `mixes` says how clicks and annot
 
 OPEN = (
     "data.lists",
+    "demand",
     "evaluate",
     "fit",
     "losses.click_objectives",
@@ -16,7 +17,6 @@ OPEN = (
     "mixes.pictures",
     "mixes.ranges",
     "rerank",
-    "room",
     "scoring.pool",
     "settings",
     "settings_checks",

@@ -40,8 +40,8 @@ def rerank(
         scorers: processes that score, each with a copy of the ranker.
         cpus_per_scorer: CPUs that Ray sets aside for each of them.
         use_gpu: whether each of them takes a GPU.
-        precision: fp32, bf16, or auto: bf16 where the processor computes in it, which is about
-            twice as fast and moves scores a little.
+        precision: fp32, tf32 (on GPUs), bf16, or auto: bf16 where the processor computes in it,
+            which is about twice as fast and moves scores a little.
         resume: do nothing if the run is already there; make it again if it was cut short.
 
     Raises:

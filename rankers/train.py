@@ -52,8 +52,8 @@ def train(
     from cluster.reach import check_reach
     from cluster.resources import check_cuda, check_room, wait_for_room
     from rankers.data.bucket_floors import write_bucket_floors
+    from rankers.demand import GPU_SETTING, WORKER_SETTINGS, asked_workers
     from rankers.fit import fit_ranker, tokenize_input
-    from rankers.room import GPU_SETTING, WORKER_SETTINGS, asked_workers
     from rankers.settings_checks import check_training_settings
     from rankers.supervision import read_supervised_lists
     from rankers.training.checkpoints import HISTORY, TRAINING_STATE

@@ -18,9 +18,9 @@ from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from corpus.places import Place, remove
 from rankers.data.bucket_floors import write_bucket_floors
+from rankers.demand import CPUS_ALONE, GPU_SETTING, asked_alone
 from rankers.fit import tokenize_input
 from rankers.mixes import Mix
-from rankers.room import CPUS_ALONE, GPU_SETTING, asked_alone
 from rankers.settings import TrainingSettings
 from rankers.settings_checks import check_training_settings
 from rankers.supervision import read_supervised_lists

@@ -17,11 +17,11 @@ FLOORS = {
     "evaluation": "graded_measures means trec_run|given_runs measures significance"
     "|tables yardstick|diagnosis traffic|report",
     "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary told"
-    "|room|pool settings_checks|annotate",
+    "|demand|pool settings_checks|annotate",
     "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
-    "|room settings_checks supervision|fit|evaluate rerank train|train_each",
-    "tuning": "journal ranges room storage|objectives space|known_points population_space study"
+    "|demand settings_checks supervision|fit|evaluate rerank train|train_each",
+    "tuning": "demand journal ranges storage|objectives space|known_points population_space study"
     "|early_stopping trial|inputs|outcomes records|exploring search|analysis finalists population"
     "|analyse tune",
     "workflow": "conditions diagnosed log_facts simulated_answers"

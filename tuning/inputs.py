@@ -15,8 +15,8 @@ from rankers.supervision import SupervisedLists, read_supervised_lists
 from rankers.training.learner import TrainingInput
 from rankers.training.storage import place_within
 from rankers.training.validation import VALIDATION_MEASURE, bucket_means
+from tuning.demand import in_one_process
 from tuning.objectives import ALL, Objectives
-from tuning.room import in_one_process
 from tuning.space import Proposal
 from tuning.trial import TrialTask
 

@@ -13,11 +13,11 @@ from ray.tune.search import Searcher
 
 from cluster.resources import check_cuda, wait_for_room
 from corpus.places import arrow_files, remove
-from rankers.room import GPU_SETTING
+from rankers.demand import GPU_SETTING
 from rankers.training.validation import VALIDATION_MEASURE
+from tuning.demand import TRIAL_SETTINGS, asked_trials, trial_resources
 from tuning.early_stopping import may_stop
 from tuning.outcomes import LOST, TRIALS, Search, begin_trial, end_trial, tell, tell_epoch
-from tuning.room import TRIAL_SETTINGS, asked_trials, trial_resources
 from tuning.space import Proposal
 from tuning.study import finished_trials
 from tuning.trial import ERROR, FINISHED, STORAGE, run_trial

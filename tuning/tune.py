@@ -233,7 +233,7 @@ def check_tuning_settings(
     """
     from cluster.resources import check_room  # brings Ray
     from rankers.settings_checks import check_training_settings  # brings PyTorch
-    from tuning.room import TRIAL_SETTINGS, asked_trials
+    from tuning.demand import TRIAL_SETTINGS, asked_trials
 
     if trials < 1 or concurrent_trials < 1:
         raise InputError("trials and concurrent_trials must be at least 1")

@@ -12,10 +12,10 @@ from corpus.errors import InputError
 from corpus.names import check_names
 from corpus.protocol import check_parting
 from evaluation.given_runs import FIRST_STAGE, check_compared
+from rankers.demand import WORKER_SETTINGS, asked_alone, asked_workers
 from rankers.evaluate import check_evaluation_settings
 from rankers.losses.click_objectives import CLICK_OBJECTIVES
 from rankers.mixes import Mix
-from rankers.room import WORKER_SETTINGS, asked_alone, asked_workers
 from rankers.settings import TrainingSettings
 from rankers.settings_checks import check_training_settings
 from rankers.training.storage import check_store, checkpoint_storage, place_within

@@ -42,7 +42,7 @@ def check_study(
     if seeds < 1 or at_once < 1:
         raise InputError(f"seeds and at_once must be at least 1, not {seeds} and {at_once}")
     from cluster.resources import check_room  # these bring Ray and PyTorch
-    from rankers.room import asked_alone
+    from rankers.demand import asked_alone
     from rankers.settings_checks import check_training_settings
 
     for condition in conditions.values():

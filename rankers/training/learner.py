@@ -152,7 +152,7 @@ def build_learner(task: WorkerTask, workers: Workers, steps: int, lists: BatchRe
     end_at_first_token(model)
     mask_once(model)
     if task.settings.resources.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
     use_tensor_cores(model_settings.precision, workers.device)
     if model_settings.lora_rank:
         model = add_adapters(model, model_settings.lora_rank)

@@ -32,7 +32,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "ray" / "ray_current_cluster"
 
 
-class Head(NodeInfoGcsServiceServicer):
+class Head(NodeInfoGcsServiceServicer):  # type: ignore[misc]
     """A head that tells its cluster's id, or asks for a token."""
 
     def __init__(self, guarded: bool) -> None:

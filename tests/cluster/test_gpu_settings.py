@@ -1,8 +1,10 @@
-"""Every job's GPU settings, as far as they go where GPUs are declared to Ray and not there.
+"""What a cluster is asked before work starts, and every job's GPU settings as far as they go.
 
-Those of annotation and of scoring are in `test_annotate_engine.py` and `test_rerank.py`.
+The GPUs are declared to Ray and not there. GPU settings of annotation and of scoring are in
+`test_annotate_engine.py` and `test_rerank.py`.
 """
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,9 @@ import pytest
 import ray
 import torch
 
+from cluster import reach, resources
+from cluster.growth import Growth, Node
+from cluster.resources import Asked, wait_for_room
 from corpus.errors import InputError
 from rankers.mixes import Constant, Ramp
 from rankers.train import train
@@ -72,3 +77,35 @@ def test_trials_with_gpus_begin_and_say_what_is_missing(
     with pytest.raises(InputError, match=r"would never have a place: there is .* with 4 CPU and 2"):
         tune(*tables, tmp_path / "more", training, trials=3, concurrent_trials=3)
     assert not (tmp_path / "more").exists()
+
+
+def test_a_node_that_does_not_see_a_place_is_named(tmp_path: Path) -> None:
+    nodes = {ray.get_runtime_context().get_node_id(): "10.0.0.2"}
+    reach._ask(nodes, {"runs/out": str(tmp_path)})
+    with pytest.raises(InputError) as refused:
+        reach._ask(nodes, {"runs/out": str(tmp_path / "elsewhere")})
+    assert str(refused.value) == (
+        "node 10.0.0.2 does not see runs/out: give a folder that all nodes share, or a URL"
+    )
+
+
+def test_what_has_to_wait_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    busy = Node("10.0.0.1", {"CPU": 4.0, "GPU": 2.0}, {"CPU": 4.0, "GPU": 0.0})
+    monkeypatch.setattr(resources, "read_nodes", lambda: ([busy], Growth(coming="1 gpu_worker")))
+    monkeypatch.setattr(resources, "LOOK_EVERY", 0.3)
+
+    @ray.remote(num_gpus=2, num_cpus=0)
+    def work() -> None:
+        time.sleep(2)
+
+    working = work.remote()
+    while ray.available_resources().get("GPU"):
+        time.sleep(0.05)
+    wait_for_room(Asked("workers", 2, {"CPU": 0.5, "GPU": 1}), setting="workers")
+    ray.get(working)
+    assert capsys.readouterr().err == (
+        "waiting for room since 0 s: 2 workers of 0.5 CPU and 1 GPU each; there is 10.0.0.1 with "
+        "4 CPU and 2 GPU, with 4 CPU free; on their way: 1 gpu_worker\n"
+    )

@@ -47,7 +47,7 @@ def test_scores_are_summed_in_whole_float32_whatever_the_encoder_does(precision:
         head.weight.copy_(torch.tensor([[5.0, 1e-4, *[0.0] * 6]]))
         head.bias.zero_()
     states = torch.tensor([[1.0, 0.0, *[0.0] * 6], [1.0, 1.0, *[0.0] * 6]], device=CUDA)
-    use_tensor_cores(precision, CUDA)  # type: ignore[arg-type]
+    use_tensor_cores(precision, CUDA)
     with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
         worse, better = head(states)[:, 0].tolist()
     use_tensor_cores("fp32", CUDA)

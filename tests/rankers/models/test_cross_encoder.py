@@ -33,7 +33,7 @@ from rankers.models.cross_encoder import (
     load_cross_encoder,
     load_tokenizer,
 )
-from rankers.models.list_ranker import ListRanker, computing_in
+from rankers.models.list_ranker import ListRanker, computing_in, copy_on_cpu
 from rankers.scoring.pair_scorer import ranker_place
 from tests.rankers.conftest import TINY, save_model, tiny_bert
 
@@ -265,6 +265,25 @@ def test_scores_under_autocast_are_finer_than_bf16(tmp_path: Path) -> None:
         assert (scores != scores.to(torch.bfloat16).float()).float().mean() > 0.9
         scores.sum().backward()
         assert sum(p.grad is not None for p in whole.parameters() if p.requires_grad) >= 2
+
+
+def test_a_copy_on_the_processor_scores_alike_and_shares_nothing() -> None:
+    model: Any = add_adapters(tiny_bert(), rank=2).train(False)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    inputs = {"input_ids": torch.arange(4, 8)[None]}
+    expected = model(**inputs).logits
+    copied: Any = copy_on_cpu(model)
+    torch.testing.assert_close(copied(**inputs).logits, expected, rtol=0, atol=0)
+    assert [p.requires_grad for p in copied.parameters()] == [
+        p.requires_grad for p in model.parameters()
+    ]
+    merged = copied.merge_and_unload()
+    with torch.no_grad():
+        for parameter in [*merged.parameters(), *merged.buffers()]:
+            parameter.zero_()
+    torch.testing.assert_close(model(**inputs).logits, expected, rtol=0, atol=0)
 
 
 def test_a_hugging_face_id_is_found_in_the_cache(

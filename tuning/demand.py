@@ -1,7 +1,7 @@
 """What a search asks of the cluster."""
 
 from cluster.resources import Asked
-from rankers.room import asked_workers
+from rankers.demand import asked_workers
 from rankers.settings import TrainingSettings
 
 TRIAL_SETTINGS = "concurrent_trials, gpus_per_trial and training.resources"
