@@ -57,6 +57,8 @@ def connect() -> None:
         options["num_cpus"] = local_cpus()
         # Else Ray starts as many workers at once, before anything asks for one.
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+        # That it asks for a token, and only for a token that is here, is nothing to warn of.
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     elif address is None:
         os.environ.pop("RAY_ADDRESS", None)  # "auto" would take the first Ray that runs here
     options["runtime_env"] = runtime_environment(address, environment)

@@ -242,6 +242,9 @@ def test_after_ctrl_c_and_kills_every_pair_is_there_once_as_if_undisturbed(
     wait_for_parts(job, output)
     job.send_signal(signal.SIGINT)
     assert job.wait(timeout=60) != 0
+    said = output.with_suffix(".log").read_text()
+    assert "Ray: starts a local cluster\n" in said
+    assert "WARNING" not in said
     first = parts_of(output)
     assert 0 < len(first) < undisturbed.num_rows / BATCH_SIZE / 2
     job = start_job(collection_folder, output, random_model, "--resume")
@@ -260,16 +263,17 @@ def test_after_ctrl_c_and_kills_every_pair_is_there_once_as_if_undisturbed(
 
 
 def start_job(collection: Path, output: Path, model: Path, *more: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "ray_jobs/annotate.py"]
-        + ["--collection", str(collection), "--output", str(output)]
-        + ["--model", str(model), "--batch_size", str(BATCH_SIZE), *more],
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"RAY_ADDRESS": "local"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=hear_ctrl_c,
-    )
+    with output.with_suffix(".log").open("w") as log:
+        return subprocess.Popen(
+            [sys.executable, "ray_jobs/annotate.py"]
+            + ["--collection", str(collection), "--output", str(output)]
+            + ["--model", str(model), "--batch_size", str(BATCH_SIZE), *more],
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"RAY_ADDRESS": "local"},
+            stdout=log,
+            stderr=log,
+            preexec_fn=hear_ctrl_c,
+        )
 
 
 def kill_workers(job: "subprocess.Popen[bytes]", named: str) -> None:
