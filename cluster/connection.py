@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import socket
+import sys
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,6 +64,8 @@ def connect() -> None:
         os.environ.pop("RAY_ADDRESS", None)  # "auto" would take the first Ray that runs here
     options["runtime_env"] = runtime_environment(address, environment)
     os.environ.update(options["runtime_env"]["env_vars"])
+    if not sys.stdout.isatty():
+        os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # else workers' lines hold escapes in a log
     try:
         ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:

@@ -245,6 +245,7 @@ def test_after_ctrl_c_and_kills_every_pair_is_there_once_as_if_undisturbed(
     said = output.with_suffix(".log").read_text()
     assert "Ray: starts a local cluster\n" in said
     assert "WARNING" not in said
+    assert "\x1b" not in said
     first = parts_of(output)
     assert 0 < len(first) < undisturbed.num_rows / BATCH_SIZE / 2
     job = start_job(collection_folder, output, random_model, "--resume")
