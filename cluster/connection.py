@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import grpc
 import ray
+from ray._private.authentication import authentication_token_setup
 from ray._private.authentication.authentication_token_setup import (
     maybe_enable_token_auth_if_token_available,
 )
@@ -48,6 +49,7 @@ def connect() -> None:
     """
     if ray.is_initialized():
         return
+    logging.getLogger(authentication_token_setup.__name__).addFilter(_is_no_praise)
     address, said = find_cluster()
     environment = dict(WORKER_ENVIRONMENT)
     options: dict[str, Any] = {"logging_level": logging.WARNING}
@@ -58,8 +60,6 @@ def connect() -> None:
         options["num_cpus"] = local_cpus()
         # Else Ray starts as many workers at once, before anything asks for one.
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
-        # That it asks for a token, and only for a token that is here, is nothing to warn of.
-        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     elif address is None:
         os.environ.pop("RAY_ADDRESS", None)  # "auto" would take the first Ray that runs here
     options["runtime_env"] = runtime_environment(address, environment)
@@ -73,6 +73,11 @@ def connect() -> None:
     print(f"Ray: {said}")
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _is_no_praise(record: logging.LogRecord) -> bool:
+    """Whether Ray warns of something: that a token is asked for is as it should be."""
+    return "Token authentication is enabled" not in record.getMessage()
 
 
 def local_cpus() -> int:

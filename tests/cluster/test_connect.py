@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from ray._private.authentication import authentication_token_setup
 from ray._private.services import get_node_ip_address
 from ray.core.generated.gcs_service_pb2 import GetClusterIdReply, GetClusterIdRequest
 from ray.core.generated.gcs_service_pb2_grpc import (
@@ -185,3 +186,17 @@ def test_all_packages_reach_the_nodes() -> None:
     root = Path(folders[0]).parent
     packages = {init.parent.name for init in root.glob("*/__init__.py")} - {"tests", "benchmarks"}
     assert {Path(folder).name for folder in folders} == packages
+
+
+def test_ray_warns_where_it_asks_for_no_token_and_not_where_it_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = authentication_token_setup.logger
+    told.addFilter(connection._is_no_praise)
+    try:
+        authentication_token_setup._warn_token_auth_enabled()
+        assert caplog.messages == []
+        authentication_token_setup._warn_token_auth_disabled()
+        assert "Token authentication is disabled" in caplog.messages[0]
+    finally:
+        told.removeFilter(connection._is_no_praise)
