@@ -71,15 +71,16 @@ def test_every_pair_is_there_once_in_query_order(
 def test_what_was_done_stands_on_rays_prometheus_endpoint(undisturbed: pa.Table) -> None:
     [node] = ray.nodes()
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-    deadline = time.monotonic() + 30
-    while "ray_tandem_pairs_left{" not in (page := _get(url)) and time.monotonic() < deadline:
-        time.sleep(0.5)  # Ray's processes tell its agent every few seconds
     told: dict[tuple[str, str], float] = {}
-    for family in text_string_to_metric_families(page):
-        for sample in family.samples:
-            if sample.labels.get("work") == "annotate":
-                assert sample.labels["output"] == "annotations"
-                told[sample.name, sample.labels["kind"]] = sample.value
+    deadline = time.monotonic() + 30  # Ray's processes tell its agent every few seconds
+    while told.get(("ray_tandem_pairs_left", "")) != 0 and time.monotonic() < deadline:
+        time.sleep(0.5)
+        told = {
+            (sample.name, sample.labels["kind"]): sample.value
+            for family in text_string_to_metric_families(_get(url))
+            for sample in family.samples
+            if sample.labels.get("work") == "annotate" and sample.labels["output"] == "annotations"
+        }
     failed = undisturbed["error"].null_count
     assert told == {
         ("ray_tandem_pairs_total", ""): undisturbed.num_rows,
