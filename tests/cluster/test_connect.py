@@ -200,3 +200,17 @@ def test_ray_warns_where_it_asks_for_no_token_and_not_where_it_does(
         assert "Token authentication is disabled" in caplog.messages[0]
     finally:
         told.removeFilter(connection._is_no_praise)
+
+
+def test_a_node_that_does_not_come_up_in_time_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")  # as Ray raises it
+
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr(connection.os, "environ", dict(connection.os.environ))
+    with pytest.raises(
+        InputError, match="starts a local cluster, but cannot: The current node timed"
+    ):
+        connect()
