@@ -4,11 +4,13 @@ import json
 import logging
 import os
 import socket
+import sys
 from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
 import ray
+from ray._private.authentication import authentication_token_setup
 from ray._private.authentication.authentication_token_setup import (
     maybe_enable_token_auth_if_token_available,
 )
@@ -47,6 +49,7 @@ def connect() -> None:
     """
     if ray.is_initialized():
         return
+    logging.getLogger(authentication_token_setup.__name__).addFilter(_is_no_praise)
     address, said = find_cluster()
     environment = dict(WORKER_ENVIRONMENT)
     options: dict[str, Any] = {"logging_level": logging.WARNING}
@@ -61,13 +64,20 @@ def connect() -> None:
         os.environ.pop("RAY_ADDRESS", None)  # "auto" would take the first Ray that runs here
     options["runtime_env"] = runtime_environment(address, environment)
     os.environ.update(options["runtime_env"]["env_vars"])
+    if not sys.stdout.isatty():
+        os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # else workers' lines hold escapes in a log
     try:
         ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray has no class for a node that does not come up in time
         raise InputError(f"Ray: {said}, but cannot: {_reason(error)}; {ANOTHER}") from error
     print(f"Ray: {said}")
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _is_no_praise(record: logging.LogRecord) -> bool:
+    """Whether Ray warns of something: that a token is asked for is as it should be."""
+    return "Token authentication is enabled" not in record.getMessage()
 
 
 def local_cpus() -> int:

@@ -25,6 +25,14 @@ class Progress(Bars):
     def update(self, task_id: TaskID, **changes: Any) -> None:
         """As rich's; without a terminal prints a line where it is time for one."""
         super().update(task_id, **changes)
+        self._tell(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """As rich's; without a terminal prints a line where it is time for one."""
+        super().advance(task_id, advance)
+        self._tell(task_id)
+
+    def _tell(self, task_id: TaskID) -> None:
         now = time.monotonic()
         if self.console.is_terminal or now - self._last_line < LINE_EVERY:
             return

@@ -171,5 +171,5 @@ def open_trackers(
     names: list[TrackerName], folder: Path, settings: Mapping[str, Any], step: int
 ) -> list[Tracker]:
     """The cluster's metrics, TensorBoard, and the named trackers."""
-    kinds = [ClusterMetrics, TensorBoard, *(TRACKERS[name] for name in names)]
+    kinds: list[type[Tracker]] = [ClusterMetrics, TensorBoard, *(TRACKERS[name] for name in names)]
     return [kind(folder, settings, step) for kind in kinds]

@@ -71,15 +71,16 @@ def test_every_pair_is_there_once_in_query_order(
 def test_what_was_done_stands_on_rays_prometheus_endpoint(undisturbed: pa.Table) -> None:
     [node] = ray.nodes()
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-    deadline = time.monotonic() + 30
-    while "ray_tandem_pairs_left{" not in (page := _get(url)) and time.monotonic() < deadline:
-        time.sleep(0.5)  # Ray's processes tell its agent every few seconds
     told: dict[tuple[str, str], float] = {}
-    for family in text_string_to_metric_families(page):
-        for sample in family.samples:
-            if sample.labels.get("work") == "annotate":
-                assert sample.labels["output"] == "annotations"
-                told[sample.name, sample.labels["kind"]] = sample.value
+    deadline = time.monotonic() + 30  # Ray's processes tell its agent every few seconds
+    while told.get(("ray_tandem_pairs_left", "")) != 0 and time.monotonic() < deadline:
+        time.sleep(0.5)
+        told = {
+            (sample.name, sample.labels["kind"]): sample.value
+            for family in text_string_to_metric_families(_get(url))
+            for sample in family.samples
+            if sample.labels.get("work") == "annotate" and sample.labels["output"] == "annotations"
+        }
     failed = undisturbed["error"].null_count
     assert told == {
         ("ray_tandem_pairs_total", ""): undisturbed.num_rows,
@@ -242,6 +243,10 @@ def test_after_ctrl_c_and_kills_every_pair_is_there_once_as_if_undisturbed(
     wait_for_parts(job, output)
     job.send_signal(signal.SIGINT)
     assert job.wait(timeout=60) != 0
+    said = output.with_suffix(".log").read_text()
+    assert "Ray: starts a local cluster\n" in said
+    assert "WARNING" not in said
+    assert "\x1b" not in said
     first = parts_of(output)
     assert 0 < len(first) < undisturbed.num_rows / BATCH_SIZE / 2
     job = start_job(collection_folder, output, random_model, "--resume")
@@ -260,16 +265,17 @@ def test_after_ctrl_c_and_kills_every_pair_is_there_once_as_if_undisturbed(
 
 
 def start_job(collection: Path, output: Path, model: Path, *more: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "ray_jobs/annotate.py"]
-        + ["--collection", str(collection), "--output", str(output)]
-        + ["--model", str(model), "--batch_size", str(BATCH_SIZE), *more],
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"RAY_ADDRESS": "local"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=hear_ctrl_c,
-    )
+    with output.with_suffix(".log").open("w") as log:
+        return subprocess.Popen(
+            [sys.executable, "ray_jobs/annotate.py"]
+            + ["--collection", str(collection), "--output", str(output)]
+            + ["--model", str(model), "--batch_size", str(BATCH_SIZE), *more],
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"RAY_ADDRESS": "local"},
+            stdout=log,
+            stderr=log,
+            preexec_fn=hear_ctrl_c,
+        )
 
 
 def kill_workers(job: "subprocess.Popen[bytes]", named: str) -> None:

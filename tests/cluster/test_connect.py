@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from ray._private.authentication import authentication_token_setup
 from ray._private.services import get_node_ip_address
 from ray.core.generated.gcs_service_pb2 import GetClusterIdReply, GetClusterIdRequest
 from ray.core.generated.gcs_service_pb2_grpc import (
@@ -185,3 +186,31 @@ def test_all_packages_reach_the_nodes() -> None:
     root = Path(folders[0]).parent
     packages = {init.parent.name for init in root.glob("*/__init__.py")} - {"tests", "benchmarks"}
     assert {Path(folder).name for folder in folders} == packages
+
+
+def test_ray_warns_where_it_asks_for_no_token_and_not_where_it_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = authentication_token_setup.logger
+    told.addFilter(connection._is_no_praise)
+    try:
+        authentication_token_setup._warn_token_auth_enabled()
+        assert caplog.messages == []
+        authentication_token_setup._warn_token_auth_disabled()
+        assert "Token authentication is disabled" in caplog.messages[0]
+    finally:
+        told.removeFilter(connection._is_no_praise)
+
+
+def test_a_node_that_does_not_come_up_in_time_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")  # as Ray raises it
+
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr(connection.os, "environ", dict(connection.os.environ))
+    with pytest.raises(
+        InputError, match="starts a local cluster, but cannot: The current node timed"
+    ):
+        connect()
