@@ -27,13 +27,13 @@ from ray.exceptions import RayError
 from rich.console import Console
 
 from cluster.resources import check_cuda, wait_for_room
+from rankers.demand import GPU_SETTING
 from rankers.mixes.encoding import decode_mix, encode_mix
-from rankers.room import GPU_SETTING
 from rankers.training.alone import take_over
 from rankers.training.learner import TrainingInput
+from tuning.demand import TRIAL_SETTINGS, asked_trials, trial_resources
 from tuning.exploring import choose, explore, follow
 from tuning.outcomes import LOST, Search, begin_trial, end_trial, tell, tell_epoch
-from tuning.room import TRIAL_SETTINGS, asked_trials, trial_resources
 from tuning.space import Proposal, with_settings
 from tuning.study import TAKEN_OVER
 from tuning.trial import ERROR, STORAGE, TrialTask, told_last, train_here
