@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
@@ -30,6 +31,9 @@ from tuning.storage import full_storage
 # What a trial tells last: that it has had its epochs, why it could not, or that nothing can be
 # written any more, which is no fault of the trial.
 FINISHED, ERROR, STORAGE = "finished", "error", "storage"
+# Ray Tune gives a stopped trial 2 seconds to let go of its process, and fails the next one that was
+# to have it where that is too little, as on a machine with much to do.
+TIME_TO_END = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "120"}
 LOOK = 0.2  # seconds between two looks for an epoch of a run of Ray Train
 
 
@@ -66,6 +70,7 @@ def run_trial(parameters: Mapping[str, Any], read: TrainingInput) -> None:
         parameters: `task`, a `TrialTask`.
         read: what all trials read; the lists are those of the task.
     """
+    os.environ.update(TIME_TO_END)
     task: TrialTask = parameters["task"]
     if task.in_one_process:
         ray_tune.report(told_last(lambda: train_here(task, read, ray_tune.report)))
