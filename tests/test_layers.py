@@ -11,8 +11,8 @@ ROOMS = "corpus|cluster|evaluation|annotation clicks|rankers|tuning|workflow|ray
 FLOORS = {
     "corpus": "errors frequency schemas shown_text texts"
     "|names places|local_copies output_folder refused_rows text_lines|table_checks"
-    "|splits tables|candidates groups mapped_tables window"
-    "|protocol readers simulation|sources|prepare",
+    "|splits tables|candidates groups mapped_tables query_parts window"
+    "|by_query protocol readers simulation|sources|prepare",
     "cluster": "blocks connection|gpus",
     "evaluation": "graded_measures means trec_run|given_runs measures significance"
     "|tables yardstick|diagnosis traffic|report",
