@@ -24,6 +24,7 @@ from corpus.tables import read_table, table_path
 # Rows that a task reads, and of these those that are checked at once.
 ROWS_OF_TASK, ROWS_OF_CHECK = 250_000, 65_536
 LACKS_QUERY = "names a query that queries.parquet lacks"
+LACKS_DOCUMENT = "names a document that documents.parquet lacks"
 # Before the name of a table whose keys do not tell its query: they are looked at by themselves.
 KEYS_OF = "keys of "
 ROW = "row in its file"

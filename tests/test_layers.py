@@ -12,7 +12,7 @@ FLOORS = {
     "corpus": "errors frequency schemas shown_text texts"
     "|names places|local_copies output_folder refused_rows text_lines|table_checks"
     "|splits tables|candidates groups mapped_tables query_parts window"
-    "|by_query protocol readers simulation|sources|prepare",
+    "|by_query documents protocol readers simulation|sources|prepare",
     "cluster": "blocks connection|gpus",
     "evaluation": "graded_measures means trec_run|given_runs measures significance"
     "|tables yardstick|diagnosis traffic|report",
