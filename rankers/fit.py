@@ -22,6 +22,7 @@ from ray.train import (
 )
 from ray.train.torch import TorchTrainer
 
+from corpus.places import Place, whole_folder
 from rankers.data.impressions import longest_page
 from rankers.data.pair_texts import number_texts
 from rankers.data.store import write_lists
@@ -43,7 +44,7 @@ HIGHEST_GRADE = 3
 
 
 def tokenize_input(
-    lists: SupervisedLists, folder: Path, training: TrainingSettings, tokens: Path | None = None
+    lists: SupervisedLists, folder: Place, training: TrainingSettings, tokens: Place | None = None
 ) -> TrainingInput:
     """Makes what workers read: the small BERT, where it is asked for, lists and token ids.
 
@@ -61,11 +62,10 @@ def tokenize_input(
     backbone = model.backbone
     if backbone == SMALL_BERT:
         backbone = str(folder / SMALL_BERT)
-        if not Path(backbone).exists():
-            # Elsewhere first: what a kill leaves must not be taken for a whole one.
-            begun = folder / f"{SMALL_BERT}.begun"
-            build_small_bert(lists.collection, begun, training.optimization.seed)
-            begun.rename(backbone)
+        # Written last, so that what a kill leaves is not taken for a whole one.
+        if not (folder / SMALL_BERT / "config.json").exists():
+            with whole_folder(folder / SMALL_BERT, last="config.json") as begun:
+                build_small_bert(lists.collection, begun, training.optimization.seed)
     tokenizer = load_tokenizer(backbone, model.max_length)
     tables, texts = number_texts([lists.training, lists.validation], lists.collection.documents)
     place = tokenize_once(
@@ -78,7 +78,6 @@ def tokenize_input(
     )
     files = [folder / "lists" / f"{name}.arrow" for name in ("training", "validation")]
     for table, file in zip(tables, files, strict=True):
-        file.parent.mkdir(exist_ok=True)
         # Anew each time, since rows of texts are those of these token ids.
         write_lists([table], file)
     return TrainingInput(
@@ -138,7 +137,7 @@ def _settled_objective(make: Callable[[Mix], Objective], log: TrainingLog, mix: 
 
 def fit_ranker(
     read: TrainingInput,
-    output: Path,
+    output: Place,
     mix: Mix,
     training: TrainingSettings,
     checkpoints: str | None = None,

@@ -1,7 +1,6 @@
 """What training reads: lists with both labels, refused where they cannot be used."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from corpus.errors import InputError
 from corpus.output_folder import warn_unfinished
+from corpus.places import Place, arrow_files
 from corpus.tables import Collection, read_collection, read_table
 from evaluation.yardstick import choose_yardstick
 from rankers.data.impressions import add_pages
@@ -41,9 +41,9 @@ class SupervisedLists:
 
 
 def read_supervised_lists(
-    collection: Path,
-    click_labels: Path | None,
-    annotations: Path | None,
+    collection: Place,
+    click_labels: Place | None,
+    annotations: Place | None,
     mix: Mix | None,
     training: TrainingSettings,
 ) -> SupervisedLists:
@@ -109,12 +109,13 @@ def _refuse_without_label(lists: pa.Table, name: str, what: str) -> None:
         )
 
 
-def _read_propensities(click_labels: Path) -> Tensor:
+def _read_propensities(click_labels: Place) -> Tensor:
     """The propensities that `fit_clicks` wrote beside the labels, by position."""
     path = click_labels / "propensities.parquet"
     if not path.exists():
         raise InputError(f"{path}: there is no such table; fit_clicks writes it beside the labels")
-    table = pq.read_table(path)
+    files, inside = arrow_files(path)
+    table = pq.read_table(inside, filesystem=files)
     if "context" in table.column_names:
         raise InputError(
             f"{path}: holds propensities by context, which only click labels can tell apart; take "

@@ -1,10 +1,10 @@
 """The job `train`: a hybrid reranker from a collection, click labels and annotations."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from corpus.output_folder import begin_output, finish_output
+from corpus.places import Place, upload, write_whole
 from rankers.mixes import FrequencySigmoid, Mix
 from rankers.mixes.encoding import encode_mix
 from rankers.settings import TrainingSettings
@@ -12,14 +12,14 @@ from rankers.training.storage import check_store, claim_store
 
 
 def train(
-    collection: Path,
-    output: Path,
-    click_labels: Path | None = None,
-    annotations: Path | None = None,
+    collection: Place,
+    output: Place,
+    click_labels: Place | None = None,
+    annotations: Place | None = None,
     mix: Mix = FrequencySigmoid(),  # noqa: B008 - read only; the command line shows it
     training: TrainingSettings = TrainingSettings(),  # noqa: B008 - likewise
     checkpoints: str | None = None,
-    tokens: Path | None = None,
+    tokens: Place | None = None,
     resume: bool = False,
 ) -> None:
     """Trains a reranker on clicks and annotations at once, with Ray Train and DDP.
@@ -70,18 +70,18 @@ def train(
     with best.as_directory() as folder:
         for path in Path(folder).iterdir():
             if path.name != TRAINING_STATE:
-                shutil.copy(path, output / path.name)
+                upload(path, output / path.name)
     # That of the best checkpoint ends with its own epoch.
-    (output / HISTORY).write_bytes(read_content(last, HISTORY))
+    write_whole(output / HISTORY, read_content(last, HISTORY))
     write_bucket_floors(lists.collection, output)
     finish_output(output)
     print(f"{output}: the ranker of the best epoch is ready")
 
 
 def training_record(
-    collection: Path,
-    click_labels: Path | None,
-    annotations: Path | None,
+    collection: Place,
+    click_labels: Place | None,
+    annotations: Place | None,
     mix: Mix,
     training: TrainingSettings,
     checkpoints: str | None = None,

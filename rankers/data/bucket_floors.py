@@ -1,7 +1,6 @@
 """The buckets of frequency that a ranker was trained with, kept beside it for where it serves."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,13 +9,14 @@ from numpy.typing import NDArray
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from corpus.groups import query_groups
+from corpus.places import Place, write_whole
 from corpus.tables import Collection
 
 BUCKET_FLOORS = "bucket_floors.json"
 Floors = dict[str, int | None]
 
 
-def write_bucket_floors(collection: Collection, ranker: Path) -> None:
+def write_bucket_floors(collection: Collection, ranker: Place) -> None:
     """Writes from how many searches on a query is of high, and of medium, frequency.
 
     They are those of the buckets in the collection. Where these do not follow from frequency alone,
@@ -34,10 +34,10 @@ def write_bucket_floors(collection: Collection, ranker: Path) -> None:
         floors[name] = int(of_bucket.min()) if len(of_bucket) else None
     numbers = bucket_numbers(frequency, floors)
     if [BUCKETS[number] for number in numbers] == bucket.tolist():
-        (ranker / BUCKET_FLOORS).write_text(json.dumps(floors, indent=1))
+        write_whole(ranker / BUCKET_FLOORS, json.dumps(floors, indent=1))
 
 
-def read_bucket_floors(ranker: Path) -> Floors | None:
+def read_bucket_floors(ranker: Place) -> Floors | None:
     """What `write_bucket_floors` wrote beside a ranker; None where it wrote nothing.
 
     Raises:

@@ -1,6 +1,5 @@
 """Lists on disk: tokenized once, then read in any order by every worker."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,32 +7,33 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from corpus.places import Place, whole_file
+
 LISTS_PER_BATCH = 256
 
 
-def write_lists(tables: Iterable[pa.Table], path: Path) -> None:
+def write_lists(tables: Iterable[pa.Table], path: Place) -> None:
     """Writes lists as an Arrow file, which appears under its name only when it is whole.
 
     Args:
         tables: of one schema, at least one of them with rows.
         path: of the file.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    writer = None
-    for table in tables:
-        if writer is None:
-            writer = pa.ipc.new_file(str(partial), table.schema)
-        writer.write_table(table.combine_chunks(), max_chunksize=LISTS_PER_BATCH)
-    assert writer is not None
-    writer.close()
-    os.replace(partial, path)
+    with whole_file(path) as file:
+        writer = None
+        for table in tables:
+            if writer is None:
+                writer = pa.ipc.new_file(str(file), table.schema)
+            writer.write_table(table.combine_chunks(), max_chunksize=LISTS_PER_BATCH)
+        assert writer is not None
+        writer.close()
 
 
 class ListFile:
     """Lists of a file from `write_lists`, mapped into memory: what is not read costs nothing.
 
     Args:
-        path: of the file.
+        path: of the file, on this node.
     """
 
     def __init__(self, path: Path) -> None:

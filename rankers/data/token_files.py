@@ -79,12 +79,12 @@ def open_tokens(folder: Path) -> PairTokens:
 
     It is mapped into memory: what is not read costs nothing.
     """
-    if not (folder / TEMPLATE).exists():
+    template = json.loads((folder / TEMPLATE).read_text(encoding="utf-8"))
+    if template is None:
         types = folder / "token_type_ids.npy"
         return StoredPairs(
             _mapped(folder / KEYS), _open_texts(folder), _mapped(types) if types.exists() else None
         )
-    template = json.loads((folder / TEMPLATE).read_text(encoding="utf-8"))
     for name in ("ids", "types"):
         template[name] = None if template[name] is None else tuple(template[name])
     return ComposedPairs(
@@ -92,9 +92,10 @@ def open_tokens(folder: Path) -> PairTokens:
     )
 
 
-def write_template(template: PairTemplate, folder: Path) -> None:
-    """Writes a template beside the ids of its texts, in `queries` and `documents`."""
-    (folder / TEMPLATE).write_text(json.dumps(asdict(template)), encoding="utf-8")
+def write_template(template: PairTemplate | None, folder: Path) -> None:
+    """Writes a template, or that there is none, beside the ids of texts or pairs."""
+    content = None if template is None else asdict(template)
+    (folder / TEMPLATE).write_text(json.dumps(content), encoding="utf-8")
 
 
 def write_ids(tables: Iterable[pa.Table], folder: Path) -> None:

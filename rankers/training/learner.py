@@ -4,7 +4,6 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,8 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase
 
+from corpus.local_copies import local_copy
+from corpus.places import Place
 from rankers.data.padding import BatchReader
 from rankers.data.store import ListFile
 from rankers.data.token_files import open_tokens
@@ -43,18 +44,18 @@ class TrainingInput:
     """
 
     backbone: str
-    training: Path
-    validation: Path
-    tokens: Path
+    training: Place
+    validation: Place
+    tokens: Place
     pad_token_id: int
     yardstick: pa.Table
     objective: Callable[[Mix], Objective]
 
-    def reader(self, file: Path, batching: BatchingSettings) -> BatchReader:
+    def reader(self, file: Place, batching: BatchingSettings) -> BatchReader:
         """Opens one of the files of lists."""
         return BatchReader(
-            ListFile(file),
-            open_tokens(self.tokens),
+            ListFile(local_copy(file)),
+            open_tokens(local_copy(self.tokens)),
             self.pad_token_id,
             batching.tokens_per_micro_batch,
         )
@@ -73,7 +74,7 @@ class WorkerTask:
         refused: steps to leave out, from 1.
     """
 
-    folder: Path
+    folder: Place
     settings: TrainingSettings
     objective: Objective
     input: TrainingInput
