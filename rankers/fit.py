@@ -21,6 +21,7 @@ from ray.train import (
     UserCallback,
 )
 from ray.train.torch import TorchTrainer
+from torch import Tensor
 
 from corpus.places import Place, whole_folder
 from rankers.data.impressions import longest_page
@@ -38,7 +39,7 @@ from rankers.training.learner import TrainingInput, WorkerTask
 from rankers.training.ray_workers import train_worker
 from rankers.training.stops import Stop, TrainingStoppedError, read_refused, record_refused
 from rankers.training.storage import checkpoint_storage
-from rankers.training.validation import VALIDATION_MEASURE
+from rankers.training.validation import VALIDATION_MEASURE, with_judgments
 
 HIGHEST_GRADE = 3
 
@@ -67,7 +68,8 @@ def tokenize_input(
             with whole_folder(folder / SMALL_BERT, last="config.json") as begun:
                 build_small_bert(lists.collection, begun, training.optimization.seed)
     tokenizer = load_tokenizer(backbone, model.max_length)
-    tables, texts = number_texts([lists.training, lists.validation], lists.collection.documents)
+    validation = with_judgments(lists.validation, lists.collection.judgments)
+    tables, texts = number_texts([lists.training, validation], lists.collection.documents)
     place = tokenize_once(
         texts,
         tokenizer,
@@ -86,7 +88,7 @@ def tokenize_input(
         validation=files[1],
         tokens=place,
         pad_token_id=tokenizer.pad_token_id,
-        yardstick=lists.yardstick,
+        yardstick=lists.measured_by,
         objective=objective_maker(lists, training.objective),
     )
 
@@ -100,13 +102,27 @@ def objective_maker(
         lists: from `read_supervised_lists`.
         settings: what is learned from each signal.
     """
+    return make_objective(
+        training_log(lists), longest_page(lists.training), lists.propensities, settings
+    )
+
+
+def make_objective(
+    log: TrainingLog, positions: int, propensities: Tensor | None, settings: ObjectiveSettings
+) -> Callable[[Mix], Objective]:
+    """What makes the loss of a mix.
+
+    Args:
+        log: of the training queries.
+        positions: of the longest page; 0 where lists have none, as of annotations alone.
+        propensities: from `rankers.supervision.read_propensities`.
+        settings: what is learned from each signal.
+    """
     sessions = None
-    # Of annotations alone there are no pages.
-    if settings.click_objective != "labels" and (positions := longest_page(lists.training)):
+    if settings.click_objective != "labels" and positions:
         sessions = SessionLoss(
-            settings.click_objective, positions, lists.propensities, settings.max_weight
+            settings.click_objective, positions, propensities, settings.max_weight
         )
-    log = training_log(lists)
     searches = log.frequency.astype(float)
     make = partial(
         Objective,

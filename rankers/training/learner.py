@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase
 
-from corpus.local_copies import local_copy
 from corpus.places import Place
 from rankers.data.padding import BatchReader
 from rankers.data.store import ListFile
@@ -35,11 +33,11 @@ class TrainingInput:
 
     Attributes:
         backbone: a Hugging Face id or a folder that every worker reads.
-        training: file of the training lists, which every worker reads.
-        validation: file of the validation lists.
+        training: file of the training lists, or a folder of such, which every worker reads.
+        validation: the same of the validation lists.
         tokens: folder of the token ids of their pairs.
         pad_token_id: the token that the tokenizer pads with.
-        yardstick: what validation measures by, from `evaluation.yardstick.choose_yardstick`.
+        yardstick: what validation measures by, from `evaluation.yardstick.name_yardstick`.
         objective: makes the loss of these lists for a mix.
     """
 
@@ -48,14 +46,14 @@ class TrainingInput:
     validation: Place
     tokens: Place
     pad_token_id: int
-    yardstick: pa.Table
+    yardstick: str
     objective: Callable[[Mix], Objective]
 
     def reader(self, file: Place, batching: BatchingSettings) -> BatchReader:
         """Opens one of the files of lists."""
         return BatchReader(
-            ListFile(local_copy(file)),
-            open_tokens(local_copy(self.tokens)),
+            ListFile(file),
+            open_tokens(self.tokens),
             self.pad_token_id,
             batching.tokens_per_micro_batch,
         )
