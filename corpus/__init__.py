@@ -5,6 +5,8 @@ Other rooms read and write by `tables` and `output_folder`, and refuse by `error
 """
 
 OPEN = (
+    "by_query",
+    "documents",
     "errors",
     "frequency",
     "groups",
@@ -15,6 +17,7 @@ OPEN = (
     "places",
     "prepare",
     "protocol",
+    "query_parts",
     "schemas",
     "sources",
     "shown_text",

@@ -14,7 +14,7 @@ from corpus.places import Place
 from corpus.query_parts import LACKS_DOCUMENT, QueryPart, read_footers, read_span
 from corpus.schemas import SCHEMAS
 from corpus.table_checks import check_unique
-from corpus.tables import table_path
+from corpus.tables import SHOWN_TWICE, pages_with_repeats, table_path
 
 # Of what the folders hold; another number makes others.
 VERSION = 1
@@ -105,6 +105,21 @@ def rows_of_part(part: QueryPart, name: str, documents: Documents) -> NDArray[np
     rows = documents.rows(part.tables[name]["doc_id"])
     part.refuse(name, rows < 0, "doc_id", LACKS_DOCUMENT)
     return rows
+
+
+def refuse_pages(part: QueryPart, name: str, documents: Documents) -> None:
+    """Refuses sessions that show a document twice, or one that there is not.
+
+    Raises:
+        TableError: naming the file and the sessions.
+    """
+    pages = part.tables[name]["doc_ids"].combine_chunks()
+    unknown = documents.rows(pages.flatten()) < 0
+    holds = np.bincount(pc.list_parent_indices(pages).to_numpy()[unknown], minlength=len(pages)) > 0
+    part.refuse(name, holds, "doc_ids", LACKS_DOCUMENT)
+    twice = np.zeros(len(pages), np.bool_)
+    twice[pages_with_repeats(part.tables[name]["doc_ids"])] = True
+    part.refuse(name, twice, "doc_ids", SHOWN_TWICE)
 
 
 def _hashes(doc_ids: pa.Array) -> NDArray[np.uint64]:

@@ -24,6 +24,7 @@ from ray.train.torch import TorchTrainer
 from torch import Tensor
 
 from corpus.places import Place, whole_folder
+from corpus.tables import Collection
 from rankers.data.impressions import longest_page
 from rankers.data.pair_texts import number_texts
 from rankers.data.store import write_lists
@@ -60,13 +61,7 @@ def tokenize_input(
     """
     folder = folder.absolute()
     model = training.model
-    backbone = model.backbone
-    if backbone == SMALL_BERT:
-        backbone = str(folder / SMALL_BERT)
-        # Written last, so that what a kill leaves is not taken for a whole one.
-        if not (folder / SMALL_BERT / "config.json").exists():
-            with whole_folder(folder / SMALL_BERT, last="config.json") as begun:
-                build_small_bert(lists.collection, begun, training.optimization.seed)
+    backbone = find_backbone(training, folder, lambda: lists.collection)
     tokenizer = load_tokenizer(backbone, model.max_length)
     validation = with_judgments(lists.validation, lists.collection.judgments)
     tables, texts = number_texts([lists.training, validation], lists.collection.documents)
@@ -91,6 +86,26 @@ def tokenize_input(
         yardstick=lists.measured_by,
         objective=objective_maker(lists, training.objective),
     )
+
+
+def find_backbone(
+    training: TrainingSettings, folder: Place, collection: Callable[[], Collection]
+) -> str:
+    """The model that training starts from; the small BERT is built, if it is not there.
+
+    Args:
+        training: the settings.
+        folder: for the small BERT.
+        collection: whose texts it is built from.
+    """
+    if training.model.backbone != SMALL_BERT:
+        return training.model.backbone
+    place = folder / SMALL_BERT
+    # Written last, so that what a kill leaves is not taken for a whole one.
+    if not (place / "config.json").exists():
+        with whole_folder(place, last="config.json") as begun:
+            build_small_bert(collection(), begun, training.optimization.seed)
+    return str(place)
 
 
 def objective_maker(

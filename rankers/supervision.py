@@ -134,6 +134,16 @@ class Told:
     shown: int
     telling: dict[str, int]
 
+    def with_others(self, other: "Told") -> "Told":
+        """What the lists of both tell."""
+        return Told(
+            self.training + other.training,
+            self.validation + other.validation,
+            {name: max(label, other.highest[name]) for name, label in self.highest.items()},
+            -1 if self.shown < 0 else self.shown + other.shown,
+            {name: count + other.telling[name] for name, count in self.telling.items()},
+        )
+
 
 def supervise(
     tables: Collection, clicks: pa.Table | None, grades: pa.Table | None, signals: Signals

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from corpus.output_folder import begin_output, finish_output
-from corpus.places import Place, upload, write_whole
+from corpus.errors import InputError
+from corpus.output_folder import begin_output, finish_output, warn_unfinished
+from corpus.places import Place, remove, upload, write_whole
 from rankers.mixes import FrequencySigmoid, Mix
 from rankers.mixes.encoding import encode_mix
 from rankers.settings import TrainingSettings
@@ -47,10 +48,11 @@ def train(
         InputError: an input is missing or broken, or `output` or `checkpoints` is in use.
     """
     from cluster.connection import connect  # these bring PyTorch and Ray
-    from rankers.data.bucket_floors import write_bucket_floors
+    from rankers.data.bucket_floors import frequency_ranges, write_ranges
     from rankers.fit import fit_ranker, tokenize_input
+    from rankers.preparation import Inputs, find_parts, prepare_input
     from rankers.settings_checks import check_training_settings
-    from rankers.supervision import read_supervised_lists
+    from rankers.supervision import check_signals, read_supervised_lists
     from rankers.training.checkpoints import HISTORY, TRAINING_STATE
     from rankers.training.ray_workers import read_content
 
@@ -58,14 +60,30 @@ def train(
     check_training_settings(training, mix)
     if checkpoints is not None:
         check_store(checkpoints, "train", settings, resume)
-    lists = read_supervised_lists(collection, click_labels, annotations, mix, training)
+    inputs = Inputs(collection, click_labels, annotations)
+    signals = check_signals(click_labels, annotations, mix, training)
+    found, parts = find_parts(inputs, signals)
+    lists = None
+    if parts == 1:
+        lists = read_supervised_lists(collection, click_labels, annotations, mix, training)
     if not begin_output(output, "train", settings, resume):
         print(f"{output}: already trained")
         return
     if checkpoints is not None:
         claim_store(checkpoints, "train", settings)
     connect()
-    read = tokenize_input(lists, output, training, tokens)
+    if lists is not None:
+        read = tokenize_input(lists, output, training, tokens)
+        ranges = frequency_ranges(lists.collection)
+    else:
+        warn_unfinished(*filter(None, (click_labels, annotations)))
+        try:
+            read, ranges = prepare_input(found, parts, inputs, signals, training, output, tokens)
+        except InputError:
+            # What many rows hold is seen once tasks read them; a refused job claims no folder.
+            if not resume:
+                remove(output)
+            raise
     best, last = fit_ranker(read, output, mix, training, checkpoints)
     with best.as_directory() as folder:
         for path in Path(folder).iterdir():
@@ -73,7 +91,7 @@ def train(
                 upload(path, output / path.name)
     # That of the best checkpoint ends with its own epoch.
     write_whole(output / HISTORY, read_content(last, HISTORY))
-    write_bucket_floors(lists.collection, output)
+    write_ranges(ranges, output)
     finish_output(output)
     print(f"{output}: the ranker of the best epoch is ready")
 

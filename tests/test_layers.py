@@ -20,7 +20,7 @@ FLOORS = {
     "|pool settings_checks|annotate",
     "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
-    "|settings_checks supervision|fit|evaluate rerank train|train_each",
+    "|settings_checks supervision|fit|preparation|evaluate rerank train|train_each",
     "tuning": "ranges|objectives space|known_points study|early_stopping trial|inputs"
     "|records search|analysis finalists|analyse tune",
     "workflow": "conditions diagnosed log_facts simulated_answers"

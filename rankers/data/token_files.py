@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from corpus.local_copies import local_copy
-from corpus.places import Place, write_whole
+from corpus.places import Place
 from rankers.data.pair_template import PairTemplate, TextTokens, TokenizedPairs, compose, gather
 
 TEMPLATE = "template.json"
@@ -184,16 +184,15 @@ def open_tokens(place: Place) -> PairTokens:
     return ComposedPairs(template, _open_texts(folder / QUERIES), _open_texts(folder / DOCUMENTS))
 
 
-def write_template(template: PairTemplate | None, folder: Place, parts: bool = False) -> None:
-    """Writes how pairs are put together beside the ids of their texts, or that they are whole.
+def template_content(template: PairTemplate | None, parts: bool = False) -> str:
+    """What the file `TEMPLATE` says: how pairs are put together of the ids of their texts.
 
     Args:
         template: None where pairs were tokenized one by one.
-        folder: of the ids.
-        parts: whether they are in parts, see `PartedPairs`.
+        parts: whether ids are in parts, see `PartedPairs`.
     """
-    content = {"template": None if template is None else asdict(template), "parts": parts}
-    write_whole(folder / TEMPLATE, json.dumps(content))
+    fields = None if template is None else asdict(template)
+    return json.dumps({"template": fields, "parts": parts})
 
 
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from corpus.places import Place, is_local, reaching, whole_folder
+from corpus.places import Place, is_local, reaching, whole_folder, write_whole
 from rankers.data.fingerprint import fingerprint
 from rankers.data.pair_template import find_template, pair_ids, text_ids
 from rankers.data.pair_texts import PairTexts, sample_pairs
-from rankers.data.token_files import KEYS, TEMPLATE, pair_keys, write_ids, write_template
+from rankers.data.token_files import KEYS, TEMPLATE, pair_keys, template_content, write_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -92,7 +92,7 @@ def _fill(
     folder: Path,
 ) -> None:
     template = find_template(tokenizer, max_length, *sample_pairs(texts))
-    write_template(template, folder)
+    write_whole(folder / TEMPLATE, template_content(template))
     if template is None:
         _write_pairs(texts, tokenizer, max_length, folder, map_blocks)
         return
