@@ -12,7 +12,7 @@ from corpus.places import Place
 from corpus.prepare import prepare
 from corpus.query_parts import pack_span
 from corpus.sources import SimulatedWorld
-from corpus.tables import read_collection
+from corpus.tables import read_collection, write_table
 from rankers import preparation
 from rankers.data import part_tokens, token_files
 from rankers.data.bucket_floors import BUCKET_FLOORS, frequency_ranges, write_ranges
