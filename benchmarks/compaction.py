@@ -81,7 +81,7 @@ def main(
             torch.manual_seed(seed)
             model = tiny_model(len(tokenizer))
             loss = session_loss(objective, compacted)
-            known = lists.lists.columns(["query_id", "doc_ids"])
+            known = lists.lists.columns(["query_id", "doc_ids"], np.arange(len(lists.lists)))
             query = pd.Index(by_query["query_id"]).get_indexer(known["query_id"].to_pandas())
             start = time.perf_counter()
             train_epoch(model, loss, lists, query, steps, name)

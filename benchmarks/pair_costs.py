@@ -20,7 +20,7 @@ from corpus.tables import Collection
 from rankers.data.lists import add_labels, candidate_ids
 from rankers.data.padding import BatchReader
 from rankers.data.pair_texts import number_texts
-from rankers.data.sampler import Share, epoch_order, read_steps
+from rankers.data.sampler import EpochOrder, Share, read_steps
 from rankers.data.store import ListFile, write_lists
 from rankers.data.token_files import open_tokens
 from rankers.data.tokenization import tokenize_once
@@ -112,7 +112,7 @@ def train(ranker: ListRanker, lists: BatchReader, steps: int) -> tuple[float, fl
     """Tokens and seconds of a pair; the first step warms up."""
     objective = Objective(Constant(0.5), "softmax", highest_grade=3)
     optimizer = torch.optim.AdamW(ranker.parameters(), lr=1e-5)
-    order = epoch_order(len(lists.lists), 4, seed=0, epoch=0)
+    order = EpochOrder(lists.lists.counts, 4, seed=0, epoch=0)
     tokens = pairs = 0
     start = 0.0
     for number, [batch] in enumerate(read_steps(lists, order, Share())):

@@ -100,7 +100,7 @@ def supervised_lists(folder: Path, queries: int) -> SupervisedLists:
         add_labels(candidate_lists(collection, split), clicks, grades, "expected_grade")
         for split in ("train", "validation")
     )
-    return SupervisedLists(collection, training, validation, collection.judgments, None)
+    return SupervisedLists(collection, training, validation, "grade", collection.judgments, None)
 
 
 def random_bert(lists: SupervisedLists, folder: Path, layers: int, width: int) -> Path:

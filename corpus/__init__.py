@@ -5,6 +5,8 @@ Other rooms read and write by `tables` and `output_folder`, and refuse by `error
 """
 
 OPEN = (
+    "by_query",
+    "documents",
     "errors",
     "frequency",
     "groups",
@@ -16,6 +18,7 @@ OPEN = (
     "prepare",
     "progress",
     "protocol",
+    "query_parts",
     "schemas",
     "sources",
     "shown_text",

@@ -1,12 +1,16 @@
 """What each query is to training and evaluation: its split, bucket and supervision."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpus.frequency import BUCKETS, frequency_buckets
+from corpus.schemas import empty_table
 from corpus.tables import Collection
 
 Protocol = Literal["production", "strict"]
@@ -14,6 +18,7 @@ IN_LOG, NEW = "in the log", "new"
 # The groups that results are told of, in this order.
 GROUPS = (*BUCKETS, "all", IN_LOG, NEW)
 OF_SPLITS = ("split", "bucket", "supervised")
+NO_FREQUENCY = 2**63 - 1
 
 
 def query_groups(
@@ -56,6 +61,69 @@ def query_groups(
             "query_id": queries["query_id"],
             "frequency": queries["frequency"],
             "split": split.cast(pa.string()),
+            "bucket": bucket,
+            "supervised": supervised,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class GroupRules:
+    """What all queries together decide of the groups of some of them.
+
+    Attributes:
+        floors: from how many searches on a query is of the buckets high and medium, see
+            `bucket_floors`.
+        any_splits: whether the table `splits` lists any query.
+    """
+
+    floors: tuple[float, float]
+    any_splits: bool
+
+
+def bucket_floors(counts: Mapping[int, int], cuts: tuple[int, int] = (3, 7)) -> tuple[float, float]:
+    """From how many searches on `frequency_buckets` calls a query high, and medium.
+
+    Args:
+        counts: of each frequency, how many queries have it.
+        cuts: see `frequency_buckets`.
+
+    >>> bucket_floors({900: 1, 500: 1, 200: 1, 30: 1, 25: 1, 20: 1, 10: 1, 3: 1, 2: 1, 1: 9})
+    (200.0, 20.0)
+    """
+    frequency = np.array(sorted((value for value in counts if value > 1), reverse=True), np.int64)
+    queries = np.array([counts[value] for value in frequency.tolist()], np.int64)
+    # Of equal frequencies the mean rank, from 0.5 on.
+    rank = np.cumsum(queries) - queries / 2
+    decile = np.floor(10 * rank / max(queries.sum(), 1))
+    high, medium = (frequency[decile < cut].min(initial=NO_FREQUENCY) for cut in cuts)
+    return float(high), float(medium)
+
+
+def splits_of_part(tables: Mapping[str, pa.Table], rules: GroupRules) -> pa.Table:
+    """The table `splits` of some queries, by which `query_groups` tells of them what it would of
+    all.
+
+    Args:
+        tables: queries, splits and, if there are any, judgments, of these queries.
+        rules: of all queries.
+    """
+    queries, splits = tables["queries"], tables["splits"]
+    judgments = tables.get("judgments", empty_table("judgments"))
+    nothing = empty_table("documents")
+    collection = Collection(queries, nothing, nothing, nothing, judgments, splits)
+    groups = query_groups(collection)
+    frequency = queries["frequency"].to_numpy()
+    counted = np.select([frequency >= floor for floor in rules.floors], BUCKETS[:-1], BUCKETS[-1])
+    row = pc.index_in(queries["query_id"], value_set=splits["query_id"])
+    bucket = pc.coalesce(splits["bucket"].take(row), pa.array(counted, pa.string()))
+    supervised = groups["supervised"]
+    if rules.any_splits and splits.num_rows == 0:
+        supervised = pa.array([False] * queries.num_rows)
+    return pa.table(
+        {
+            "query_id": queries["query_id"],
+            "split": groups["split"],
             "bucket": bucket,
             "supervised": supervised,
         }

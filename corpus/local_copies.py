@@ -3,6 +3,7 @@
 Such are models, memory maps, databases and trainings. A local place is its own copy.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -10,6 +11,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from upath import UPath
 
 from corpus.errors import InputError
 from corpus.places import (
@@ -64,36 +67,59 @@ def working_copy(place: Place) -> Iterator[tuple[Path, Callable[[], None]]]:
 def local_copy(place: Place) -> Path:
     """A local file or folder with what is at a place: itself, or a copy in this node's cache.
 
-    Copies are kept in `tandem` of XDG_CACHE_HOME (`~/.cache`), and told apart by what the store
-    says of their files, so that one that was replaced is copied anew. The oldest go where together
-    they exceed 50 GiB.
+    Copies are told apart by what the store says of their files, so that one that was replaced is
+    copied anew; see `kept_on_node`.
 
     Raises:
         InputError: there is nothing, or the store cannot be reached.
     """
     if is_local(place):
         return Path(place)
-    store = in_store(place)
+    name = place.name or "root"
+    with reaching(place):
+        kept = kept_on_node(content_key(place), lambda folder: download(place, folder / name))
+    return kept / name
+
+
+def content_key(place: Place) -> str:
+    """What tells the content of a file or folder from any other, without reading it.
+
+    Raises:
+        InputError: there is nothing, or the store cannot be reached.
+    """
+    store = UPath(place.absolute()) if is_local(place) else in_store(place)
     with reaching(place):
         found = store.fs.find(store.path, detail=True)
         if not found:
             raise InputError(f"{place}: there is nothing there")
-        state = [str(place), *(f"{path} {_state(info)}" for path, info in sorted(found.items()))]
-        key = hashlib.sha256("\n".join(state).encode()).hexdigest()[:24]
-        kept = _cache() / key / (place.name or "root")
-        if kept.exists():
-            os.utime(kept.parent)  # the oldest are those that were not used
-            return kept
-        _cache().mkdir(parents=True, exist_ok=True, mode=0o700)
-        begun = Path(tempfile.mkdtemp(prefix=".begun-", dir=_cache()))
-        try:
-            download(place, begun / (place.name or "root"))
-            # Of two processes that copy the same one the first wins.
-            if not kept.exists():
-                begun.rename(kept.parent)
-        finally:
-            shutil.rmtree(begun, ignore_errors=True)
-    _forget_oldest(kept.parent)
+    state = [str(store), *(f"{path} {_state(info)}" for path, info in sorted(found.items()))]
+    return hashlib.sha256("\n".join(state).encode()).hexdigest()[:24]
+
+
+def kept_on_node(key: str, fill: Callable[[Path], None]) -> Path:
+    """A folder of this node's cache, filled by the first process of the node that asks for it.
+
+    The cache is in `tandem` of XDG_CACHE_HOME (`~/.cache`). The oldest folders go where together
+    they exceed 50 GiB; files of them that are open, or mapped into memory, stay readable.
+
+    Args:
+        key: of the folder's content.
+        fill: fills a new folder.
+    """
+    cache = _cache()
+    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kept = cache / key
+    with (cache / f".{key}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the system lets go of it where a process dies
+        if not kept.exists():
+            begun = Path(tempfile.mkdtemp(prefix=".begun-", dir=cache))
+            try:
+                fill(begun)
+                begun.rename(kept)
+            finally:
+                shutil.rmtree(begun, ignore_errors=True)
+            _forget_oldest(kept)
+        os.utime(kept)  # the oldest are those that were not used
     return kept
 
 

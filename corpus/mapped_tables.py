@@ -55,9 +55,10 @@ def take_rows(table: pa.Table, rows: NDArray[np.integer]) -> pa.Table:
     order = np.argsort(rows, kind="stable")
     found = rows[order]
     holder = np.searchsorted(begins, found, side="right") - 1
+    numbers, starts = np.unique(holder, return_index=True)
     taken = [
-        batches[number].take(found[holder == number] - begins[number])
-        for number in np.unique(holder)
+        batches[number].take(found[start:end] - begins[number])
+        for number, start, end in zip(numbers, starts, [*starts[1:], len(found)], strict=False)
     ]
     return pa.Table.from_batches(taken, table.schema).take(np.argsort(order))
 

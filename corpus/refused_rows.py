@@ -26,30 +26,45 @@ def refuse_where(
 
 
 def refuse_rows(
-    table: pa.Table, rows: Sequence[int], source: str | Place, column: str, reason: str
+    table: pa.Table,
+    rows: Sequence[int],
+    source: str | Place,
+    column: str,
+    reason: str,
+    numbers: Sequence[int] | None = None,
 ) -> None:
     """Refuses rows of a table, where there are any.
+
+    Args:
+        table: that holds them.
+        rows: their indices in it.
+        source: the file that it was read from.
+        column: whose value is wrong.
+        reason: what is wrong.
+        numbers: of these rows in the file, where the table is a part of it.
 
     Raises:
         TableError: naming the source, the column, the reason and the first rows.
     """
     if rows:
+        of_all = f" of {table.num_rows:,}" if numbers is None else ""
         raise TableError(
-            f"{source}: column {column!r} {reason} in {len(rows):,} of {table.num_rows:,} rows; "
-            f"{show_rows(table, rows)}"
+            f"{source}: column {column!r} {reason} in {len(rows):,}{of_all} rows; "
+            f"{show_rows(table, rows, numbers)}"
         )
 
 
-def show_rows(table: pa.Table, rows: Iterable[int]) -> str:
-    """The first of some rows in a line, without their texts."""
+def show_rows(table: pa.Table, rows: Iterable[int], numbers: Iterable[int] | None = None) -> str:
+    """The first of some rows in a line, without their texts; by other numbers, where given."""
+    rows = list(islice(rows, FIRST_ROWS))
     shown = []
-    for row in islice(rows, FIRST_ROWS):
+    for row, number in zip(rows, rows if numbers is None else numbers, strict=False):
         cells = {
             name: show_cell(table[name][row])
             for name in table.column_names
             if name not in ("text", "title", "body")
         }
-        shown.append(f"row {row}: {cells}")
+        shown.append(f"row {number}: {cells}")
     return "; ".join(shown) or "the table has no rows"
 
 

@@ -119,15 +119,25 @@ def check_unique(table: pa.Table, name: str, source: str | Place) -> None:
     Raises:
         TableError: naming the source, the columns and the first offending rows.
     """
-    key = KEYS[name]
+    rows = repeated_keys(table, KEYS[name]).tolist()
+    refuse_rows(table, rows, source, ", ".join(KEYS[name]), TWICE)
+
+
+def repeated_keys(table: pa.Table, key: Sequence[str]) -> NDArray[np.int64]:
+    """The rows whose key an earlier row has, int64, ascending.
+
+    Args:
+        table: with the columns of the key.
+        key: names of columns.
+    """
     if len(key) == 1 and pc.count_distinct(table[key[0]]).as_py() == table.num_rows:
-        return
+        return np.array([], np.int64)
     # Sorting in place takes a tenth of the memory of a hash table of the keys.
     ordered = _key_codes(table, key)
     ordered.sort()
-    if np.any(ordered[1:] == ordered[:-1]):
-        rows = np.flatnonzero(pd.Index(_key_codes(table, key)).duplicated()).tolist()
-        refuse_rows(table, rows, source, ", ".join(key), TWICE)
+    if not np.any(ordered[1:] == ordered[:-1]):
+        return np.array([], np.int64)
+    return np.flatnonzero(pd.Index(_key_codes(table, key)).duplicated())
 
 
 def without_repeated(table: pa.Table, name: str, source: str | Place) -> pa.Table:

@@ -21,6 +21,7 @@ from corpus.table_checks import check_table, without_repeated
 
 REQUIRED = ("queries", "documents")
 PAGES_AT_ONCE = 4096
+SHOWN_TWICE = "shows a document twice"
 
 
 @dataclass(frozen=True)
@@ -207,11 +208,11 @@ def check_collection(collection: Collection, folder: str | Place) -> None:
         if pc.any(unknown).as_py():
             rows = pc.unique(pc.list_parent_indices(shown).filter(unknown)).to_pylist()
             refuse_rows(sessions, rows, path, "doc_ids", lacking)
-        twice = _pages_with_repeats(shown)
-        refuse_rows(sessions, twice, path, "doc_ids", "shows a document twice")
+        twice = pages_with_repeats(shown)
+        refuse_rows(sessions, twice, path, "doc_ids", SHOWN_TWICE)
 
 
-def _pages_with_repeats(shown: pa.ChunkedArray) -> list[int]:
+def pages_with_repeats(shown: pa.ChunkedArray) -> list[int]:
     """The rows whose list holds a document more than once; few lists at a time are in memory."""
     rows: list[int] = []
     for first_row in range(0, len(shown), PAGES_AT_ONCE):

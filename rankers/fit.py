@@ -21,7 +21,10 @@ from ray.train import (
     UserCallback,
 )
 from ray.train.torch import TorchTrainer
+from torch import Tensor
 
+from corpus.places import Place, whole_folder
+from corpus.tables import Collection
 from rankers.data.impressions import longest_page
 from rankers.data.pair_texts import number_texts
 from rankers.data.store import write_lists
@@ -37,13 +40,13 @@ from rankers.training.learner import TrainingInput, WorkerTask
 from rankers.training.ray_workers import train_worker
 from rankers.training.stops import Stop, TrainingStoppedError, read_refused, record_refused
 from rankers.training.storage import checkpoint_storage
-from rankers.training.validation import VALIDATION_MEASURE
+from rankers.training.validation import VALIDATION_MEASURE, with_judgments
 
 HIGHEST_GRADE = 3
 
 
 def tokenize_input(
-    lists: SupervisedLists, folder: Path, training: TrainingSettings, tokens: Path | None = None
+    lists: SupervisedLists, folder: Place, training: TrainingSettings, tokens: Place | None = None
 ) -> TrainingInput:
     """Makes what workers read: the small BERT, where it is asked for, lists and token ids.
 
@@ -58,16 +61,10 @@ def tokenize_input(
     """
     folder = folder.absolute()
     model = training.model
-    backbone = model.backbone
-    if backbone == SMALL_BERT:
-        backbone = str(folder / SMALL_BERT)
-        if not Path(backbone).exists():
-            # Elsewhere first: what a kill leaves must not be taken for a whole one.
-            begun = folder / f"{SMALL_BERT}.begun"
-            build_small_bert(lists.collection, begun, training.optimization.seed)
-            begun.rename(backbone)
+    backbone = find_backbone(training, folder, lambda: lists.collection)
     tokenizer = load_tokenizer(backbone, model.max_length)
-    tables, texts = number_texts([lists.training, lists.validation], lists.collection.documents)
+    validation = with_judgments(lists.validation, lists.collection.judgments)
+    tables, texts = number_texts([lists.training, validation], lists.collection.documents)
     place = tokenize_once(
         texts,
         tokenizer,
@@ -78,7 +75,6 @@ def tokenize_input(
     )
     files = [folder / "lists" / f"{name}.arrow" for name in ("training", "validation")]
     for table, file in zip(tables, files, strict=True):
-        file.parent.mkdir(exist_ok=True)
         # Anew each time, since rows of texts are those of these token ids.
         write_lists([table], file)
     return TrainingInput(
@@ -87,9 +83,29 @@ def tokenize_input(
         validation=files[1],
         tokens=place,
         pad_token_id=tokenizer.pad_token_id,
-        yardstick=lists.yardstick,
+        yardstick=lists.measured_by,
         objective=objective_maker(lists, training.objective),
     )
+
+
+def find_backbone(
+    training: TrainingSettings, folder: Place, collection: Callable[[], Collection]
+) -> str:
+    """The model that training starts from; the small BERT is built, if it is not there.
+
+    Args:
+        training: the settings.
+        folder: for the small BERT.
+        collection: whose texts it is built from.
+    """
+    if training.model.backbone != SMALL_BERT:
+        return training.model.backbone
+    place = folder / SMALL_BERT
+    # Written last, so that what a kill leaves is not taken for a whole one.
+    if not (place / "config.json").exists():
+        with whole_folder(place, last="config.json") as begun:
+            build_small_bert(collection(), begun, training.optimization.seed)
+    return str(place)
 
 
 def objective_maker(
@@ -101,13 +117,27 @@ def objective_maker(
         lists: from `read_supervised_lists`.
         settings: what is learned from each signal.
     """
+    return make_objective(
+        training_log(lists), longest_page(lists.training), lists.propensities, settings
+    )
+
+
+def make_objective(
+    log: TrainingLog, positions: int, propensities: Tensor | None, settings: ObjectiveSettings
+) -> Callable[[Mix], Objective]:
+    """What makes the loss of a mix.
+
+    Args:
+        log: of the training queries.
+        positions: of the longest page; 0 where lists have none, as of annotations alone.
+        propensities: from `rankers.supervision.read_propensities`.
+        settings: what is learned from each signal.
+    """
     sessions = None
-    # Of annotations alone there are no pages.
-    if settings.click_objective != "labels" and (positions := longest_page(lists.training)):
+    if settings.click_objective != "labels" and positions:
         sessions = SessionLoss(
-            settings.click_objective, positions, lists.propensities, settings.max_weight
+            settings.click_objective, positions, propensities, settings.max_weight
         )
-    log = training_log(lists)
     searches = log.frequency.astype(float)
     make = partial(
         Objective,
@@ -138,7 +168,7 @@ def _settled_objective(make: Callable[[Mix], Objective], log: TrainingLog, mix: 
 
 def fit_ranker(
     read: TrainingInput,
-    output: Path,
+    output: Place,
     mix: Mix,
     training: TrainingSettings,
     checkpoints: str | None = None,

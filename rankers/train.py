@@ -1,11 +1,11 @@
 """The job `train`: a hybrid reranker from a collection, click labels and annotations."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from corpus.errors import InputError
-from corpus.output_folder import begin_output, finish_output
+from corpus.output_folder import begin_output, finish_output, warn_unfinished
+from corpus.places import Place, remove, upload, write_whole
 from rankers.mixes import FrequencySigmoid, Mix
 from rankers.mixes.encoding import encode_mix
 from rankers.settings import TrainingSettings
@@ -13,14 +13,14 @@ from rankers.training.storage import check_store, claim_store
 
 
 def train(
-    collection: Path,
-    output: Path,
-    click_labels: Path | None = None,
-    annotations: Path | None = None,
+    collection: Place,
+    output: Place,
+    click_labels: Place | None = None,
+    annotations: Place | None = None,
     mix: Mix = FrequencySigmoid(),  # noqa: B008 - read only; the command line shows it
     training: TrainingSettings = TrainingSettings(),  # noqa: B008 - likewise
     checkpoints: str | None = None,
-    tokens: Path | None = None,
+    tokens: Place | None = None,
     resume: bool = False,
 ) -> None:
     """Trains a reranker on clicks and annotations at once, with Ray Train and DDP.
@@ -51,11 +51,12 @@ def train(
     from cluster.connection import connect  # these bring PyTorch and Ray
     from cluster.reach import check_reach
     from cluster.resources import check_cuda, check_room, wait_for_room
-    from rankers.data.bucket_floors import write_bucket_floors
+    from rankers.data.bucket_floors import frequency_ranges, write_ranges
     from rankers.demand import GPU_SETTING, WORKER_SETTINGS, asked_workers
     from rankers.fit import fit_ranker, tokenize_input
+    from rankers.preparation import Inputs, find_parts, prepare_input
     from rankers.settings_checks import check_training_settings
-    from rankers.supervision import read_supervised_lists
+    from rankers.supervision import check_signals, read_supervised_lists
     from rankers.training.checkpoints import HISTORY, TRAINING_STATE
     from rankers.training.ray_workers import read_content
     from rankers.training.stops import TrainingStoppedError
@@ -65,8 +66,13 @@ def train(
     check_room(asked_workers(training), setting=WORKER_SETTINGS)
     if checkpoints is not None:
         check_store(checkpoints, "train", settings, resume)
-    lists = read_supervised_lists(collection, click_labels, annotations, mix, training)
     check_reach([output] if tokens is None else [output, tokens], [training.model.backbone])
+    inputs = Inputs(collection, click_labels, annotations)
+    signals = check_signals(click_labels, annotations, mix, training)
+    found, parts = find_parts(inputs, signals)
+    lists = None
+    if parts == 1:
+        lists = read_supervised_lists(collection, click_labels, annotations, mix, training)
     if not begin_output(output, "train", settings, resume):
         print(f"{output}: already trained")
         return
@@ -76,7 +82,18 @@ def train(
     wait_for_room(asked_workers(training), setting=WORKER_SETTINGS)
     if training.resources.use_gpu:
         check_cuda(GPU_SETTING)
-    read = tokenize_input(lists, output, training, tokens)
+    if lists is not None:
+        read = tokenize_input(lists, output, training, tokens)
+        ranges = frequency_ranges(lists.collection)
+    else:
+        warn_unfinished(*filter(None, (click_labels, annotations)))
+        try:
+            read, ranges = prepare_input(found, parts, inputs, signals, training, output, tokens)
+        except InputError:
+            # What many rows hold is seen once tasks read them; a refused job claims no folder.
+            if not resume:
+                remove(output)
+            raise
     try:
         best, last = fit_ranker(read, output, mix, training, checkpoints)
     except TrainingStoppedError as stopped:
@@ -84,18 +101,18 @@ def train(
     with best.as_directory() as folder:
         for path in Path(folder).iterdir():
             if path.name != TRAINING_STATE:
-                shutil.copy(path, output / path.name)
+                upload(path, output / path.name)
     # That of the best checkpoint ends with its own epoch.
-    (output / HISTORY).write_bytes(read_content(last, HISTORY))
-    write_bucket_floors(lists.collection, output)
+    write_whole(output / HISTORY, read_content(last, HISTORY))
+    write_ranges(ranges, output)
     finish_output(output)
     print(f"{output}: the ranker of the best epoch is ready")
 
 
 def training_record(
-    collection: Path,
-    click_labels: Path | None,
-    annotations: Path | None,
+    collection: Place,
+    click_labels: Place | None,
+    annotations: Place | None,
     mix: Mix,
     training: TrainingSettings,
     checkpoints: str | None = None,

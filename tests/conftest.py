@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import settings
 
-from corpus.places import Place, place_of
+from corpus.places import Place, in_store, place_of
 from corpus.schemas import SCHEMAS
 from corpus.tables import Collection
 from rankers.settings import TrainingSettings
@@ -88,7 +88,7 @@ def s3_server() -> Iterator[str]:
             "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         }.items():
             environment.setenv(name, value)
-        place_of("s3://tandem").fs.mkdir("tandem")
+        in_store(place_of("s3://tandem")).fs.mkdir("tandem")
         yield f"http://{host}:{port}"
     server.stop()
 

@@ -11,8 +11,8 @@ ROOMS = "corpus|cluster|evaluation|annotation clicks|rankers|tuning|workflow|ray
 FLOORS = {
     "corpus": "errors frequency progress schemas shown_text texts"
     "|names places|local_copies output_folder refused_rows text_lines|table_checks"
-    "|splits tables|candidates groups mapped_tables window"
-    "|protocol readers simulation|sources|prepare",
+    "|splits tables|candidates groups mapped_tables query_parts window"
+    "|by_query documents protocol readers simulation|sources|prepare",
     "cluster": "blocks environment growth metrics|connection|reach resources",
     "evaluation": "graded_measures means trec_run|given_runs measures significance"
     "|tables yardstick|diagnosis traffic|report",
@@ -20,7 +20,7 @@ FLOORS = {
     "|demand|pool settings_checks|annotate",
     "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
-    "|demand settings_checks supervision|fit|evaluate rerank train|train_each",
+    "|demand settings_checks supervision|fit|preparation|evaluate rerank train|train_each",
     "tuning": "demand journal ranges storage|objectives space|known_points population_space study"
     "|early_stopping trial|inputs|outcomes records|exploring search|analysis finalists population"
     "|analyse tune",

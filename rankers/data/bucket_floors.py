@@ -1,7 +1,8 @@
 """The buckets of frequency that a ranker was trained with, kept beside it for where it serves."""
 
 import json
-from pathlib import Path
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -10,13 +11,14 @@ from numpy.typing import NDArray
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from corpus.groups import query_groups
+from corpus.places import Place, write_whole
 from corpus.tables import Collection
 
 BUCKET_FLOORS = "bucket_floors.json"
 Floors = dict[str, int | None]
 
 
-def write_bucket_floors(collection: Collection, ranker: Path) -> None:
+def write_bucket_floors(collection: Collection, ranker: Place) -> None:
     """Writes from how many searches on a query is of high, and of medium, frequency.
 
     They are those of the buckets in the collection. Where these do not follow from frequency alone,
@@ -26,18 +28,49 @@ def write_bucket_floors(collection: Collection, ranker: Path) -> None:
         collection: that the ranker was trained on.
         ranker: its folder.
     """
+    write_ranges(frequency_ranges(collection), ranker)
+
+
+@dataclass(frozen=True)
+class FrequencyRanges:
+    """From which frequency to which the queries of each bucket have.
+
+    Attributes:
+        of_bucket: least and most, by the bucket's name; only of those that have queries.
+    """
+
+    of_bucket: dict[str, tuple[int, int]]
+
+    def with_others(self, other: "FrequencyRanges") -> "FrequencyRanges":
+        """The ranges of the queries of both."""
+        both = dict(self.of_bucket)
+        for name, (least, most) in other.of_bucket.items():
+            before = both.get(name, (least, most))
+            both[name] = min(before[0], least), max(before[1], most)
+        return FrequencyRanges(both)
+
+
+def frequency_ranges(collection: Collection) -> FrequencyRanges:
+    """The ranges of a collection's buckets, or of those of some of its queries."""
     groups = query_groups(collection)
     frequency, bucket = groups["frequency"].to_numpy(), groups["bucket"].to_numpy()
-    floors: Floors = {}
-    for name in BUCKETS[:-1]:
-        of_bucket = frequency[bucket == name]
-        floors[name] = int(of_bucket.min()) if len(of_bucket) else None
-    numbers = bucket_numbers(frequency, floors)
-    if [BUCKETS[number] for number in numbers] == bucket.tolist():
-        (ranker / BUCKET_FLOORS).write_text(json.dumps(floors, indent=1))
+    ranges = {name: frequency[bucket == name] for name in BUCKETS}
+    return FrequencyRanges(
+        {name: (int(of.min()), int(of.max())) for name, of in ranges.items() if len(of)}
+    )
 
 
-def read_bucket_floors(ranker: Path) -> Floors | None:
+def write_ranges(ranges: FrequencyRanges, ranker: Place) -> None:
+    """Writes the floors of buckets, where no query of a lower bucket is as frequent."""
+    of_bucket = ranges.of_bucket
+    named = [name for name in BUCKETS if name in of_bucket]
+    if any(of_bucket[upper][0] <= of_bucket[lower][1] for upper, lower in pairwise(named)):
+        return
+    floors = {name: of_bucket[name][0] if name in of_bucket else None for name in BUCKETS[:-1]}
+    write_whole(ranker / BUCKET_FLOORS, json.dumps(floors, indent=1))
+
+
+def read_bucket_floors(ranker: Place) -> Floors | None:
     """What `write_bucket_floors` wrote beside a ranker; None where it wrote nothing.
 
     Raises:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 # Of what the folders of token ids hold; another number makes others.
-VERSION = 1
+VERSION = 2
 
 
 def fingerprint(texts: PairTexts, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> str:

@@ -24,9 +24,6 @@ def add_pages(lists: pa.Table, sessions: pa.Table, linear: bool) -> pa.Table:
     Returns:
         `lists` with a column `pages`, of each list the structs of document (places in doc_ids by
         position, -1 for a document that is no candidate), clicks (how many) and sessions.
-
-    Raises:
-        InputError: no session shows a document of a list.
     """
     # Brings Numba, which workers of training, who read pages here, have no use for.
     from clicks.log.distinct import compact_sessions, distinct_sessions
@@ -42,10 +39,6 @@ def add_pages(lists: pa.Table, sessions: pa.Table, linear: bool) -> pa.Table:
     shown = rows["doc_ids"].combine_chunks()
     lengths = np.diff(shown.offsets.to_numpy())
     document = _places(lists, np.repeat(row_list, lengths), shown.flatten())
-    if not (document >= 0).any():
-        raise InputError(
-            "no session shows a candidate of a training query: there is no click to learn from"
-        )
     starts = pa.array(np.append(0, np.cumsum(lengths)), pa.int32())
     sessions_of = rows["sessions"].to_numpy()
     clicks = rows["clicks"].combine_chunks().flatten().cast(pa.int64()).to_numpy()
@@ -68,7 +61,28 @@ def longest_page(lists: pa.Table) -> int:
     if PAGES not in lists.column_names:
         return 0
     pages = lists[PAGES].combine_chunks().flatten()
-    return int(pc.max(pages.field("document").value_lengths()).as_py())
+    return int(pc.max(pages.field("document").value_lengths()).as_py() or 0)
+
+
+def shown_candidates(lists: pa.Table) -> int:
+    """How often pages show a candidate of their list."""
+    pages = lists[PAGES].combine_chunks().flatten()
+    return int(pc.sum(pc.greater_equal(pages.field("document").flatten(), 0)).as_py() or 0)
+
+
+def refuse_unshown(shown: int) -> None:
+    """Refuses lists of which no session shows a candidate.
+
+    Args:
+        shown: from `shown_candidates`.
+
+    Raises:
+        InputError: there is nothing to learn from.
+    """
+    if shown == 0:
+        raise InputError(
+            "no session shows a candidate of a training query: there is no click to learn from"
+        )
 
 
 def _places(lists: pa.Table, of_list: NDArray[np.int64], doc_id: pa.Array) -> NDArray[np.int64]:

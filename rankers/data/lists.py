@@ -1,5 +1,7 @@
 """Supervised lists: each query with its candidates and what both signals say of them."""
 
+from typing import NoReturn
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -12,7 +14,15 @@ from corpus.tables import Collection
 from corpus.texts import document_column
 from rankers.settings import AnnotationLabel
 
-SUPERVISED = "supervised"
+SUPERVISED, VALIDATION = "supervised", "validation"
+LIST_IDS = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("text", pa.string()),
+        ("frequency", pa.int64()),
+        ("bucket", pa.int64()),
+    ]
+)
 SIGNALS = ("click_label", "annotation_label", "annotation_weight")
 
 
@@ -51,6 +61,14 @@ def candidate_ids(collection: Collection, split: str | None) -> pa.Table:
     Raises:
         InputError: no query of the split has candidates.
     """
+    lists = ids_of_split(collection, split)
+    if lists.num_rows == 0:
+        refuse_no_lists(split)
+    return lists
+
+
+def ids_of_split(collection: Collection, split: str | None) -> pa.Table:
+    """As `candidate_ids`, but where no query has candidates there are no rows."""
     pairs = collection.candidates.to_pandas().sort_values(["query_id", "rank"], kind="stable")
     grouped = pairs.groupby("query_id", sort=False)["doc_id"].agg(list)
     groups = query_groups(collection).to_pandas()
@@ -61,11 +79,18 @@ def candidate_ids(collection: Collection, split: str | None) -> pa.Table:
     elif split is not None:
         queries = queries[groups["split"] == split]
     queries = queries[queries["query_id"].isin(grouped.index)]
-    if queries.empty:
-        raise InputError(_none_in(split))
     doc_ids = [grouped[query_id] for query_id in queries["query_id"]]
-    lists = pa.Table.from_pandas(queries, preserve_index=False)
-    return lists.append_column("doc_ids", pa.array(doc_ids))
+    lists = pa.Table.from_pandas(queries, LIST_IDS, preserve_index=False)
+    return lists.append_column("doc_ids", pa.array(doc_ids, pa.list_(pa.string())))
+
+
+def refuse_no_lists(split: str | None) -> NoReturn:
+    """Refuses a split none of whose queries has candidates.
+
+    Raises:
+        InputError: saying so.
+    """
+    raise InputError(_none_in(split))
 
 
 def _none_in(split: str | None) -> str:

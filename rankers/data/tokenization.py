@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from corpus.errors import InputError
+from corpus.places import Place, is_local, reaching, whole_folder, write_whole
 from rankers.data.fingerprint import fingerprint
 from rankers.data.pair_template import find_template, pair_ids, text_ids
 from rankers.data.pair_texts import PairTexts, sample_pairs
-from rankers.data.token_files import KEYS, pair_keys, write_ids, write_template
+from rankers.data.token_files import KEYS, TEMPLATE, pair_keys, template_content, write_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -31,14 +31,15 @@ def tokenize_once(
     texts: PairTexts,
     tokenizer: "PreTrainedTokenizerBase",
     max_length: int,
-    place: Path,
+    place: Place,
     writer: str,
     map_blocks: MapInOrder = map,
-) -> Path:
+) -> Place:
     """Finds the token ids of pairs in a place that trainings share, or makes them there.
 
-    The folder appears under its name when it is whole. Of two that make the same one the first
-    wins. What a kill leaves is replaced when the same writer comes again.
+    The folder appears under its name when it is whole; in a store, its last file tells that it is.
+    Of two that make the same one the first wins. What a kill leaves is replaced when the same
+    writer comes again.
 
     Args:
         texts: from `rankers.data.pair_texts.number_texts`.
@@ -55,32 +56,49 @@ def tokenize_once(
         InputError: `place` cannot be written, and does not hold them yet.
     """
     folder = place / fingerprint(texts, tokenizer, max_length)
-    begun = place / f".{folder.name}.{hashlib.sha256(writer.encode()).hexdigest()[:8]}"
+    fill = partial(_fill, texts, tokenizer, max_length, map_blocks)
+    if is_local(place):
+        name = f".{folder.name}.{hashlib.sha256(writer.encode()).hexdigest()[:8]}"
+        _fill_once(folder, place / name, fill)
+    elif not (folder / TEMPLATE).exists():
+        with (
+            reaching(place, "hold token ids", "give another folder"),
+            whole_folder(folder, last=TEMPLATE) as begun,
+        ):
+            fill(begun)
+    return folder
+
+
+def _fill_once(folder: Place, begun: Place, fill: Callable[[Path], None]) -> None:
     shutil.rmtree(begun, ignore_errors=True)
     if folder.exists():
-        return folder
-    try:
+        return
+    with reaching(folder.parent, "hold token ids", "give another folder"):
         begun.mkdir(parents=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(
-            f"{place}: cannot hold token ids: {reason}; give another folder"
-        ) from error
-    template = find_template(tokenizer, max_length, *sample_pairs(texts))
-    if template is None:
-        _write_pairs(texts, tokenizer, max_length, begun, map_blocks)
-    else:
-        write_template(template, begun)
-        tokenize = partial(_tokenize_texts, tokenizer=tokenizer, max_length=max_length)
-        for name, column in (("queries", texts.queries), ("documents", texts.documents)):
-            write_ids(map_blocks(tokenize, _blocks(pa.table({"text": column}))), begun / name)
+    fill(begun)
     try:
         begun.rename(folder)
     except OSError:
         if not folder.exists():
             raise
         shutil.rmtree(begun)
-    return folder
+
+
+def _fill(
+    texts: PairTexts,
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    map_blocks: MapInOrder,
+    folder: Path,
+) -> None:
+    template = find_template(tokenizer, max_length, *sample_pairs(texts))
+    write_whole(folder / TEMPLATE, template_content(template))
+    if template is None:
+        _write_pairs(texts, tokenizer, max_length, folder, map_blocks)
+        return
+    tokenize = partial(_tokenize_texts, tokenizer=tokenizer, max_length=max_length)
+    for name, column in (("queries", texts.queries), ("documents", texts.documents)):
+        write_ids(map_blocks(tokenize, _blocks(pa.table({"text": column}))), folder / name)
 
 
 def map_with_ray(cpus: float) -> MapInOrder:

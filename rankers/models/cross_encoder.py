@@ -19,6 +19,8 @@ from transformers import (
 from transformers.utils import logging
 
 from corpus.errors import InputError
+from corpus.local_copies import local_copy
+from corpus.places import place_of
 
 # They score by the last token of a row, which is padding in all pairs but the longest.
 SCORE_BY_LAST_TOKEN = ("xlnet",)
@@ -30,7 +32,15 @@ FEWEST_TOKENS = 3
 
 
 def model_place(name: str | Path) -> str:
-    """Where any process finds a model: a folder's absolute path, or a Hugging Face id as it is."""
+    """Where a process finds a model: a folder's absolute path, or a Hugging Face id as it is.
+
+    What a URL names is copied to this node.
+
+    Raises:
+        InputError: nothing is at the URL, or its store cannot be reached.
+    """
+    if "://" in str(name):
+        return str(local_copy(place_of(str(name))))
     folder = Path(name).expanduser()
     return str(folder.absolute()) if folder.is_dir() else str(name)
 

@@ -4,15 +4,14 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase
 
+from corpus.places import Place
 from rankers.data.padding import BatchReader
 from rankers.data.store import ListFile
 from rankers.data.token_files import open_tokens
@@ -36,24 +35,24 @@ class TrainingInput:
 
     Attributes:
         backbone: a Hugging Face id or a folder that every worker reads.
-        training: file of the training lists, which every worker reads.
-        validation: file of the validation lists.
+        training: file of the training lists, or a folder of such, which every worker reads.
+        validation: the same of the validation lists.
         tokens: folder of the token ids of their pairs.
         pad_token_id: the token that the tokenizer pads with.
-        yardstick: what validation measures by, from `evaluation.yardstick.choose_yardstick`.
+        yardstick: what validation measures by, from `evaluation.yardstick.name_yardstick`.
         objective: makes the loss of these lists for a mix.
     """
 
     backbone: str
-    training: Path
-    validation: Path
-    tokens: Path
+    training: Place
+    validation: Place
+    tokens: Place
     pad_token_id: int
-    yardstick: pa.Table
+    yardstick: str
     objective: Callable[[Mix], Objective]
 
     def reader(
-        self, file: Path, batching: BatchingSettings, device: torch.device = CPU
+        self, file: Place, batching: BatchingSettings, device: torch.device = CPU
     ) -> BatchReader:
         """Opens one of the files of lists, to be learned from on a device."""
         return BatchReader(
@@ -79,7 +78,7 @@ class WorkerTask:
         until: the epoch to pause after, to be gone on with; None for the last one.
     """
 
-    folder: Path
+    folder: Place
     settings: TrainingSettings
     objective: Objective
     input: TrainingInput

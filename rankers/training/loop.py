@@ -1,5 +1,6 @@
 """The train loop: what each worker of a training does."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from corpus.tables import write_parquet
 from rankers.batch import ListBatch
 from rankers.data.padding import BatchReader
-from rankers.data.sampler import Share, covered_steps, epoch_order, read_steps, steps_per_epoch
+from rankers.data.sampler import EpochOrder, Share, covered_steps, read_steps, steps_per_epoch
 from rankers.losses.hybrid import signal_shares
 from rankers.models.list_ranker import computing_in, save_ranker
 from rankers.settings import TrainingSettings
@@ -91,7 +92,8 @@ def train_epochs(
         if has_stopped_improving(history, optimization.patience):
             break
         done = learner.steps - epoch * of_epoch
-        order = epoch_order(lists, lists_per_step, optimization.seed, epoch)[done:]
+        counts = training.lists.counts
+        order = EpochOrder(counts, lists_per_step, optimization.seed, epoch, done)
         if done == 0:
             learner.log.begin_epoch()
         if stopped := train_epoch(learner, task, workers, training, order, history):
@@ -126,7 +128,7 @@ def train_epoch(
     task: WorkerTask,
     workers: Workers,
     lists: BatchReader,
-    order: list[NDArray[np.int64]],
+    order: Sequence[NDArray[np.int64]],
     history: History,
 ) -> Stop | None:
     """Trains on the steps of an epoch that are left.
@@ -136,7 +138,7 @@ def train_epoch(
         task: what to do.
         workers: that do it together.
         lists: to train on.
-        order: rows of the lists of each step, see `rankers.data.sampler.epoch_order`.
+        order: rows of the lists of each step, see `rankers.data.sampler.EpochOrder`.
         history: metrics of the epochs before, for checkpoints.
 
     Returns:
@@ -145,12 +147,15 @@ def train_epoch(
     settings, mix = task.settings, task.objective.mix
     every_steps = settings.checkpoints.every_steps
     learner.ranker.train()
-    order = covered_steps(lists.lists, order, mix, learner.steps, learner.log.steps)
-    for number in range(len(order)):
-        if learner.steps + number + 1 in task.refused:
-            order[number] = order[number][:0]
+    first = learner.steps
+    covered = (
+        rows[:0] if first + number in task.refused else rows
+        for number, rows in enumerate(
+            covered_steps(lists.lists, order, mix, first, learner.log.steps), 1
+        )
+    )
     share = Share(workers.rank, workers.size, settings.batching.accumulation)
-    steps = read_steps(lists, order, share)
+    steps = read_steps(lists, covered, share)
     left = len(order)
     for batches in learner.log.waiting_for(steps):
         left -= 1

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import ray.train
 import ray.train.torch
@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from rankers.training.learner import WorkerTask
 from rankers.training.loop import train_ranker
 from rankers.training.stops import Stop
-
-T = TypeVar("T")
 
 
 def train_worker(task: WorkerTask) -> Stop | None:
@@ -43,13 +41,6 @@ class RayWorkers:
         total = value.to(self.device, copy=True)
         dist.all_reduce(total)
         return total.to(value.device)
-
-    def gather(self, value: T) -> list[T]:
-        if not dist.is_initialized():
-            return [value]
-        gathered: list[T] = [value] * self.size
-        dist.all_gather_object(gathered, value)
-        return gathered
 
     def report(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         kept = None if checkpoint is None else ray.train.Checkpoint.from_directory(checkpoint)

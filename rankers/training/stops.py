@@ -1,11 +1,10 @@
 """Steps that training refused since they would have spoiled the ranker, so that it can go on."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from corpus.errors import InputError
+from corpus.places import Place, write_whole
 
 REFUSED = "refused_steps.json"
 
@@ -27,7 +26,7 @@ class Stop:
     reason: str
 
 
-def read_refused(folder: Path) -> list[Stop]:
+def read_refused(folder: Place) -> list[Stop]:
     """The steps that earlier runs of the training in a folder refused, first come first."""
     path = folder / REFUSED
     if not path.exists():
@@ -35,8 +34,6 @@ def read_refused(folder: Path) -> list[Stop]:
     return [Stop(**stop) for stop in json.loads(path.read_text())]
 
 
-def record_refused(folder: Path, stops: list[Stop]) -> None:
+def record_refused(folder: Place, stops: list[Stop]) -> None:
     """Writes what `read_refused` reads, whole or not at all."""
-    partial = folder / f".{REFUSED}.partial"
-    partial.write_text(json.dumps([asdict(stop) for stop in stops], indent=1))
-    os.replace(partial, folder / REFUSED)
+    write_whole(folder / REFUSED, json.dumps([asdict(stop) for stop in stops], indent=1))

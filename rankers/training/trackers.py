@@ -5,6 +5,7 @@ import os
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from tensorboardX import SummaryWriter
 
 from cluster.metrics import count, gauge
 from corpus.errors import InputError
+from corpus.local_copies import working_copy
+from corpus.places import Place, is_local, write_whole
 from rankers.settings import TrackerName
 from rankers.training.validation import VALIDATION_MEASURE
 
@@ -29,7 +32,7 @@ class Tracker(ABC):
     """
 
     @abstractmethod
-    def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None: ...
+    def __init__(self, folder: Place, settings: Mapping[str, Any], step: int) -> None: ...
 
     @abstractmethod
     def add(self, values: Mapping[str, float], step: int) -> None:
@@ -73,29 +76,34 @@ class ClusterMetrics(Tracker):
 
 
 class TensorBoard(Tracker):
-    """Events in the folder `tensorboard` of the ranker."""
+    """Events in the folder `tensorboard` of the ranker; a store has them from each epoch on."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
+    def __init__(self, folder: Place, settings: Mapping[str, Any], step: int) -> None:
+        self._copy = ExitStack()
+        local, self._save = self._copy.enter_context(working_copy(folder / TENSORBOARD))
         # What an interrupted run told of later steps is hidden.
-        self._writer = SummaryWriter(
-            str(folder / TENSORBOARD), purge_step=step, filename_suffix=f".from_{step}"
-        )
+        self._writer = SummaryWriter(str(local), purge_step=step, filename_suffix=f".from_{step}")
 
     def add(self, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
+        if any(name.startswith("epoch/") for name in values):
+            self._writer.flush()
+            self._save()
 
     def close(self) -> None:
         self._writer.close()
+        self._copy.close()
 
 
 class MLflow(Tracker):
     """A run of MLflow, at MLFLOW_TRACKING_URI or, without one, in the ranker's folder `mlflow`."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
+    def __init__(self, folder: Place, settings: Mapping[str, Any], step: int) -> None:
         from mlflow import MlflowClient
 
-        local = f"sqlite:///{folder / 'mlflow.db'}"
+        self._copy = ExitStack()
+        local = f"sqlite:///{_files_in(folder, 'mlflow', self._copy) / 'mlflow.db'}"
         self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", local))
         known = self._client.get_experiment_by_name("tandem")
         number = known.experiment_id if known else self._client.create_experiment("tandem")
@@ -118,20 +126,22 @@ class MLflow(Tracker):
 
     def close(self) -> None:
         self._client.set_terminated(self._run)
+        self._copy.close()
 
 
 class WeightsAndBiases(Tracker):
     """A run of Weights & Biases, as its environment variables say (WANDB_API_KEY, WANDB_MODE)."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
+    def __init__(self, folder: Place, settings: Mapping[str, Any], step: int) -> None:
         import wandb
 
+        self._copy = ExitStack()
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "tandem"),
             name=folder.name,
             id=run_id(folder),
             resume="allow",
-            dir=str(folder),
+            dir=str(_files_in(folder, "wandb", self._copy)),
             config=dict(settings),
         )
 
@@ -140,19 +150,26 @@ class WeightsAndBiases(Tracker):
 
     def close(self) -> None:
         self._run.finish()
+        self._copy.close()
 
 
 TRACKERS: dict[TrackerName, type[Tracker]] = {"mlflow": MLflow, "wandb": WeightsAndBiases}
 
 
-def run_id(folder: Path) -> str:
+def _files_in(folder: Place, name: str, copy: ExitStack) -> Path:
+    """A local folder for files that go to a folder; in a store to one of a name in it."""
+    local, _ = copy.enter_context(working_copy(folder if is_local(folder) else folder / name))
+    return local
+
+
+def run_id(folder: Place) -> str:
     """The id of the training whose ranker a folder is for.
 
     It lies in the folder, since another training may have had one of this name before.
     """
     path = folder / RUN_ID
     if not path.exists():
-        path.write_text(uuid.uuid4().hex[:16])
+        write_whole(path, uuid.uuid4().hex[:16])
     return path.read_text()
 
 
@@ -168,7 +185,7 @@ def check_trackers(names: list[TrackerName]) -> None:
 
 
 def open_trackers(
-    names: list[TrackerName], folder: Path, settings: Mapping[str, Any], step: int
+    names: list[TrackerName], folder: Place, settings: Mapping[str, Any], step: int
 ) -> list[Tracker]:
     """The cluster's metrics, TensorBoard, and the named trackers."""
     kinds: list[type[Tracker]] = [ClusterMetrics, TensorBoard, *(TRACKERS[name] for name in names)]

@@ -6,12 +6,10 @@ Those of Ray Train are in `rankers.training.ray_workers`.
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-
-T = TypeVar("T")
 
 
 class Workers(Protocol):
@@ -33,10 +31,6 @@ class Workers(Protocol):
 
     def sum(self, value: Tensor) -> Tensor:
         """The sum of the workers' values, on the device that this one's is on."""
-        ...
-
-    def gather(self, value: T) -> list[T]:
-        """The values of all workers, by rank."""
         ...
 
     def report(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
@@ -75,9 +69,6 @@ class OneProcess:
 
     def sum(self, value: Tensor) -> Tensor:
         return value
-
-    def gather(self, value: T) -> list[T]:
-        return [value]
 
     def report(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         self.reports.append(dict(metrics))

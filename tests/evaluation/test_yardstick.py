@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from corpus.errors import InputError
-from evaluation.yardstick import choose_yardstick, ndcg_of_gains
+from evaluation.yardstick import gains_by, name_yardstick, ndcg_of_gains, told_apart
 from rankers.training.validation import bucket_means
 
 UNKNOWN = [[None, None], [None, None]]
@@ -36,6 +36,11 @@ def human(*rows: tuple[str, str, int]) -> pa.Table:
             "grade": pa.array(grade, pa.int64()),
         }
     )
+
+
+def choose_yardstick(human: pa.Table, lists: pa.Table) -> pa.Table:
+    telling = told_apart(human, lists)
+    return gains_by(name_yardstick(telling, lists.num_rows), human, lists)
 
 
 def test_human_grades_come_first_where_they_tell_candidates_apart(

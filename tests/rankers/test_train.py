@@ -1,5 +1,6 @@
 """Training on the real stack: the same however many share it, and what it refuses."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +13,16 @@ import torch
 from safetensors.torch import load_file
 
 from cluster.connection import connect
+from corpus import by_query
 from corpus.errors import InputError
+from corpus.places import Place, stamps, upload
+from corpus.tables import write_parquet
 from rankers.data.tokenization import map_with_ray
 from rankers.fit import tokenize_input
 from rankers.mixes import Ramp
+from rankers.preparation import Inputs, find_parts, prepare_input
 from rankers.settings import TrainingSettings
-from rankers.supervision import read_supervised_lists
+from rankers.supervision import check_signals, read_supervised_lists
 from rankers.training.alone import CHECKPOINTS, train_alone
 from rankers.training.checkpoints import TRAINING_STATE, read_states
 from rankers.training.learner import WorkerTask
@@ -37,7 +42,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
+def cluster(s3_server: str) -> Iterator[None]:
+    """Whose workers have the keys of the store."""
     connect()
     yield
     ray.shutdown()
@@ -54,20 +60,53 @@ def alone(inputs: Path, folder: Path, training: TrainingSettings) -> WorkerTask:
     return WorkerTask(folder, training, read.objective(mix), read, live=False)
 
 
-def test_workers_and_parts_share_a_step_as_if_one_took_it_whole(
-    inputs: Path, tmp_path: Path
+def alone_in_parts(inputs: Path, folder: Path, training: TrainingSettings) -> WorkerTask:
+    """Likewise, of a collection that one process does not take whole."""
+    folder.mkdir()
+    where = Inputs(inputs / "collection", inputs / "clicks", inputs / "llm")
+    signals = check_signals(where.click_labels, where.annotations, Ramp(), training)
+    found, parts = find_parts(where, signals)
+    assert parts > 1
+    read, _ = prepare_input(found, parts, where, signals, training, folder)
+    return WorkerTask(folder, training, read.objective(Ramp()), read, live=False)
+
+
+def test_workers_and_parts_of_a_step_share_what_lies_in_a_store_as_if_one_took_it_whole(
+    inputs: Path,
+    tmp_path: Path,
+    store: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Shards hold unequal numbers of lists here, and some parts are empty."""
+    monkeypatch.setattr(by_query, "ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(by_query, "ROWS_OF_PART", 150)
+    for name in stamps(inputs):
+        upload(inputs / name, store / name)
     # A softmax has no gradient for the scoring bias, and AdamW makes steps of its rounding.
     changes = {"epochs": 2, "loss": "pointwise_sigmoid", "learning_rate": 1e-4}
-    shared = settings(inputs / "exact", workers=2, accumulation=2, **changes)
-    whole = alone(inputs, tmp_path / "whole", settings(inputs / "exact", workers=1, **changes))
+    shared = settings(store / "exact", workers=2, accumulation=2, **changes)
+    one = settings(inputs / "exact", workers=1, **changes)
+    whole = alone_in_parts(inputs, tmp_path / "whole", one)
     assert train_ranker(whole, OneProcess(tmp_path / "last")) is None
-    ours = last_state(trained(inputs, tmp_path / "shared", shared))["ranker"]
+    output = trained(store, store / "shared", shared)
+    ours = last_state(output)["ranker"]
     theirs = read_states((tmp_path / "last" / TRAINING_STATE).read_bytes())["ranker"]
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         torch.testing.assert_close(value, theirs[name], atol=1e-5, rtol=0)
+    left = {path.name for path in output.iterdir()}
+    assert {"job.json", "model.safetensors", "history.json", "tensorboard"} <= left
+    assert json.loads((output / "job.json").read_text())["complete"]
+    trained(store, output, shared, resume=True)
+    assert "already trained" in capfd.readouterr().out
+    wrong = pq.read_table(inputs / "clicks" / "click_labels.parquet")
+    write_parquet(
+        pa.concat_tables([wrong, wrong.slice(0, 1)]), store / "clicks" / "click_labels.parquet"
+    )
+    with pytest.raises(InputError, match=rf"click_labels.*is a key.*row {wrong.num_rows}: "):
+        trained(store, store / "other", shared)
+    assert not (store / "other").exists()
 
 
 def test_training_that_is_spoiled_stops_and_goes_on_without_that_step(

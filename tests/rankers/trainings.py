@@ -1,5 +1,6 @@
 """A small training on the real stack, and what is left of it."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pyarrow as pa
 import torch
 
 from clicks.fit_clicks import fit_clicks
+from corpus.places import Place
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection, write_table
@@ -39,7 +41,7 @@ def make_inputs(folder: Path) -> Path:
     return folder
 
 
-def settings(backbone: Path, **changes: Any) -> TrainingSettings:
+def settings(backbone: Place, **changes: Any) -> TrainingSettings:
     """Of 26 lists, steps of four and of three: they differ between two workers."""
     given: dict[str, Any] = {
         "epochs": EPOCHS,
@@ -51,19 +53,20 @@ def settings(backbone: Path, **changes: Any) -> TrainingSettings:
     return with_settings(TrainingSettings(), **(given | changes))
 
 
-def trained(inputs: Path, output: Path, training: TrainingSettings, **options: Any) -> Path:
+def trained(inputs: Place, output: Place, training: TrainingSettings, **options: Any) -> Place:
     """Trains in this process; returns the folder."""
     tables = {"click_labels": inputs / "clicks", "annotations": inputs / "llm"}
     train(inputs / "collection", output, mix=Ramp(), training=training, **tables, **options)
     return output
 
 
-def last_state(place: Path) -> dict[str, Any]:
+def last_state(place: Place) -> dict[str, Any]:
     """The state in the last checkpoint."""
-    return torch.load(last_checkpoint(place) / TRAINING_STATE, weights_only=True)
+    content = (last_checkpoint(place) / TRAINING_STATE).read_bytes()
+    return torch.load(io.BytesIO(content), weights_only=True)
 
 
-def last_checkpoint(place: Path) -> Path:
+def last_checkpoint(place: Place) -> Place:
     folder = place / "checkpoints"
     snapshot = json.loads((folder / "checkpoint_manager_snapshot.json").read_text())
     return folder / snapshot["latest_checkpoint_result"]["checkpoint_dir_name"]

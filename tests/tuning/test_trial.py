@@ -39,7 +39,7 @@ def test_a_stopped_trial_has_time_to_let_go_of_its_process(
     monkeypatch.setattr(trial, "train_here", lambda *_: None)
     monkeypatch.setenv("TUNE_FUNCTION_THREAD_TIMEOUT_S", "2")
     training = with_settings(TrainingSettings(), workers=1)
-    task: Any = TrialTask(tmp_path, None, training, None, tmp_path, None, True)  # type: ignore[arg-type]
+    task: Any = TrialTask(tmp_path, None, training, None, tmp_path, None, True)
     read: Any = None
     run_trial({"task": task}, read)
     assert told == [{FINISHED: True}]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankers.data.sampler import epoch_order
+from rankers.data.sampler import EpochOrder
 from rankers.data.store import LISTS_PER_BATCH, ListFile, write_lists
 
 
@@ -43,7 +43,7 @@ def test_a_file_that_was_cut_short_is_not_there(tmp_path: Path) -> None:
 def test_an_epoch_has_each_list_once_in_steps_of_about_one_size(
     lists: int, per_step: int, seed: int
 ) -> None:
-    order = epoch_order(lists, per_step, seed, epoch=1)
+    order = EpochOrder([lists], per_step, seed, epoch=1)
     assert sorted(np.concatenate(order)) == list(range(lists))
     sizes = [len(step) for step in order]
     assert max(sizes) <= per_step
@@ -51,5 +51,5 @@ def test_an_epoch_has_each_list_once_in_steps_of_about_one_size(
 
 
 def test_the_order_is_another_in_each_epoch_and_the_same_again() -> None:
-    first, second, again = (epoch_order(50, 50, 3, epoch)[0].tolist() for epoch in (0, 1, 0))
+    first, second, again = (EpochOrder([50], 50, 3, epoch)[0].tolist() for epoch in (0, 1, 0))
     assert first == again != second

@@ -22,7 +22,7 @@ from transformers import (
 from rankers.data.lists import add_labels
 from rankers.data.padding import BatchReader
 from rankers.data.pair_texts import number_texts
-from rankers.data.sampler import epoch_order
+from rankers.data.sampler import EpochOrder
 from rankers.data.store import write_lists
 from rankers.data.tokenization import tokenize_once
 from rankers.losses.hybrid import Objective
@@ -36,10 +36,12 @@ from rankers.training.learner import (
 )
 from rankers.training.loop import train_epoch
 from rankers.training.stops import Stop
+from rankers.training.validation import with_judgments
 from rankers.training.workers import OneProcess
-from tests.conftest import with_settings
+from tests.conftest import make_table, with_settings
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *"abcdefghij"]
+NOBODY_JUDGED = make_table("judgments", [])
 TINY = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
 
 
@@ -132,19 +134,18 @@ def task(
     [numbered], texts = number_texts([add_labels(table, clicks, None, "grade")], documents)
     tokens = tokenize_once(texts, tokenizer, 16, folder / "tokens", "tests")
     path = folder / "lists.arrow"
-    write_lists([numbered], path)
+    write_lists([with_judgments(numbered, NOBODY_JUDGED)], path)
     given = {"backbone": str(backbone), "max_length": 16, "workers": 1, "warm_up": 0.0}
     settings = with_settings(TrainingSettings(), **(given | changes))
-    gains = clicks.select(["query_id", "doc_id"]).append_column("gain", clicks["relevance"])
     objective = partial(Objective, loss=settings.objective.loss, highest_grade=3)
-    read = TrainingInput(str(backbone), path, path, tokens, 0, gains, objective)
+    read = TrainingInput(str(backbone), path, path, tokens, 0, "click_label", objective)
     return WorkerTask(folder, settings, objective(mix), read, live=False)
 
 
 def trained(task: WorkerTask) -> tuple[Learner, Stop | None]:
     """The learner after an epoch."""
     lists, worker = reader_of(task), OneProcess()
-    order = epoch_order(len(lists.lists), task.settings.batching.lists_per_step, 0, 0)
+    order = EpochOrder(lists.lists.counts, task.settings.batching.lists_per_step, 0, 0)
     learner = build_learner(task, worker, len(order), lists)
     return learner, train_epoch(learner, task, worker, lists, order, [])
 

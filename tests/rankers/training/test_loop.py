@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from numpy.typing import NDArray
 from ray.exceptions import RayActorError
 from ray.train import ControllerError
 
@@ -124,8 +125,8 @@ class Lists(ListFile):
     def __init__(self, table: pa.Table) -> None:
         self.table = table
 
-    def columns(self, names: list[str]) -> pa.Table:
-        return self.table
+    def columns(self, names: list[str], rows: NDArray[np.int64]) -> pa.Table:
+        return self.table.take(rows)
 
 
 class Interrupted(OneProcess):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rankers.data.sampler import Share, epoch_order, read_steps
+from rankers.data.sampler import EpochOrder, Share, read_steps
 from rankers.losses.hybrid import Objective
 from rankers.mixes import Constant
 from rankers.models.cross_encoder import score_in_float32
@@ -107,7 +107,7 @@ def test_a_refused_step_is_left_out_when_training_goes_on(tmp_path: Path) -> Non
     with torch.no_grad():  # a letter that the last list alone has
         model.bert.embeddings.word_embeddings.weight[WORDS.index("d")] = torch.nan
     given = task(tmp_path, model, 4, lists_per_step=1)
-    step = [rows.item() for rows in epoch_order(4, 1, 0, 0)].index(3) + 1
+    step = [rows.item() for rows in EpochOrder([4], 1, 0, 0)].index(3) + 1
     _, stop = trained(given)
     assert stop is not None
     assert stop.step == step
