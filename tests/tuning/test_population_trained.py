@@ -22,7 +22,7 @@ from tests.rankers.trainings import make_inputs
 from tuning.space import SearchSpace
 from tuning.tune import tune
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 EPOCHS, MEMBERS = 3, 5
 

@@ -39,8 +39,8 @@ def test_a_stopped_trial_has_time_to_let_go_of_its_process(
     monkeypatch.setattr(trial, "train_here", lambda *_: None)
     monkeypatch.setenv("TUNE_FUNCTION_THREAD_TIMEOUT_S", "2")
     training = with_settings(TrainingSettings(), workers=1)
-    task: Any = TrialTask(tmp_path, None, training, None, tmp_path, None, True)
-    read: Any = None
-    run_trial({"task": task}, read)
+    nothing: Any = None
+    task = TrialTask(tmp_path, nothing, training, nothing, tmp_path, None, True)
+    run_trial({"task": task}, nothing)
     assert told == [{FINISHED: True}]
     assert int(os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"]) >= 60

@@ -24,7 +24,7 @@ from tuning.space import SearchSpace
 from tuning.study import STUDY
 from tuning.tune import tune
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 EPOCHS = 4
 # Less than a checkpoint, and more than what a process logs.
