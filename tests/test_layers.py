@@ -15,12 +15,12 @@ FLOORS = {
     "|by_query documents protocol readers simulation|sources|prepare",
     "cluster": "blocks connection|gpus",
     "evaluation": "graded_measures means trec_run|given_runs measures significance"
-    "|tables yardstick|diagnosis traffic|report",
+    "|tables yardstick|diagnosis traffic|measuring report",
     "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary"
     "|pool settings_checks|annotate",
     "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
-    "|settings_checks supervision|fit|preparation|evaluate rerank train|train_each",
+    "|settings_checks supervision systems|fit|preparation|evaluate rerank train|train_each",
     "tuning": "ranges|objectives space|known_points study|early_stopping trial|inputs"
     "|records search|analysis finalists|analyse tune",
     "workflow": "conditions diagnosed log_facts simulated_answers"
