@@ -39,8 +39,8 @@ from rankers.data.lists import candidate_lists, document_rows
 from rankers.models.cross_encoder import load_cross_encoder
 from rankers.models.list_ranker import Precision
 from rankers.models.small_bert import build_small_bert
+from rankers.scoring.blocks import scoring_blocks
 from rankers.scoring.pair_scorer import PairScorer
-from rankers.scoring.pool import scoring_blocks
 
 MEDIAN_TOKENS, SPREAD, FEWEST_TOKENS, MOST_TOKENS = 128, 0.8, 16, 512
 QUERY_WORDS, SPECIAL_TOKENS = 4, 3

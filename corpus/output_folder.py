@@ -2,10 +2,12 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from corpus.errors import InputError
-from corpus.places import Place, make_folder, place_of, reaching, write_whole
+from corpus.places import Place, make_folder, place_of, reaching, remove, write_whole
 from corpus.shown_text import without_secrets
 
 RECORD = "job.json"
@@ -55,6 +57,24 @@ def _claim(folder: Place, job: str, wanted: dict[str, Any], resume: bool) -> boo
     make_folder(folder)
     _write_record(record_path, {"job": job, "settings": wanted, "complete": False})
     return True
+
+
+@contextmanager
+def withdrawn_if_refused(folder: str | Place, begun: bool) -> Iterator[None]:
+    """Removes what a job has claimed where its body finds that the input cannot be used.
+
+    For what only is known once much was read, part by part, and written.
+
+    Args:
+        folder: that `begin_output` has claimed.
+        begun: whether an earlier run had begun it, whose work is left.
+    """
+    try:
+        yield
+    except InputError:
+        if not begun:
+            remove(place_of(folder))
+        raise
 
 
 def finish_output(folder: str | Place) -> None:

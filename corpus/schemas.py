@@ -17,6 +17,15 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("score", pa.float64()),
         ]
     ),
+    # What a system ranks, in the order of its file; no table of a collection.
+    "runs": pa.schema(
+        [
+            ("query_id", pa.string()),
+            ("doc_id", pa.string()),
+            ("rank", pa.int64()),
+            ("score", pa.float64()),
+        ]
+    ),
     "sessions": pa.schema(
         [
             ("session_id", pa.string()),
@@ -68,6 +77,7 @@ KEYS: dict[str, list[str]] = {
     "queries": ["query_id"],
     "documents": ["doc_id"],
     "candidates": ["query_id", "doc_id"],
+    "runs": ["query_id", "rank"],
     "sessions": ["session_id"],
     "judgments": ["query_id", "doc_id"],
     "splits": ["query_id"],

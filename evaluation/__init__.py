@@ -10,6 +10,7 @@ OPEN = (
     "given_runs",
     "means",
     "measures",
+    "measuring",
     "report.ablation",
     "report.cells",
     "report.diagnosis",

@@ -26,7 +26,10 @@ JUDGED = "Judged@10"
 
 
 def measure_run(
-    run: pd.DataFrame, judgments: pa.Table, queries: Iterable[str] | None = None
+    run: pd.DataFrame,
+    judgments: pa.Table,
+    queries: Iterable[str] | None = None,
+    highest: int | None = None,
 ) -> pd.DataFrame:
     """Measures a ranking of each query against human grades.
 
@@ -43,13 +46,15 @@ def measure_run(
         judgments: the table judgments of the collection.
         queries: ids of the queries that count, where the run misses them too: these have 0 in all
             measures, as with trec_eval's option -c. By default those of the run.
+        highest: the highest grade of the collection, where these are only some of its judgments.
 
     Returns:
         query_id, measure ("nDCG@10", "RR", "AP", "DCG@10", "ERR@10", "Judged@10", ...), value (in
         [0, 1] but for DCG, which is at least 0).
     """
     qrels = judgments.select(["query_id", "doc_id", "grade"]).to_pandas()
-    highest = max(HIGHEST_GRADE, int(qrels["grade"].max())) if len(qrels) else HIGHEST_GRADE
+    given = qrels["grade"].max() if highest is None and len(qrels) else highest
+    highest = max(HIGHEST_GRADE, int(given or 0))
     counted = run["query_id"] if queries is None else list(queries)
     qrels = qrels[qrels["query_id"].isin(counted)]
     answerable = qrels["query_id"][qrels["grade"] > 0].unique()

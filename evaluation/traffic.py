@@ -6,7 +6,9 @@ propensity(k) * attractiveness.
 """
 
 import json
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,56 +19,89 @@ from numpy.typing import NDArray
 
 from corpus.errors import InputError
 from corpus.output_folder import RECORD
+from corpus.places import Place, arrow_files
 from evaluation.measures import telling_queries
 from evaluation.yardstick import DEPTH
+
+if TYPE_CHECKING:
+    from sklearn.isotonic import IsotonicRegression
 
 TRAFFIC_NDCG = "traffic nDCG@10"
 TRAFFIC_LIKELIHOOD = "traffic log-likelihood"
 PAIR = ["query_id", "doc_id"]
 # Of calibrated attractiveness, so that one click on what seemed never clicked costs no more than 7.
 LEAST, MOST = 0.001, 0.999
+MOST_SCORES = 2**18  # that attractiveness is told apart by
 
 
-def read_traffic(sessions: pa.Table, click_labels: Path, max_weight: float) -> pd.DataFrame:
-    """Counts held-out traffic with the propensities that `fit_clicks` wrote beside its labels.
+@dataclass(frozen=True)
+class Propensities:
+    """The chance that each position is examined, as `fit_clicks` has estimated it.
 
-    Where it estimated them by context, sessions of other contexts, and without one, are left out.
+    Attributes:
+        path: of their table, for messages.
+        context: the column of sessions that they differ by; None where they do not.
+        of: by the value of that column, or of None: of the positions from the first, NaN where
+            unknown, float64, shape (positions,).
+    """
+
+    path: str
+    context: str | None
+    of: Mapping[str | None, NDArray[np.float64]]
+
+
+def read_propensities(click_labels: Place) -> Propensities:
+    """Reads the propensities that `fit_clicks` wrote beside its labels.
 
     Args:
-        sessions: the table held_out_sessions.
-        click_labels: the folder that `fit_clicks` wrote.
-        max_weight: see `count_traffic`.
-
-    Returns:
-        What `count_traffic` returns.
+        click_labels: the folder that it wrote.
 
     Raises:
-        InputError: the folder holds no propensities, or the sessions lack the context.
+        InputError: the folder holds none, or does not tell their context.
     """
     path = click_labels / "propensities.parquet"
     if not path.exists():
         raise InputError(f"{path}: there is no such table; fit_clicks writes it beside the labels")
-    propensities = pq.read_table(path).to_pandas().sort_values("position")
-    if "context" not in propensities:
-        return count_traffic(sessions, propensities["propensity"].to_numpy(float), max_weight)
+    files, inside = arrow_files(path)
+    table = pq.read_table(inside, filesystem=files).to_pandas().sort_values("position")
+    if "context" not in table:
+        return Propensities(str(path), None, {None: table["propensity"].to_numpy(float)})
     record = click_labels / RECORD
     if not record.exists():
         raise InputError(f"{record}: there is no such file; it tells the context of propensities")
     column = json.loads(record.read_text(encoding="utf-8"))["settings"]["context"]
+    of = {name: known["propensity"].to_numpy(float) for name, known in table.groupby("context")}
+    return Propensities(str(path), column, of)
+
+
+def count_by_context(
+    sessions: pa.Table, propensities: Propensities, max_weight: float
+) -> pd.DataFrame:
+    """Counts held-out traffic as `count_traffic` does.
+
+    Where propensities differ by context, sessions of other contexts, and without one, are left out.
+
+    Args:
+        sessions: the table held_out_sessions.
+        propensities: from `read_propensities`.
+        max_weight: see `count_traffic`.
+
+    Raises:
+        InputError: the sessions lack the context.
+    """
+    column = propensities.context
+    if column is None:
+        return count_traffic(sessions, propensities.of[None], max_weight)
     if column not in sessions.column_names:
         raise InputError(
-            f"{path}: holds propensities by {column}, a column that the held-out sessions lack; "
-            "prepare them with it, or fit clicks without a context"
+            f"{propensities.path}: holds propensities by {column}, a column that the held-out "
+            "sessions lack; prepare them with it, or fit clicks without a context"
         )
     names = [value if value is None else str(value) for value in sessions[column].to_pylist()]
     of_sessions = pa.array(names, pa.string())
     counts = [
-        count_traffic(
-            sessions.filter(pc.equal(of_sessions, name)),
-            known["propensity"].to_numpy(float),
-            max_weight,
-        )
-        for name, known in propensities.groupby("context")
+        count_traffic(sessions.filter(pc.equal(of_sessions, name)), known, max_weight)
+        for name, known in propensities.of.items()
     ]
     return pd.concat(counts, ignore_index=True)
 
@@ -159,17 +194,40 @@ def _dcg(ranked: pd.DataFrame) -> "pd.Series[float]":
 
 
 def traffic_log_likelihood(run: pd.DataFrame, counts: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Log-likelihood of held-out clicks with a ranker's scores as attractiveness.
-
-    Scores become attractiveness by a monotone map, since a ranker's scores have no scale: isotonic
-    regression of clicks on scores, by impression and with propensities as weights, clipped to
-    [0.001, 0.999]. Half of the queries are measured with the map of the other half, and the other
-    way round, so that no query is measured by a map that it shaped.
+    """`log_likelihood` of a whole run.
 
     Args:
         run: query_id, doc_id and score of each ranked document; documents that it does not rank
             have its lowest score.
         counts: from `count_traffic`.
+        seed: as of `log_likelihood`.
+    """
+    lowest = run["score"].min() if len(run) else 0.0
+    return log_likelihood([with_scores(counts, run)], lowest, seed)
+
+
+def with_scores(counts: pd.DataFrame, run: pd.DataFrame) -> pd.DataFrame:
+    """The counts of `count_traffic` with the score of each pair, NaN where it is not ranked.
+
+    Args:
+        counts: from `count_traffic`.
+        run: query_id, doc_id and score of each ranked document.
+    """
+    return counts.merge(run[[*PAIR, "score"]], "left", on=PAIR).drop(columns="doc_id")
+
+
+def log_likelihood(pieces: Iterable[pd.DataFrame], lowest: float, seed: int = 0) -> pd.DataFrame:
+    """Log-likelihood of held-out clicks with a ranker's scores as attractiveness.
+
+    Scores become attractiveness by a monotone map, since a ranker's scores have no scale: isotonic
+    regression of clicks on scores, by impression and with propensities as weights, clipped to
+    [0.001, 0.999]. Half of the queries are measured with the map of the other half, and the other
+    way round, so that no query is measured by a map that it shaped. Of more than `MOST_SCORES`
+    different scores, neighbours are put together, until they are so many.
+
+    Args:
+        pieces: from `with_scores`, of some queries each; gone through three times.
+        lowest: the score of what is not ranked.
         seed: seed of the halves.
 
     Returns:
@@ -177,24 +235,58 @@ def traffic_log_likelihood(run: pd.DataFrame, counts: pd.DataFrame, seed: int = 
         impressions of ln P(clicked or not), below 0; of the same queries for every run. No row
         where there are fewer than two queries.
     """
-    known = counts.merge(run[[*PAIR, "score"]], "left", on=PAIR)
-    known["score"] = known["score"].fillna(run["score"].min() if len(run) else 0.0)
-    query_ids = np.sort(known["query_id"].unique())
+    query_ids = np.sort(np.concatenate([[], *(piece["query_id"].unique() for piece in pieces)]))
     first = np.random.default_rng(seed).permutation(query_ids)[: len(query_ids) // 2]
-    in_first = known["query_id"].isin(first)
-    if not in_first.any():
+    if len(first) == 0:
         return pd.DataFrame({"query_id": [], "value": [], "measure": []})
-    halves = [_log_likelihood(known[half], known[~half]) for half in (in_first, ~in_first)]
+    of_first = pd.Index(first)
+    fitted_on = [_Calibration(), _Calibration()]
+    for piece in pieces:
+        known = piece.fillna({"score": lowest})
+        in_first = of_first.get_indexer(pd.Index(known["query_id"])) >= 0
+        for calibration, half in zip(fitted_on, (known[~in_first], known[in_first]), strict=True):
+            calibration.add(half)
+    maps = [calibration.fit() for calibration in fitted_on]
+    values: list[list[pd.DataFrame]] = [[], []]
+    for piece in pieces:
+        known = piece.fillna({"score": lowest})
+        in_first = of_first.get_indexer(pd.Index(known["query_id"])) >= 0
+        for of_half, found, half in zip(values, maps, (in_first, ~in_first), strict=True):
+            of_half.append(_log_likelihood(known[half], found))
+    halves = [pd.concat(of_half).sort_values("query_id") for of_half in values]
     return pd.concat(halves, ignore_index=True).assign(measure=TRAFFIC_LIKELIHOOD)
 
 
-def _log_likelihood(measured: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
-    """query_id and value of the measured rows, with a map that is fitted to the others."""
-    from sklearn.isotonic import IsotonicRegression  # a second that not all of evaluate needs
+class _Calibration:
+    """Clicks and examinations by score, of pieces of a run, in bounded memory."""
 
-    examined = others["impressions"] * others["propensity"]
-    calibration = IsotonicRegression(y_min=LEAST, y_max=MOST, out_of_bounds="clip")
-    calibration.fit(others["score"], others["clicks"] / examined, sample_weight=examined)
+    def __init__(self) -> None:
+        self.sums = pd.DataFrame({"score": [], "clicks": [], "examined": []}, dtype=float)
+
+    def add(self, counts: pd.DataFrame) -> None:
+        examined = counts["impressions"] * counts["propensity"]
+        more = counts[["score", "clicks"]].assign(examined=examined)
+        both = pd.concat([self.sums, more.astype(float)])
+        self.sums = both.groupby("score", as_index=False).sum()
+        if len(self.sums) > MOST_SCORES:
+            weight = self.sums["examined"]
+            share = (weight.cumsum() - weight / 2) / weight.sum()
+            group = (share * (MOST_SCORES // 2)).astype(int)
+            weighted = self.sums.assign(score=self.sums["score"] * weight).groupby(group).sum()
+            self.sums = weighted.assign(score=weighted["score"] / weighted["examined"])
+
+    def fit(self) -> "IsotonicRegression":
+        from sklearn.isotonic import IsotonicRegression  # a second that not all of evaluate needs
+
+        found = IsotonicRegression(y_min=LEAST, y_max=MOST, out_of_bounds="clip")
+        examined = self.sums["examined"]
+        return found.fit(self.sums["score"], self.sums["clicks"] / examined, sample_weight=examined)
+
+
+def _log_likelihood(measured: pd.DataFrame, calibration: "IsotonicRegression") -> pd.DataFrame:
+    """query_id and value of the measured rows."""
+    if measured.empty:
+        return pd.DataFrame({"query_id": [], "value": []})
     clicked = measured["propensity"] * calibration.predict(measured["score"])
     impressions, clicks = measured["impressions"], measured["clicks"]
     total = clicks * np.log(clicked) + (impressions - clicks) * np.log1p(-clicked)

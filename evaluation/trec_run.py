@@ -9,31 +9,67 @@ is `night%20train`), and a lone "%" for an empty id; what is read is decoded aga
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import NoReturn
 from urllib.parse import quote, unquote
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from corpus.errors import InputError
+from corpus.places import Place, place_of, whole_file
+from corpus.schemas import SCHEMAS
 from corpus.table_checks import check_table
 from corpus.tables import Collection
 from corpus.text_lines import decode_line, read_lines
 
+# Which of some strings are ids of a table, bool (strings,).
+AreKnown = Callable[[pa.Array], NDArray[np.bool_]]
+PAIR = ["query_id", "doc_id"]
+UNKNOWN = ("lines of unknown queries", "lines of unknown documents")
+REPEATED = "lines that repeat an earlier one"
+LINES_AT_ONCE = 65_536
 FIELDS = ("query", "Q0", "document", "rank", "score", "tag")
 EMPTY_ID = "%"
 
 
-def write_trec_run(run: pd.DataFrame, path: Path, tag: str) -> None:
+def write_trec_run(run: pd.DataFrame, path: Place, tag: str) -> None:
     """Writes a ranking as a TREC run, which `read_trec_run` reads back.
+
+    Args:
+        run: as of `trec_lines`.
+        path: the file to write, local or in a store.
+        tag: as of `trec_lines`.
+    """
+    write_texts([trec_lines(run, tag)], path)
+
+
+def write_texts(texts: Iterable[str], path: Place) -> None:
+    """Writes texts one after another as one file in UTF-8, whole or not at all.
+
+    Args:
+        texts: one at a time is in memory.
+        path: the file to write, local or in a store.
+    """
+    with (
+        whole_file(place_of(path)) as whole,
+        whole.open("w", encoding="utf-8", newline="\n") as file,
+    ):
+        file.writelines(texts)
+
+
+def trec_lines(run: pd.DataFrame, tag: str) -> str:
+    """The lines of a ranking as a TREC run, "" of none.
 
     Documents are in the order of `in_trec_order` and ranked from 1; each score is written with the
     digits that tell it from all others of its type.
 
     Args:
         run: query_id, doc_id and score (finite float) of each ranked document.
-        path: the file to write.
         tag: name of the system; blanks in it become "_".
     """
     ranked = in_trec_order(run)
@@ -47,28 +83,29 @@ def write_trec_run(run: pd.DataFrame, path: Path, tag: str) -> None:
         + ranked["score"].to_numpy().astype(str)
         + f" {'_'.join(tag.split())}\n"
     )
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(lines)
+    return "".join(lines)
 
 
-def write_trec_qrels(judgments: pa.Table, path: Path) -> None:
-    """Writes judgments as TREC qrels (query 0 document grade), with ids as runs have them.
+def qrels_lines(judgments: pa.Table) -> str:
+    """The lines of judgments as TREC qrels (query 0 document grade), with ids as runs have them.
 
     Args:
         judgments: the table judgments of the collection.
-        path: the file to write.
     """
     table = judgments.select(["query_id", "doc_id", "grade"]).to_pandas()
-    lines = (
-        _encode(table["query_id"])
-        + " 0 "
-        + _encode(table["doc_id"])
-        + " "
-        + table["grade"].astype(str)
-        + "\n"
-    )
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(lines)
+    grade = table["grade"].astype(str)
+    lines = _encode(table["query_id"]) + " 0 " + _encode(table["doc_id"]) + " " + grade + "\n"
+    return "".join(lines)
+
+
+def write_trec_qrels(judgments: pa.Table, path: Place) -> None:
+    """Writes judgments as TREC qrels.
+
+    Args:
+        judgments: as of `qrels_lines`.
+        path: the file to write, local or in a store.
+    """
+    write_texts([qrels_lines(judgments)], path)
 
 
 def in_trec_order(run: pd.DataFrame) -> pd.DataFrame:
@@ -100,7 +137,7 @@ def _encode(ids: "pd.Series[str]") -> "pd.Series[str]":
     return ids.map({value: encoded(value) for value in ids.unique()})
 
 
-def read_trec_run(path: Path, collection: Collection) -> tuple[pa.Table, Counter[str]]:
+def read_trec_run(path: Place, collection: Collection) -> tuple[pa.Table, Counter[str]]:
     """Reads the documents that a run holds for the queries of a collection.
 
     Documents are ranked by score, equal ones in the order of the file; as trec_eval has it, the
@@ -134,30 +171,129 @@ def read_trec_run(path: Path, collection: Collection) -> tuple[pa.Table, Counter
         query_id, doc_id, score = _read_line(line, path, number)
         query, document = _known(query_id, queries), _known(doc_id, documents)
         if query is None:
-            aside["lines of unknown queries"] += 1
+            aside[UNKNOWN[0]] += 1
         elif document is None:
-            aside["lines of unknown documents"] += 1
+            aside[UNKNOWN[1]] += 1
         elif (query, document) not in found:
             found[query, document] = number, score
         elif found[query, document][1] == score:
-            aside["lines that repeat an earlier one"] += 1
+            aside[REPEATED] += 1
         else:
-            raise InputError(
-                f"{path}: line {number} has query {query_id!r} and document {doc_id!r}, as "
-                f"line {found[query, document][0]} has; keep one of them"
-            )
+            before, _ = found[query, document]
+            raise InputError(_repeats(path, number, query_id, doc_id, before))
     if not found:
-        counts = ", ".join(f"{count:,} {reason}" for reason, count in aside.items())
-        raise InputError(
-            f"{path}: holds no pair of the collection ({counts or 'it is empty'}); give the "
-            "collection that the run was made on"
-        )
+        refuse_empty_run(path, aside)
     run = pd.DataFrame(found.keys(), columns=["query_id", "doc_id"])
     run["score"] = [score for _, score in found.values()]
     run = run.sort_values(["query_id", "score"], ascending=[True, False], kind="stable")
     run["rank"] = run.groupby("query_id").cumcount() + 1
     table = pa.Table.from_pandas(run, preserve_index=False)
     return check_table(table, "candidates", path, check_keys=False), aside
+
+
+def read_trec_rows(
+    path: Place, queries: AreKnown, documents: AreKnown, set_aside: Counter[str]
+) -> Iterator[pa.Table]:
+    """Reads what a run holds of a collection, few lines at a time, as the table runs.
+
+    Args:
+        path: as of `read_trec_run`.
+        queries: tells which ids are of queries of the collection.
+        documents: likewise, of documents.
+        set_aside: counter of the lines set aside, by reason; it is added to.
+
+    Yields:
+        query_id, doc_id, rank (the number of the line) and score, in the order of the file. A pair
+        may come again; `candidates_of_lines` looks at that.
+
+    Raises:
+        InputError: there is no such file, or a line is wrong, as of `read_trec_run`.
+    """
+    lines = (
+        (*_read_line(line, path, number), number)
+        for number, line in read_lines(path)
+        if line is None or line.strip()
+    )
+    while some := list(islice(lines, LINES_AT_ONCE)):
+        query_ids, doc_ids, scores, numbers = zip(*some, strict=True)
+        query, document = _known_ids(query_ids, queries), _known_ids(doc_ids, documents)
+        unknown = pc.is_null(query), pc.and_(pc.is_null(document), pc.is_valid(query))
+        for rows, reason in zip(unknown, UNKNOWN, strict=True):
+            if count := pc.sum(rows).as_py():
+                set_aside[reason] += count
+        columns = [query, document, pa.array(numbers), pa.array(scores)]
+        yield pa.table(columns, schema=SCHEMAS["runs"]).filter(pc.invert(pc.or_(*unknown)))
+
+
+def candidates_of_lines(lines: pa.Table, path: str | Place, set_aside: Counter[str]) -> pa.Table:
+    """The table candidates of lines of a run, of some queries.
+
+    Args:
+        lines: all rows of these queries that `read_trec_rows` has found, in any order.
+        path: of the run, for messages.
+        set_aside: counter of the lines set aside, by reason; it is added to.
+
+    Raises:
+        InputError: a pair is there with two scores.
+    """
+    run = lines.to_pandas().sort_values("rank", kind="stable")
+    again = run.duplicated(["query_id", "doc_id"])
+    if again.any():
+        both = run[again].merge(run[~again], on=["query_id", "doc_id"], suffixes=("", "_before"))
+        other = both[both["score"] != both["score_before"]]
+        if len(other):
+            line = other.sort_values("rank").iloc[0]
+            query_id, doc_id = line[PAIR]
+            raise InputError(_repeats(path, line["rank"], query_id, doc_id, line["rank_before"]))
+        set_aside[REPEATED] += len(both)
+    run = run[~again].sort_values(["query_id", "score"], ascending=[True, False], kind="stable")
+    run["rank"] = run.groupby("query_id").cumcount() + 1
+    table = pa.Table.from_pandas(run, preserve_index=False)
+    return check_table(table, "candidates", path, check_keys=False)
+
+
+def refuse_empty_run(path: Place, set_aside: Counter[str]) -> NoReturn:
+    """Refuses a run that holds no pair of the collection.
+
+    Raises:
+        InputError: always.
+    """
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in set_aside.items())
+    raise InputError(
+        f"{path}: holds no pair of the collection ({counts or 'it is empty'}); give the "
+        "collection that the run was made on"
+    )
+
+
+def say_set_aside(path: Place, set_aside: Counter[str]) -> None:
+    """Prints which lines of a run were set aside, where there are any."""
+    if set_aside.total():
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in set_aside.items())
+        print(f"{path}: set aside {counts}")
+
+
+def _known_ids(written: Sequence[str], are_known: AreKnown) -> pa.Array:
+    """As `_known`, of many."""
+    as_is = pa.array(written, pa.string())
+    found = are_known(as_is)
+    known = pc.if_else(pa.array(found), as_is, None)
+    encoded = np.flatnonzero([("%" in text) for text in written])
+    if len(encoded) == 0:
+        return known
+    decoded = pa.array(
+        ["" if written[row] == EMPTY_ID else unquote(written[row]) for row in encoded], pa.string()
+    )
+    kept = pc.if_else(pa.array(are_known(decoded)), decoded, known.take(pa.array(encoded)))
+    mask = np.zeros(len(written), dtype=bool)
+    mask[encoded] = True
+    return pc.replace_with_mask(known, pa.array(mask), kept)
+
+
+def _repeats(path: str | Place, number: int, query_id: str, doc_id: str, before: int) -> str:
+    return (
+        f"{path}: line {number} has query {query_id!r} and document {doc_id!r}, as line {before} "
+        "has; keep one of them"
+    )
 
 
 def _known(written: str, ids: Mapping[str, str]) -> str | None:
@@ -168,7 +304,7 @@ def _known(written: str, ids: Mapping[str, str]) -> str | None:
     return ids.get(decoded, ids.get(written))
 
 
-def _read_line(line: bytes | None, path: Path, number: int) -> tuple[str, str, float]:
+def _read_line(line: bytes | None, path: Place, number: int) -> tuple[str, str, float]:
     """Returns query, document and score."""
     text = decode_line(line, path, number, f"{len(FIELDS)} fields")
     # Only blanks of ASCII part fields, as trec_eval has it; ids may hold others.

@@ -1,48 +1,46 @@
 """The job `evaluate`: measures rankers side by side on queries they have not seen."""
 
-from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from corpus.errors import InputError
-from corpus.groups import GROUPS, query_groups, reported_groups
+from corpus.groups import GROUPS
 from corpus.names import file_name
-from corpus.output_folder import begin_output, finish_output
-from corpus.tables import Collection, read_collection, write_parquet
-from evaluation.given_runs import FIRST_STAGE, check_compared, read_runs
-from evaluation.measures import (
-    MAIN_MEASURE,
-    candidate_gains,
-    measure_run,
-    telling_queries,
-    unranked_queries,
+from corpus.output_folder import RECORD, begin_output, finish_output, withdrawn_if_refused
+from corpus.places import Place, remove, write_whole
+from corpus.tables import write_parquet
+from evaluation.given_runs import FIRST_STAGE, check_compared
+from evaluation.measures import MAIN_MEASURE
+from evaluation.measuring import (
+    FIRST,
+    VALUE,
+    Measured,
+    groups_of_queries,
+    texts_of_measured,
 )
 from evaluation.traffic import (
     TRAFFIC_LIKELIHOOD,
     TRAFFIC_NDCG,
-    count_traffic,
-    read_traffic,
-    traffic_log_likelihood,
-    traffic_ndcg,
+    log_likelihood,
 )
-from evaluation.trec_run import write_trec_qrels, write_trec_run
+from evaluation.trec_run import qrels_lines, write_texts
 
+# The folder, in the output, of what is only needed until the job has finished.
+PARTS = "parts"
 # What is tested against the baseline and shown.
 COMPARED = (MAIN_MEASURE, TRAFFIC_NDCG, TRAFFIC_LIKELIHOOD)
 
 
 def evaluate(
-    collection: Path,
-    output: Path,
-    rankers: dict[str, Path] | None = None,
-    runs: dict[str, Path] | None = None,
+    collection: Place,
+    output: Place,
+    rankers: dict[str, Place] | None = None,
+    runs: dict[str, Place] | None = None,
     baseline: str | None = None,
     split: Literal["train", "validation", "test"] = "test",
-    click_labels: Path | None = None,
+    click_labels: Place | None = None,
     max_weight: float = 20.0,
     scorers: int = 1,
     cpus_per_scorer: float = 0.5,
@@ -85,23 +83,17 @@ def evaluate(
     from evaluation.report.evaluated import write_evaluation_report
     from evaluation.significance import compare
     from evaluation.tables import markdown_comparison, print_comparison
-    from rankers.data.lists import candidate_ids
     from rankers.scoring.pair_scorer import ranker_place
-    from rankers.scoring.pool import score_candidates
+    from rankers.scoring.pieces import read_piece
+    from rankers.scoring.pool import Pool
+    from rankers.systems import open_systems
 
     rankers, runs, baseline = rankers or {}, runs or {}, baseline or FIRST_STAGE
     check_evaluation_settings(max_weight, scorers, cpus_per_scorer, use_gpu)
     check_compared(rankers, runs, baseline)
     places = {name: ranker_place(path) for name, path in rankers.items()}
-    tables = read_collection(collection)
-    lists = candidate_ids(tables, split)
-    first_stage = _first_stage_run(tables, lists)
-    traffic = _held_out_traffic(tables, first_stage, click_labels, max_weight)
-    by_traffic = traffic_ndcg(first_stage, traffic)["query_id"]
     none_of = f"{collection}: no query of the split {split!r}"
-    telling = _count_telling(first_stage, tables.judgments, none_of, len(by_traffic))
-    counted = _judged_queries(tables, split)
-    ranked = {FIRST_STAGE: first_stage} | read_runs(runs, tables, {*counted, *by_traffic})
+    systems = open_systems(collection, runs, split, click_labels, max_weight)
     settings = {
         "collection": str(collection),
         "rankers": {name: str(path) for name, path in rankers.items()},
@@ -110,45 +102,60 @@ def evaluate(
         "split": split,
         "click_labels": click_labels and str(click_labels),
         "max_weight": max_weight,
+        **systems.identity(),
     }
     check_reach([], list(places.values()))
+    begun = (output / RECORD).exists()
     if not begin_output(output, "evaluate", settings, resume):
-        measures = pd.read_parquet(output / "measures.parquet")
-        print_comparison(measures, pd.read_parquet(output / "comparison.parquet"), baseline)
+        measures, comparison = (
+            read_piece(output / f"{name}.parquet").to_pandas()
+            for name in ("measures", "comparison")
+        )
+        print_comparison(measures, comparison, baseline)
         return
-    (output / "runs").mkdir(exist_ok=True)
+    with withdrawn_if_refused(output, begun):
+        measured = {FIRST_STAGE: systems.measure_first_stage(output / PARTS)}
+        telling = _count_telling(measured[FIRST_STAGE], none_of)
+        for name, run in runs.items():
+            measured[name] = systems.measure_run(name, run, output / PARTS)
     if rankers:
+        number = int(measured[FIRST_STAGE].total("lists"))
         print(
-            f"scoring {lists.num_rows:,} lists, {telling:,} of them with documents of different "
+            f"scoring {number:,} lists, {telling:,} of them with documents of different "
             f"grades, with {', '.join(rankers)}"
         )
-        pool = (scorers, cpus_per_scorer, use_gpu)
-        ranked |= score_candidates(lists, tables.documents, places, *pool)
-    of_rankers = []
+        pool = Pool(scorers, cpus_per_scorer, use_gpu)
+        measured |= systems.measure_rankers(places, output / PARTS, pool)
+    of_systems = []
     for name in (FIRST_STAGE, *rankers, *runs):
-        run = ranked[name]
-        write_trec_run(run, output / "runs" / f"{file_name(name)}.trec", name)
-        measured = [traffic_ndcg(run, traffic), traffic_log_likelihood(run, traffic)]
-        if telling:
-            measured.insert(0, measure_run(run, tables.judgments, counted))
-            if missed := unranked_queries(run, tables.judgments, counted):
-                print(f"{name}: {len(missed):,} judged queries have no candidates and count 0")
-        of_rankers += [values.assign(ranker=name) for values in measured if len(values)]
-    values = pd.concat(of_rankers, ignore_index=True)
-    groups = reported_groups(tables)
+        system = measured[name]
+        write_texts(system.lines, output / "runs" / f"{file_name(name)}.trec")
+        values = system.of_kind(VALUE).rename(columns={"name": "measure"})
+        values = values[["query_id", "measure", "value"]]
+        if telling == 0:
+            values = values[values["measure"] == TRAFFIC_NDCG]
+        elif missed := int(system.total("missed")):
+            print(f"{name}: {missed:,} judged queries have no candidates and count 0")
+        both = [values, log_likelihood(system.traffic, system.least("score"))]
+        of_systems += [frame.assign(ranker=name) for frame in both if len(frame)]
+    values = pd.concat(of_systems, ignore_index=True)
+    queries = texts_of_measured(measured[FIRST_STAGE])
+    groups = groups_of_queries(queries)
     measures = group_means(values, groups).rename(columns={"group": "bucket"})
     _say_empty_groups(measures, none_of)
     comparison = compare(values[values["measure"].isin(COMPARED)], groups, baseline)
-    of_measured = pc.is_in(
-        tables.judgments["query_id"], value_set=pa.array(values["query_id"].unique())
-    )
-    write_trec_qrels(tables.judgments.filter(of_measured), output / "qrels.trec")
+    qrels = systems.judgments_of(set(values["query_id"]))
+    write_texts(("".join(qrels_lines(table)) for table in qrels), output / "qrels.trec")
     for name, frame in (("values", values), ("measures", measures), ("comparison", comparison)):
         table = pa.Table.from_pandas(frame, preserve_index=False)
         write_parquet(table, output / f"{name}.parquet")
     page = markdown_comparison(measures, comparison, baseline)
-    (output / "comparison.md").write_text(page, encoding="utf-8")
-    write_evaluation_report(output, values, measures, comparison, groups, tables, ranked, settings)
+    write_whole(output / "comparison.md", page)
+    firsts = {name: system.of_kind(FIRST) for name, system in measured.items()}
+    write_evaluation_report(
+        output, values, measures, comparison, groups, queries, firsts, systems.titles, settings
+    )
+    remove(output / PARTS)
     finish_output(output)
     print_comparison(measures, comparison, baseline)
 
@@ -161,28 +168,11 @@ def check_evaluation_settings(
     Raises:
         InputError: naming the setting.
     """
-    from rankers.scoring.pool import check_pool
+    from rankers.scoring.pool import Pool
 
     if not max_weight >= 1:
         raise InputError(f"max_weight must be at least 1, not {max_weight}")
-    check_pool(scorers, cpus_per_scorer, use_gpu)
-
-
-def _held_out_traffic(
-    collection: Collection, candidates: pd.DataFrame, click_labels: Path | None, max_weight: float
-) -> pd.DataFrame:
-    """Counts of the held-out traffic of candidate pairs; prints why there are none."""
-    held_out = collection.held_out_sessions
-    if click_labels is None or held_out.num_rows == 0:
-        if held_out.num_rows:
-            print("held-out traffic measures nothing: give --click_labels, for their propensities")
-        elif click_labels is not None:
-            print("there is no held-out traffic to measure by; prepare holds it out")
-        held_out, propensities = held_out.slice(0, 0), np.array([1.0])
-        return count_traffic(held_out, propensities, max_weight)
-    of_split = pc.is_in(held_out["query_id"], value_set=pa.array(candidates["query_id"].unique()))
-    counts = read_traffic(held_out.filter(of_split), click_labels, max_weight)
-    return counts.merge(candidates[["query_id", "doc_id"]], on=["query_id", "doc_id"])
+    Pool(scorers, cpus_per_scorer, use_gpu).check()
 
 
 def _say_empty_groups(measures: pd.DataFrame, none_of: str) -> None:
@@ -197,36 +187,19 @@ def _say_empty_groups(measures: pd.DataFrame, none_of: str) -> None:
         print(f"{none_of} in the groups {groups} can be measured by {', '.join(names)}")
 
 
-def _judged_queries(collection: Collection, split: str) -> list[str]:
-    groups = query_groups(collection)
-    judged = pc.is_in(groups["query_id"], value_set=collection.judgments["query_id"])
-    return groups.filter(pc.and_(pc.equal(groups["split"], split), judged))["query_id"].to_pylist()
-
-
-def _count_telling(
-    first_stage: pd.DataFrame, judgments: pa.Table, none_of: str, by_traffic: int
-) -> int:
+def _count_telling(first_stage: Measured, none_of: str) -> int:
     """How many queries can tell rankings apart by human grades; refuses none but for traffic."""
-    judged = judgments.filter(
-        pc.is_in(judgments["query_id"], value_set=pa.array(first_stage["query_id"].unique()))
-    )
-    if telling := len(telling_queries(candidate_gains(first_stage, judged))):
+    if telling := int(first_stage.total("telling")):
         return telling
     fault, remedy = f"{none_of} has human judgments and candidates", "take another split"
-    if judged.num_rows:
+    if judged := int(first_stage.total("judged")):
         reason = "no two of its candidates differ in grade"
-        if pc.max(judged["grade"]).as_py() <= 0:
-            reason = f"none of {judged.num_rows:,} grades is above 0"
+        if first_stage.total("relevant") == 0:
+            reason = f"none of {judged:,} grades is above 0"
         fault = f"{none_of} can tell rankings apart: {reason}"
         remedy = "judge more documents, or take another split"
+    by_traffic = int(first_stage.total("by traffic"))
     if not by_traffic:
         raise InputError(f"{fault}; {remedy}, or give --click_labels to measure by held-out clicks")
     print(f"{fault}; measured by the held-out traffic of {by_traffic:,} queries alone")
     return 0
-
-
-def _first_stage_run(collection: Collection, lists: pa.Table) -> pd.DataFrame:
-    candidates = collection.candidates
-    of_split = candidates.filter(pc.is_in(candidates["query_id"], value_set=lists["query_id"]))
-    frame = of_split.select(["query_id", "doc_id", "rank"]).to_pandas()
-    return frame.assign(score=-frame["rank"].astype(float))[["query_id", "doc_id", "score"]]

@@ -1,24 +1,22 @@
 """The job `rerank`: scores candidate lists with a saved ranker, by Ray Data."""
 
-import dataclasses
-from pathlib import Path
 from typing import Literal
 
-import pyarrow as pa
-
-from corpus.output_folder import begin_output, finish_output
-from corpus.tables import read_collection, write_parquet
-from evaluation.trec_run import read_trec_run, write_trec_run
+from corpus.output_folder import RECORD, begin_output, finish_output, withdrawn_if_refused
+from corpus.places import Place, place_of, remove
+from evaluation.trec_run import trec_lines, write_texts
 from rankers.settings import Precision
 
 Split = Literal["train", "validation", "test", "all"]
+# The folder, in the output, of what is only needed until the job has finished.
+PARTS = "parts"
 
 
 def rerank(
-    collection: Path,
-    ranker: Path,
-    output: Path,
-    run: Path | None = None,
+    collection: Place,
+    ranker: Place,
+    output: Place,
+    run: Place | None = None,
     split: Split = "all",
     scorers: int = 1,
     cpus_per_scorer: float = 0.5,
@@ -28,7 +26,8 @@ def rerank(
 ) -> None:
     """Reranks the candidates of a collection's queries, or those of a TREC run.
 
-    Writes `run.parquet` (query_id, doc_id, score) and `run.trec`, a TREC run file.
+    Writes `run.parquet` (query_id, doc_id, score), a folder of parts, and `run.trec`, a TREC run
+    file. Every folder and file may be the URL of a store.
 
     Args:
         collection: folder of the collection.
@@ -42,26 +41,23 @@ def rerank(
         use_gpu: whether each of them takes a GPU.
         precision: fp32, tf32 (on GPUs), bf16, or auto: bf16 where the processor computes in it,
             which is about twice as fast and moves scores a little.
-        resume: do nothing if the run is already there; make it again if it was cut short.
+        resume: do nothing if the run is already there; score what is left if it was cut short.
 
     Raises:
         InputError: an input is missing or broken, the ranker has no scoring head or another, a
             score is no finite number, there is no GPU to use, or `output` is in use.
     """
-    from cluster.reach import check_reach  # these bring PyTorch and Ray
-    from rankers.data.lists import candidate_ids
+    # These bring PyTorch and Ray.
+    from cluster.reach import check_reach
+    from rankers.scoring.lists import open_lists
     from rankers.scoring.pair_scorer import ranker_place
-    from rankers.scoring.pool import check_pool, score_candidates
+    from rankers.scoring.pieces import SCORES, pieces_of, read_piece
+    from rankers.scoring.pool import Pool
 
     place = ranker_place(ranker)
-    tables = read_collection(collection)
-    if run is not None:
-        candidates, set_aside = read_trec_run(run, tables)
-        tables = dataclasses.replace(tables, candidates=candidates)
-        for reason, count in set_aside.items():
-            print(f"{run}: set aside {count:,} {reason}")
-    lists = candidate_ids(tables, None if split == "all" else split)
-    check_pool(scorers, cpus_per_scorer, use_gpu)
+    pool = Pool(scorers, cpus_per_scorer, use_gpu, precision)
+    lists = open_lists(collection, run, None if split == "all" else split)
+    pool.check()
     check_reach([], [place])
     settings = {
         "collection": collection,
@@ -69,15 +65,18 @@ def rerank(
         "run": run,
         "split": split,
         "precision": precision,
+        **lists.identity(),
     }
+    begun = (output / RECORD).exists()
     if not begin_output(output, "rerank", settings, resume):
         print(f"{output}: already reranked")
         return
-    name = Path(place).name
-    scored = score_candidates(
-        lists, tables.documents, {name: place}, scorers, cpus_per_scorer, use_gpu, precision
-    )[name]
-    write_parquet(pa.Table.from_pandas(scored, preserve_index=False), output / "run.parquet")
-    write_trec_run(scored, output / "run.trec", tag=name)
+    name, folder = place_of(place).name, output / "run.parquet"
+    with withdrawn_if_refused(output, begun):
+        queries, pairs = lists.prepare(output / PARTS)
+    lists.score({name: place}, {name: folder}, SCORES, pool)
+    scored = (read_piece(folder / piece) for piece in pieces_of(folder))
+    write_texts((trec_lines(piece.to_pandas(), name) for piece in scored), output / "run.trec")
+    remove(output / PARTS)
     finish_output(output)
-    print(f"{output}: {len(scored):,} pairs of {lists.num_rows:,} queries scored")
+    print(f"{output}: {pairs:,} pairs of {queries:,} queries scored")

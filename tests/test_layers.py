@@ -15,12 +15,12 @@ FLOORS = {
     "|by_query documents protocol readers simulation|sources|prepare",
     "cluster": "blocks environment growth metrics|connection|reach resources",
     "evaluation": "graded_measures means trec_run|given_runs measures significance"
-    "|tables yardstick|diagnosis traffic|report",
+    "|tables yardstick|diagnosis traffic|measuring report",
     "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary told"
     "|demand|pool settings_checks|annotate",
     "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
-    "|demand settings_checks supervision|fit|preparation|evaluate rerank train|train_each",
+    "|demand settings_checks supervision systems|fit|preparation|evaluate rerank train|train_each",
     "tuning": "demand journal ranges storage|objectives space|known_points population_space study"
     "|early_stopping trial|inputs|outcomes records|exploring search|analysis finalists population"
     "|analyse tune",

@@ -19,7 +19,7 @@ from evaluation.significance import WINS, compare
 from evaluation.yardstick import measure_by
 from rankers.data.lists import candidate_ids
 from rankers.mixes.encoding import decode_mix
-from rankers.scoring.pool import score_candidates
+from rankers.scoring.pool import Pool, score_candidates
 from rankers.settings import TrainingSettings
 from rankers.supervision import SupervisedLists
 from rankers.train import train
@@ -232,7 +232,7 @@ def measure_finalists(
     names = {trial.number: trial_name(trial) for trial in trials}
     places = {f"{number} {seed}": str(path) for (number, seed), path in rankers.items()}
     pairs = candidate_ids(lists.collection, "validation")
-    runs = score_candidates(pairs, lists.collection.documents, places, use_gpu=use_gpu)
+    runs = score_candidates(pairs, lists.collection.documents, places, Pool(use_gpu=use_gpu))
     tables = []
     for number, seed in rankers:
         values = measure_by(runs[f"{number} {seed}"], lists.yardstick)

@@ -1,7 +1,6 @@
 """The sections that every evaluation has, of whatever rankers or runs."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpus.groups import query_groups
+from corpus.places import Place
 from corpus.tables import Collection
 from evaluation.measures import MAIN_MEASURE
 from evaluation.report.headline import (
@@ -22,7 +22,6 @@ from evaluation.report.queries import choose_ranker, queries_section
 from evaluation.report.settings import settings_section
 from evaluation.report.trade_offs import frontier_section, two_truths_section
 from evaluation.significance import compare_all
-from evaluation.trec_run import in_trec_order
 
 TRAFFIC = "traffic"  # with which the names of measures against held-out traffic begin
 INTRODUCTION = (
@@ -32,25 +31,28 @@ INTRODUCTION = (
 
 
 def write_evaluation_report(
-    output: Path,
+    output: Place,
     values: pd.DataFrame,
     measures: pd.DataFrame,
     comparison: pd.DataFrame,
     groups: pd.DataFrame,
-    collection: Collection,
-    runs: Mapping[str, pd.DataFrame],
+    queries: pd.DataFrame,
+    firsts: Mapping[str, pd.DataFrame],
+    titles: Callable[["pd.Series[str]"], pd.DataFrame],
     settings: Mapping[str, Any],
-) -> Path:
+) -> Place:
     """Writes `report.html` and its tables for an evaluation of any rankers or runs.
 
     Args:
-        output: the folder to write into.
+        output: the folder to write into, local or in a store.
         values: as `evaluation_sections` takes them.
         measures: as `evaluation_sections` takes them.
         comparison: as `evaluation_sections` takes it.
         groups: as `evaluation_sections` takes them.
-        collection: with the texts of queries and documents, and human judgments.
-        runs: query_id, doc_id and score of each ranked document, by ranker.
+        queries: as `evaluation_sections` takes them.
+        firsts: query_id, name (the id of the document that is ranked first) and value (its human
+            grade, NaN without one) of each query, by ranker.
+        titles: doc_id and title of documents of some ids.
         settings: of the evaluation, with `baseline`.
 
     Returns:
@@ -59,9 +61,9 @@ def write_evaluation_report(
     baseline = settings["baseline"]
     main = main_measure(measures, comparison)
     looked_at = [name for name in (baseline, choose_ranker(measures, main, baseline)) if name]
-    firsts = {name: first_ranked(runs[name]) for name in looked_at}
-    queries = texts_of_queries(collection)
-    tops = first_documents(firsts, collection)
+    first = pd.concat([firsts[name].assign(ranker=name) for name in looked_at])
+    first = first.rename(columns={"name": "doc_id", "value": "grade"})
+    tops = first.merge(titles(first["doc_id"]), "left", "doc_id")
     sections = [
         *evaluation_sections(values, measures, comparison, groups, queries, baseline, tops),
         all_measures_section(measures, [main, *traffic_measures(measures)]),
@@ -136,11 +138,6 @@ def texts_of_documents(collection: Collection, doc_ids: "pd.Series[str]") -> pd.
     documents, wanted = collection.documents, pa.array(doc_ids.unique(), pa.string())
     of_wanted = documents.filter(pc.is_in(documents["doc_id"], value_set=wanted))
     return of_wanted.select(["doc_id", "title", "body"]).to_pandas()
-
-
-def first_ranked(run: pd.DataFrame) -> pd.DataFrame:
-    """query_id and doc_id of the document that a run puts first, equal scores as trec_eval does."""
-    return in_trec_order(run).drop_duplicates("query_id")[["query_id", "doc_id"]]
 
 
 def first_documents(firsts: Mapping[str, pd.DataFrame], collection: Collection) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """The page of a report: sections in, one self-contained HTML file and the files of tables out."""
 
 import base64
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from corpus.places import Place, remove, write_whole
 from corpus.shown_text import printable
 from evaluation.report.cells import cell_of, is_missing, is_number
 from evaluation.report.exports import csv_of, latex_of
@@ -24,8 +24,8 @@ EXPORTS = {"csv": ("CSV", "text/csv", csv_of), "tex": ("LaTeX", "application/x-t
 
 
 def write_report(
-    sections: Sequence[Section], path: Path, title: str, introduction: Sequence[str] = ()
-) -> Path:
+    sections: Sequence[Section], path: Place, title: str, introduction: Sequence[str] = ()
+) -> Place:
     """Writes a page of HTML, and each of its tables as CSV and LaTeX into `tables/` beside it.
 
     The page holds its styles, its script, its pictures and the files of its tables, and asks for
@@ -33,7 +33,7 @@ def write_report(
 
     Args:
         sections: what the page shows, in its order.
-        path: the page to write. A `tables/` of an earlier page is replaced.
+        path: the page to write, local or in a store. A `tables/` of an earlier page is replaced.
         title: its heading.
         introduction: paragraphs below the heading.
 
@@ -61,14 +61,12 @@ def write_report(
         script=Markup(_beside("sort.js")),
     )
     folder = path.parent / TABLES
-    shutil.rmtree(folder, ignore_errors=True)
-    if tables:
-        folder.mkdir(parents=True)
+    remove(folder)
     for table in tables:
         for ending, (_, _, written) in EXPORTS.items():
             text = written(table)
-            (folder / f"{slug(table.name)}.{ending}").write_bytes(_bytes(text))
-    path.write_bytes(_bytes(page))
+            write_whole(folder / f"{slug(table.name)}.{ending}", _bytes(text))
+    write_whole(path, _bytes(page))
     return path
 
 

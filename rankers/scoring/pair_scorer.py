@@ -1,16 +1,16 @@
-"""Scores blocks of pairs with saved rankers, in one process or in the actors of a pool."""
+"""Scores blocks of pairs with saved rankers, in one process."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
-import ray
 import torch
 from transformers import PreTrainedModel
 
-from cluster.blocks import table_of_row
 from cluster.resources import cuda_fault
 from corpus.errors import InputError
+from corpus.local_copies import local_copy
+from corpus.places import Place, is_local, place_of
 from rankers.data.bucket_floors import read_bucket_floors, with_buckets
 from rankers.data.padding import pad_lists
 from rankers.data.pair_template import as_pairs, pair_ids
@@ -111,8 +111,9 @@ class PairScorer:
             if self.device.type == "cuda" and (fault := cuda_fault()):
                 raise InputError(f"use_gpu: {fault}, or leave use_gpu out")
             # Of one head any weight makes the score.
-            mix = read_heads_mix(Path(self.rankers[ranker]))
-            model, self.tokenizer = load_cross_encoder(self.rankers[ranker], heads=2 if mix else 1)
+            folder = _on_this_node(self.rankers[ranker])
+            mix = read_heads_mix(Path(folder))
+            model, self.tokenizer = load_cross_encoder(folder, heads=2 if mix else 1)
             end_at_first_token(model, frozen=True)
             mask_once(model)
             use_tensor_cores(self.precision, self.device)
@@ -122,48 +123,38 @@ class PairScorer:
             small = self.device.type == "cpu" and not in_bf16
             self.tokens_at_once = CACHED_TOKENS if small else MOST_TOKENS
             self.mix = mix or Constant()
-            self.floors = read_bucket_floors(Path(self.rankers[ranker])) if mix else None
+            self.floors = read_bucket_floors(Path(folder)) if mix else None
             self.model = ListRanker(model).to(self.device).train(False)
             self._loaded = ranker
 
 
-def ranker_place(ranker: str | Path) -> str:
+def ranker_place(ranker: str | Place) -> str:
     """Where any process finds a ranker that can be scored with.
 
     Args:
-        ranker: a folder or a Hugging Face id.
+        ranker: a folder, local or in a store, or a Hugging Face id.
 
     Raises:
         InputError: it cannot be loaded, or its head is not one that was trained for ranking.
     """
-    place = model_place(ranker)
-    check_model(str(ranker), heads=2 if read_heads_mix(Path(place)) else 1)
-    return place
+    place = place_of(ranker)
+    found = model_place(place) if is_local(place) else str(place)
+    folder = _on_this_node(found)
+    try:
+        # A model that is not in a store is named as it was given.
+        check_model(
+            str(ranker) if is_local(place) else folder,
+            heads=2 if read_heads_mix(Path(folder)) else 1,
+        )
+    except InputError as error:
+        raise InputError(str(error).replace(folder, str(ranker))) from error
+    return found
 
 
-class PooledScorer(PairScorer):
-    """A `PairScorer` in an actor of Ray Data, each of whose rows is a block.
-
-    It reads the texts in the object store, one copy for all on a node. What `PairScorer` raises as
-    an InputError it returns in place of scores, as the column `refusal`: raised in an actor, it
-    would come out of Ray Data as a long trace.
-    """
-
-    def __init__(
-        self,
-        rankers: Mapping[str, str],
-        lists: "ray.ObjectRef[pa.Table]",
-        texts: "ray.ObjectRef[pa.Array]",
-        precision: Precision = "fp32",
-        use_gpu: bool = False,
-    ) -> None:
-        super().__init__(rankers, ray.get(lists), ray.get(texts), precision, use_gpu)
-
-    def __call__(self, block: pa.Table) -> pa.Table:
-        try:
-            return super().__call__(table_of_row(block))
-        except InputError as refusal:
-            return pa.table({"refusal": [str(refusal)]})
+def _on_this_node(ranker: str) -> str:
+    """A local folder, or a Hugging Face id."""
+    place = place_of(ranker)
+    return ranker if is_local(place) else str(local_copy(place))
 
 
 def encode_in_bf16(model: PreTrainedModel) -> None:

@@ -1,8 +1,14 @@
-"""Scores candidate lists with saved rankers, by one pool of Ray actors."""
+"""Scores candidate lists with saved rankers, by one pool of Ray actors.
 
+A few lists are in memory here: the pool scores blocks of pairs, and their scores come back. Many
+are in files, piece by piece: an actor reads a piece, scores it and writes it, the driver counts.
+"""
+
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import ray.data
+from numpy.typing import NDArray
 from rich.progress import MofNCompleteColumn
 
 from cluster.blocks import table_as_row
@@ -20,36 +27,90 @@ from corpus.errors import InputError
 from corpus.progress import Progress
 from corpus.texts import document_column
 from rankers.data.lists import document_rows
-from rankers.scoring.pair_scorer import PooledScorer
+from rankers.scoring.actors import PooledScorer
+from rankers.scoring.blocks import refuse_unsound, scoring_blocks
+from rankers.scoring.pieces import SCORES, scored_piece
 from rankers.settings import Precision
 
-# So many that sorted micro-batches are hardly padded, but that each scorer gets several blocks.
-MOST_PAIRS_PER_BLOCK = 1024
-BLOCKS_PER_SCORER = 8
 POOL_SETTINGS = "scorers, cpus_per_scorer, use_gpu"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Processes that score, each with a copy of the ranker.
+
+    Attributes:
+        scorers: how many.
+        cpus_per_scorer: CPUs that Ray sets aside for each.
+        use_gpu: whether each takes a GPU.
+        precision: as of `PairScorer`.
+    """
+
+    scorers: int = 1
+    cpus_per_scorer: float = 0.5
+    use_gpu: bool = False
+    precision: Precision = "fp32"
+
+    def check(self) -> None:
+        """Refuses a pool that cannot be made.
+
+        Raises:
+            InputError: there are no scorers, or the cluster can never have room for so many.
+        """
+        if self.scorers < 1:
+            raise InputError(f"scorers must be at least 1, not {self.scorers}")
+        if not self.cpus_per_scorer >= 0:
+            raise InputError(f"cpus_per_scorer must be at least 0, not {self.cpus_per_scorer}")
+        check_room(self.asked, setting=POOL_SETTINGS)
+
+    @property
+    def asked(self) -> Asked:
+        """What the pool asks of the cluster."""
+        each = {"CPU": self.cpus_per_scorer, "GPU": 1.0 if self.use_gpu else 0.0}
+        return Asked("scorers", self.scorers, each)
+
+    def map(
+        self, rows: ray.data.Dataset, scorer: type[Any], arguments: tuple[Any, ...]
+    ) -> Iterator[pa.Table]:
+        """What scorers make of the rows of a data set.
+
+        Args:
+            rows: of a row a scorer makes a table.
+            scorer: from `rankers.scoring.actors`.
+            arguments: of its constructor, but for precision and use_gpu.
+
+        Raises:
+            InputError: a scorer has refused.
+        """
+        wait_for_room(replace(self.asked, count=1), setting=POOL_SETTINGS)
+        scored = rows.map_batches(
+            scorer,
+            fn_constructor_args=(*arguments, self.precision, self.use_gpu),
+            batch_format="pyarrow",
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=self.scorers),
+            num_cpus=self.asked.each["CPU"],
+            num_gpus=self.asked.each["GPU"],
+        )
+        for part in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
+            if "refusal" in part.column_names:
+                raise InputError(part["refusal"].drop_null()[0].as_py())
+            yield part
 
 
 def score_candidates(
     lists: pa.Table,
     documents: pa.Table,
     rankers: Mapping[str, str | Path],
-    scorers: int = 1,
-    cpus_per_scorer: float = 0.5,
-    use_gpu: bool = False,
-    precision: Precision = "fp32",
+    pool: Pool = Pool(),
 ) -> dict[str, pd.DataFrame]:
-    """Scores every document of every list with each ranker, by one pool of Ray actors.
-
-    Texts lie once in the object store; blocks hold their rows.
+    """Scores every document of every list with each ranker.
 
     Args:
         lists: from `rankers.data.lists.candidate_ids`.
         documents: the table `documents`.
         rankers: from `ranker_place`, by name; every node must reach them.
-        scorers: size of the pool.
-        cpus_per_scorer: CPUs that Ray sets aside for each.
-        use_gpu: whether each takes a GPU.
-        precision: as of `PairScorer`.
+        pool: that scores.
 
     Returns:
         For each ranker query_id, doc_id, score, in the order of `lists`.
@@ -58,112 +119,80 @@ def score_candidates(
         InputError: a score is NaN or infinite, a ranker cannot be loaded by an actor, or there is
             no GPU.
     """
+    left = [(name, "all") for name in rankers]
+    scored = score_pieces({"all": lists}, left, documents, rankers, pool)
+    tables = {name: table for name, _, table in scored}
+    return {name: tables[name].select(SCORES).to_pandas() for name in rankers}
+
+
+def score_pieces(
+    pieces: Mapping[str, pa.Table],
+    left: Iterable[tuple[str, str]],
+    documents: pa.Table,
+    rankers: Mapping[str, str | Path],
+    pool: Pool,
+) -> Iterator[tuple[str, str, pa.Table]]:
+    """Scores pieces of lists that are in memory, block by block.
+
+    Texts lie once in the object store; blocks hold their rows.
+
+    Args:
+        pieces: lists from `rankers.data.lists.candidate_ids`, by the name of the piece.
+        left: the rankers and pieces to score, by their names.
+        documents: the table `documents`.
+        rankers: from `ranker_place`, by name; every node must reach them.
+        pool: that scores.
+
+    Yields:
+        Ranker, piece and what `scored_piece` makes of the scores, as soon as they are there.
+
+    Raises:
+        InputError: as `score_candidates`.
+    """
     connect()
-    pool = asked_pool(scorers, cpus_per_scorer, use_gpu)
-    wait_for_room(replace(pool, count=1), setting=POOL_SETTINGS)
+    lists = pa.concat_tables(pieces.values())
     texts = document_column(documents)
     rows = document_rows(lists, documents)
-    blocks = [table_as_row(block) for block in scoring_blocks(rows, texts, rankers, scorers)]
-    scored = ray.data.from_arrow(blocks).map_batches(
-        PooledScorer,
-        fn_constructor_args=(
-            {name: str(place) for name, place in rankers.items()},
-            ray.put(lists.select(["text", "frequency", "bucket"])),
-            ray.put(texts),
-            precision,
-            use_gpu,
-        ),
-        batch_format="pyarrow",
-        batch_size=1,  # a row, which is a block of one ranker
-        compute=ray.data.ActorPoolStrategy(size=scorers),
-        num_cpus=pool.each["CPU"],
-        num_gpus=pool.each["GPU"],
-    )
-    pairs = len(rows.flatten())
-    scores = {name: np.full(pairs, np.nan, np.float32) for name in rankers}
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as progress:
-        bar = progress.add_task("score pairs", total=len(rankers) * pairs)
-        for part in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
-            if "refusal" in part.column_names:
-                raise InputError(part["refusal"][0].as_py())
-            refuse_unsound(part, lists, rows)
-            scores[part["ranker"][0].as_py()][part["pair"].to_numpy()] = part["score"].to_numpy()
-            progress.update(bar, advance=part.num_rows)
-            count("tandem_pairs", part.num_rows, "rerank", part["ranker"][0].as_py())
-    ids = {
-        "query_id": np.repeat(lists["query_id"].to_numpy(), rows.value_lengths().to_numpy()),
-        "doc_id": lists["doc_ids"].combine_chunks().flatten().to_numpy(zero_copy_only=False),
-    }
-    return {name: pd.DataFrame({**ids, "score": scores[name]}) for name in rankers}
-
-
-def check_pool(scorers: int, cpus_per_scorer: float, use_gpu: bool) -> None:
-    """Refuses a pool that `score_candidates` could not make.
-
-    Raises:
-        InputError: there are no scorers, or the cluster can never have room for so many.
-    """
-    if scorers < 1:
-        raise InputError(f"scorers must be at least 1, not {scorers}")
-    if not cpus_per_scorer >= 0:
-        raise InputError(f"cpus_per_scorer must be at least 0, not {cpus_per_scorer}")
-    check_room(asked_pool(scorers, cpus_per_scorer, use_gpu), setting=POOL_SETTINGS)
-
-
-def asked_pool(scorers: int, cpus_per_scorer: float, use_gpu: bool) -> Asked:
-    """What `score_candidates`, whose arguments these are, asks of the cluster."""
-    return Asked("scorers", scorers, {"CPU": cpus_per_scorer, "GPU": 1.0 if use_gpu else 0.0})
-
-
-def refuse_unsound(scored: pa.Table, lists: pa.Table, rows: pa.ListArray) -> None:
-    """Refuses scores that cannot be sorted: NaN and infinite ones.
-
-    Args:
-        scored: from `PairScorer`.
-        lists: whose pairs they are, with query_id and doc_ids.
-        rows: their documents, from `rankers.data.lists.document_rows`.
-
-    Raises:
-        InputError: naming the ranker and the first such pair.
-    """
-    unsound = scored.filter(pc.invert(pc.is_finite(scored["score"])))
-    if unsound.num_rows == 0:
+    first_list = dict(zip(pieces, _starts([p.num_rows for p in pieces.values()]), strict=True))
+    first_pair = np.append(0, np.cumsum(rows.value_lengths().to_numpy()))
+    waiting: dict[tuple[str, int], tuple[str, NDArray[np.float32]]] = {}
+    missing: Counter[tuple[str, int]] = Counter()
+    blocks = []
+    for name, piece in left:
+        first, length = first_list[piece], pieces[piece].num_rows
+        pairs = int(first_pair[first + length] - first_pair[first])
+        key = (name, int(first_pair[first]))
+        waiting[key] = piece, np.full(pairs, np.nan, np.float32)
+        missing[key] = pairs
+        for block in scoring_blocks(rows.slice(first, length), texts, [name], pool.scorers):
+            # Pairs and lists are numbered over all pieces.
+            for column, start in (("pair", key[1]), ("list", first)):
+                place = block.schema.get_field_index(column)
+                block = block.set_column(place, column, pc.add(block[column], start))
+            blocks.append(table_as_row(block))
+    if not blocks:
         return
-    pair = unsound["pair"][0].as_py()
-    ends = np.cumsum(rows.value_lengths().to_numpy())
-    row = int(np.searchsorted(ends, pair, side="right"))
-    query_id, doc_id = lists["query_id"][row], lists["doc_ids"].combine_chunks().flatten()[pair]
-    ranker, score = unsound["ranker"][0], unsound["score"][0]
-    raise InputError(
-        f"the ranker {ranker} gives query {query_id.as_py()!r} and document {doc_id.as_py()!r} the "
-        f"score {score}, which cannot be ranked by; look at its weights, and at the precision"
+    begins = np.array([first_pair[first] for first in first_list.values()])
+    arguments = (
+        {name: str(place) for name, place in rankers.items()},
+        ray.put(lists.select(["text", "frequency", "bucket"])),
+        ray.put(texts),
     )
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as progress:
+        bar = progress.add_task("score pairs", total=missing.total())
+        for part in pool.map(ray.data.from_arrow(blocks), PooledScorer, arguments):
+            ranker, pair = part["ranker"][0].as_py(), part["pair"].to_numpy()
+            begin = int(begins[np.searchsorted(begins, pair[0], side="right") - 1])
+            piece, scores = waiting[ranker, begin]
+            scores[pair - begin] = part["score"].to_numpy()
+            missing[ranker, begin] -= len(pair)
+            progress.update(bar, advance=part.num_rows)
+            count("tandem_pairs", part.num_rows, "rerank", ranker)
+            if missing[ranker, begin] == 0:
+                scored = scored_piece(pieces[piece], pa.array(waiting.pop((ranker, begin))[1]))
+                refuse_unsound(scored, ranker)
+                yield ranker, piece, scored
 
 
-def scoring_blocks(
-    rows: pa.ListArray, texts: pa.Array, rankers: Iterable[str], scorers: int
-) -> Iterator[pa.Table]:
-    """Cuts pairs into blocks, as `PairScorer` takes them, those of the longest documents first.
-
-    The pairs of a block are then of about one length, and the last blocks, which are the least
-    work, leave no scorer long without any.
-
-    Args:
-        rows: the documents of each list, at least one in all, from
-            `rankers.data.lists.document_rows`.
-        texts: one for each document, from `corpus.texts.document_column`.
-        rankers: names; each has all blocks.
-        scorers: how many share the blocks.
-    """
-    document = rows.flatten().to_numpy()
-    ends = np.cumsum(rows.value_lengths().to_numpy())
-    length = pc.utf8_length(texts).to_numpy().astype(np.int32)
-    order = np.argsort(-length[document], kind="stable")
-    share = -(-len(order) // (BLOCKS_PER_SCORER * scorers))
-    size = min(share, MOST_PAIRS_PER_BLOCK)
-    for name in rankers:
-        for first in range(0, len(order), size):
-            pair = order[first : first + size]
-            columns = {"pair": pair, "document": document[pair]}
-            columns["list"] = np.searchsorted(ends, pair, side="right")
-            yield pa.table({"ranker": pa.repeat(name, len(pair)), **columns})
+def _starts(lengths: list[int]) -> list[int]:
+    return np.cumsum([0, *lengths[:-1]]).tolist()

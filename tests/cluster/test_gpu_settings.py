@@ -96,7 +96,7 @@ def test_what_has_to_wait_says_so(
     monkeypatch.setattr(resources, "read_nodes", lambda: ([busy], Growth(coming="1 gpu_worker")))
     monkeypatch.setattr(resources, "LOOK_EVERY", 0.3)
 
-    @ray.remote(num_gpus=2, num_cpus=0)
+    @ray.remote(num_gpus=2, num_cpus=0)  # type: ignore[untyped-decorator]
     def work() -> None:
         time.sleep(2)
 

@@ -12,12 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.errors import InputError
+from evaluation import traffic
 from evaluation.traffic import (
     click_gains,
+    count_by_context,
     count_traffic,
-    read_traffic,
+    log_likelihood,
+    read_propensities,
     traffic_log_likelihood,
     traffic_ndcg,
+    with_scores,
 )
 
 PROPENSITIES = np.array([1.0, 0.5, 0.01, np.nan])
@@ -103,10 +107,13 @@ def test_propensities_are_those_of_the_folder_by_context_where_it_has_one(tmp_pa
     log = pages(("q", "ab", ".x"), ("q", "ab", ".x"), ("q", "ab", "xx"))
     log = log.append_column("device", pa.array(["phone", "desk", None]))
     with pytest.raises(InputError, match=r"propensities.parquet: there is no such table"):
-        read_traffic(log, tmp_path, 20)
+        count_by_context(log, read_propensities(tmp_path), 20)
     by_position = {"position": [2, 1], "propensity": [0.5, 1.0]}
     pq.write_table(pa.table(by_position), tmp_path / "propensities.parquet")
-    assert click_gains(read_traffic(log, tmp_path, 20))["gain"].tolist() == [1 / 3, 2.0]
+    assert click_gains(count_by_context(log, read_propensities(tmp_path), 20))["gain"].tolist() == [
+        1 / 3,
+        2.0,
+    ]
     by_device = {
         "position": [1, 2, 1, 2],
         "propensity": [1.0, 0.5, 1.0, None],
@@ -114,11 +121,11 @@ def test_propensities_are_those_of_the_folder_by_context_where_it_has_one(tmp_pa
     }
     pq.write_table(pa.table(by_device), tmp_path / "propensities.parquet")
     (tmp_path / "job.json").write_text('{"settings": {"context": "device"}}')
-    counts = read_traffic(log, tmp_path, 20)
+    counts = count_by_context(log, read_propensities(tmp_path), 20)
     assert click_gains(counts).set_index("doc_id")["gain"].to_dict() == {"a": 0.0, "b": 2.0}
     assert counts["impressions"].sum() == 3
     with pytest.raises(InputError, match="by device, a column that the held-out sessions lack"):
-        read_traffic(log.drop_columns("device"), tmp_path, 20)
+        count_by_context(log.drop_columns("device"), read_propensities(tmp_path), 20)
 
 
 def test_likelihood_is_that_of_the_position_based_model_with_a_map_of_the_other_half() -> None:
@@ -197,3 +204,33 @@ def test_only_the_order_of_scores_matters(
         pd.testing.assert_frame_equal(before, after)
         assert before["value"].notna().all()
     assert (traffic_log_likelihood(run, counts)["value"] < 0).all()
+
+
+def test_likelihood_of_pieces_is_that_of_all_and_few_scores_are_as_good(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    counts = pd.DataFrame(
+        {
+            "query_id": np.repeat([f"q{n}" for n in range(300)], 5),
+            "doc_id": [f"d{n}" for n in range(1500)],
+            "propensity": np.tile([1.0, 0.5, 0.4, 0.3, 0.2], 300),
+            "impressions": rng.integers(1, 50, 1500),
+        }
+    )
+    run = counts[["query_id", "doc_id"]].assign(score=rng.normal(size=1500))
+    chance = counts["propensity"] / (1 + np.exp(-run["score"]))
+    counts["clicks"] = rng.binomial(counts["impressions"], chance)
+    run = run[rng.random(1500) < 0.9]
+    whole = traffic_log_likelihood(run, counts)
+    scored = with_scores(counts, run)
+    of_piece = [
+        scored[scored["query_id"].isin(ids)]
+        for ids in np.array_split([f"q{n}" for n in range(300)], 7)
+    ]
+    lowest = run["score"].min()
+    pd.testing.assert_frame_equal(log_likelihood(of_piece, lowest), whole)
+    monkeypatch.setattr(traffic, "MOST_SCORES", 200)
+    few = log_likelihood(of_piece, lowest)
+    assert few["value"].mean() == pytest.approx(whole["value"].mean(), abs=1e-3)
+    np.testing.assert_allclose(few["value"], whole["value"], atol=0.05)

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,15 @@ import pytest
 
 from corpus.errors import InputError
 from corpus.tables import Collection
+from evaluation import trec_run
 from evaluation.measures import measure_run
-from evaluation.trec_run import read_trec_run, write_trec_run
+from evaluation.trec_run import (
+    candidates_of_lines,
+    read_trec_rows,
+    read_trec_run,
+    write_trec_run,
+)
+from tests.conftest import make_table
 
 RUN = """\
 q3 Q0 d4 1 0.5 bm25
@@ -218,3 +226,34 @@ def test_a_run_as_trec_eval_takes_it_has_the_measures_by_hand(
     ideal = 2 + 1 / math.log2(3) + 1 / math.log2(4)
     assert value["q1", "nDCG@3"] == pytest.approx((1 / math.log2(3) + 2 / math.log2(4)) / ideal)
     assert [value["q2", name] for name in ("RR", "AP", "nDCG@10")] == [1, 1, 1]
+
+
+def test_many_lines_are_read_as_few_are(
+    tiny_collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids as they are and encoded, known or not; lines that repeat, in other reads, too."""
+    monkeypatch.setattr(trec_run, "LINES_AT_ONCE", 3)
+    queries = make_table("queries", [(name, "t", 1) for name in ("q1", "50%", "a b", "%61", "")])
+    documents = make_table("documents", [(name, "", "") for name in ("d1", "d%20e", "d e", "%")])
+    collection = replace(tiny_collection, queries=queries, documents=documents)
+    path = tmp_path / "a.run"
+    path.write_text(
+        "q1 Q0 d1 1 3 a\nq1 Q0 d%20e 1 3 a\nq1 Q0 d%2520e 1 3.0 a\n50% Q0 d1 1 3 a\n\n"
+        "50%25 Q0 d1 1 3 a\na%20b Q0 % 1 1 a\n%61 Q0 no 1 1 a\nno%20 Q0 no 1 1 a\n% Q0 d1 1 7 a\n"
+        "q1 Q0 d1 1 3 a\na Q0 d1 1 3 a\n% Q0 % 1 9 a\n"
+    )
+    expected, set_aside = read_trec_run(path, collection)
+    known = [set(table[0].to_pylist()) for table in (queries, documents)]
+    counted: Counter[str] = Counter()
+    of_queries, of_documents = (
+        lambda ids, known=known: np.array([name in known for name in ids.to_pylist()], dtype=bool)
+        for known in known
+    )
+    lines = pa.concat_tables(read_trec_rows(path, of_queries, of_documents, counted))
+    shuffled = lines.take(np.random.default_rng(0).permutation(lines.num_rows))
+    assert candidates_of_lines(shuffled, path, counted).equals(expected)
+    assert counted == set_aside
+    path.write_text("q1 Q0 d1 1 3 a\nq1 Q0 d%20e 1 3 a\nq1 Q0 d1 1 4 a\n")
+    lines = pa.concat_tables(read_trec_rows(path, of_queries, of_documents, counted))
+    with pytest.raises(InputError, match=r"a.run: line 3 has query 'q1' .* 'd1', as line 1 has"):
+        candidates_of_lines(lines, path, counted)

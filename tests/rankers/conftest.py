@@ -18,11 +18,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from corpus.places import Place, upload
 from corpus.tables import Collection
 from corpus.texts import document_column
 from rankers.data.lists import candidate_ids, document_rows
+from rankers.scoring.blocks import scoring_blocks
 from rankers.scoring.pair_scorer import PairScorer
-from rankers.scoring.pool import scoring_blocks
 
 WORDS = ["<s>", "<pad>", "</s>", "<unk>", "tide", "moon", "bread", "rye"]
 TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 8}
@@ -69,3 +70,10 @@ def random_model(config: type[PreTrainedConfig], **settings: Any) -> PreTrainedM
         if "norm" not in name.lower():
             torch.nn.init.normal_(parameter, std=0.2)
     return model.eval()
+
+
+def upload_folder(folder: Path, place: Place) -> None:
+    """Copies a local folder, and what is in it, to a store."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            upload(file, place / file.relative_to(folder).as_posix())

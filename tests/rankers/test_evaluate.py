@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -7,11 +8,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from corpus import by_query
 from corpus.errors import InputError
+from corpus.places import Place
 from corpus.tables import Collection, write_collection
 from rankers.evaluate import evaluate
+from rankers.scoring import lists
+from rankers.scoring.pieces import read_piece
 from tests.conftest import make_table
-from tests.rankers.conftest import save_model, tiny_bert
+from tests.rankers.conftest import save_model, tiny_bert, upload_folder
 
 
 def test_what_cannot_be_compared_is_refused_before_anything_is_made(
@@ -213,3 +218,90 @@ def test_click_labels_without_held_out_traffic_are_said_to_be_of_no_use(
     assert "there is no held-out traffic to measure by; prepare holds it out" in (
         capsys.readouterr().out
     )
+
+
+def test_a_run_in_the_order_of_the_first_stage_measures_as_it_does(
+    tiny_collection: Collection, tmp_path: Path
+) -> None:
+    """Also by the clicks of queries whose documents were clicked alike."""
+    folder, clicks, _ = with_traffic(tiny_collection, tmp_path, judged=True)
+    same = tmp_path / "same.run"
+    same.write_text("".join(f"q{n} Q0 d{doc} 1 {-doc} a\n" for n in range(6) for doc in (1, 2)))
+    evaluate(folder, tmp_path / "out", runs={"same": same}, click_labels=clicks)
+    values = pd.read_parquet(tmp_path / "out" / "values.parquet")
+    shown = values.pivot_table("value", ["measure", "query_id"], "ranker")
+    assert shown["same"].tolist() == pytest.approx(shown["first stage"].tolist())
+
+
+def assert_same(small: Path, large: Path) -> None:
+    """Whether two evaluations have the same results, in whatever order."""
+    assert {path.name for path in large.iterdir()} == {path.name for path in small.iterdir()}
+    for name in ("values", "measures", "comparison"):
+        frames = []
+        for folder in (small, large):
+            frame = read_piece(folder / f"{name}.parquet").to_pandas()
+            keys = ("ranker", "measure", "query_id", "bucket", "group")
+            by = [key for key in keys if key in frame]
+            frames.append(frame.sort_values(by).reset_index(drop=True))
+        pd.testing.assert_frame_equal(*frames)
+    for name in (*(f"runs/{path.name}" for path in (small / "runs").iterdir()), "qrels.trec"):
+        written = [sorted((folder / name).read_text().splitlines()) for folder in (small, large)]
+        assert written[0] == written[1]
+    names = [
+        sorted(path.name for path in (folder / "tables").iterdir()) for folder in (small, large)
+    ]
+    assert names[0] == names[1]
+    for name in names[0]:
+        if not name.startswith("settings"):
+            assert (large / "tables" / name).read_text() == (small / "tables" / name).read_text()
+
+
+def test_what_fills_the_memory_measures_as_what_does_not(
+    tiny_collection: Collection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As one part, which is read in this process; what is refused leaves nothing behind."""
+    folder, clicks, run = with_traffic(tiny_collection, tmp_path, judged=True)
+    arguments: dict[str, Any] = {"runs": {"clicked": run}, "click_labels": clicks}
+    evaluate(folder, tmp_path / "small", **arguments)
+    monkeypatch.setattr(lists, "ROWS_AT_ONCE", 3)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    evaluate(folder, tmp_path / "large", **arguments)
+    assert_same(tmp_path / "small", tmp_path / "large")
+    first = capsys.readouterr().out
+    assert "set aside" not in first
+    evaluate(folder, tmp_path / "large", **arguments, resume=True)
+    assert capsys.readouterr().out.splitlines()[-4:] == first.splitlines()[-4:]
+    with pytest.raises(InputError, match="no query of the split 'train' has human judgments"):
+        evaluate(folder, tmp_path / "none", **arguments, split="train")
+    run.write_text("q1 Q0 nobody 1 1 a\n")
+    with pytest.raises(InputError, match=r"clicked.run: holds no pair of the collection \(1 lines"):
+        evaluate(folder, tmp_path / "none", **arguments)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_a_collection_in_a_store_is_measured_part_by_part(
+    tiny_collection: Collection,
+    tmp_path: Path,
+    store: Place,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with_traffic(tiny_collection, tmp_path, judged=True)
+    save_model(tiny_bert(), tmp_path / "ranker", model_max_length=32)
+    upload_folder(tmp_path, store)
+
+    def measure(root: Place) -> Place:
+        rankers = {"tiny": root / "ranker"}
+        evaluate(root / "collection", root / "out", rankers, click_labels=root / "clicks")
+        return root / "out"
+
+    small = measure(tmp_path)
+    for module in (by_query, lists):
+        monkeypatch.setattr(module, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(by_query, "ROWS_OF_PART", 12)
+    large = measure(store)
+    assert_same(small, large)
+    assert (large / "report.html").read_text() != ""

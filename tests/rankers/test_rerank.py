@@ -1,5 +1,7 @@
 """The same scores whoever asks: a pair by itself, one process, a pool; parquet or a TREC run."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import ir_measures
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
 import torch
@@ -19,9 +22,13 @@ from transformers import (
     RobertaConfig,
 )
 
+from corpus import by_query
 from corpus.errors import InputError
+from corpus.output_folder import RECORD
+from corpus.places import Place, place_of, remove, write_whole
 from corpus.schemas import empty_table
-from corpus.tables import Collection, read_collection, write_collection
+from corpus.tables import Collection, read_collection, write_collection, write_parquet
+from evaluation.trec_run import read_trec_run
 from rankers.data.lists import candidate_ids, candidate_lists
 from rankers.data.padding import list_traffic
 from rankers.mixes import FrequencySigmoid
@@ -29,19 +36,34 @@ from rankers.models.cross_encoder import load_cross_encoder
 from rankers.models.list_ranker import save_ranker
 from rankers.models.small_bert import build_small_bert
 from rankers.rerank import rerank
+from rankers.scoring import lists, pieces
+from rankers.scoring.actors import PieceScorer
+from rankers.scoring.blocks import refuse_unsound, scoring_blocks
 from rankers.scoring.pair_scorer import PairScorer, encode_in_bf16
-from rankers.scoring.pool import refuse_unsound, score_candidates, scoring_blocks
+from rankers.scoring.pieces import (
+    SCORES,
+    CutPieces,
+    cut_lists,
+    pieces_left,
+    pieces_of,
+    read_piece,
+    scored_piece,
+)
+from rankers.scoring.pool import Pool, score_candidates
 from tests.conftest import make_table
-from tests.rankers.conftest import random_model, score_in_one_process
+from tests.rankers.conftest import random_model, score_in_one_process, upload_folder
 
 WORDS = ["tide", "moon", "bread", "rye", "fox", "train", "night", "Paris"]
 MIX = FrequencySigmoid(midpoint=15.0)
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A local Ray cluster with two CPUs, and two GPUs that are declared and not there."""
-    ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+def cluster(s3_server: str) -> Iterator[None]:
+    """A local Ray cluster with four CPUs, and two GPUs that are declared and not there.
+
+    Its workers know the store.
+    """
+    ray.init(address="local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
@@ -130,13 +152,10 @@ def test_a_pair_has_the_score_that_it_has_by_itself(
 
 @pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
 def test_scores_that_cannot_be_sorted_are_refused(score: float) -> None:
-    lists = pa.table({"query_id": ["q1", "q2"], "doc_ids": [["a"], ["b", "c"]]})
-    rows = pa.array([[0], [1, 2]])
-    scored = pa.table({"ranker": ["r"] * 3, "pair": [2, 0, 1], "score": [1.0, 2.0, 3.0]})
-    refuse_unsound(scored, lists, rows)
-    scored = scored.set_column(2, "score", pa.array([score, 2.0, score]))
-    with pytest.raises(InputError, match="ranker r gives query 'q2' and document 'c' the score"):
-        refuse_unsound(scored, lists, rows)
+    ids = {"query_id": ["q1", "q2", "q2"], "doc_id": ["a", "b", "c"]}
+    refuse_unsound(pa.table({**ids, "score": [1.0, 2.0, 3.0]}), "r")
+    with pytest.raises(InputError, match="ranker r gives query 'q2' and document 'b' the score"):
+        refuse_unsound(pa.table({**ids, "score": [1.0, score, score]}), "r")
 
 
 @pytest.mark.parametrize("config", [BertConfig, ElectraConfig, RobertaConfig, DistilBertConfig])
@@ -160,13 +179,14 @@ def test_a_pool_scores_as_one_process_does(
 ) -> None:
     lists = candidate_ids(collection, None)
     rankers = {"r": ranker, "again": ranker}
-    runs = score_candidates(lists, collection.documents, rankers, scorers=2)
+    runs = score_candidates(lists, collection.documents, rankers, Pool(scorers=2))
     assert list(runs) == ["r", "again"]
     for run in runs.values():
         assert run["query_id"].unique().tolist() == lists["query_id"].to_pylist()
         assert run["doc_id"].tolist() == lists["doc_ids"].combine_chunks().flatten().to_pylist()
         np.testing.assert_allclose(run["score"], scores, rtol=1e-5)
-    [bf16] = score_candidates(lists, collection.documents, {"r": ranker}, precision="bf16").values()
+    pool = Pool(precision="bf16")
+    [bf16] = score_candidates(lists, collection.documents, {"r": ranker}, pool).values()
     assert np.abs(bf16["score"] - scores).max() > 1e-5
     np.testing.assert_allclose(bf16["score"], scores, atol=0.02 * np.abs(scores).max())
 
@@ -181,7 +201,7 @@ def test_scorers_with_gpus_begin_and_say_what_is_missing(
     rankers = {"r": ranker, "again": ranker}
 
     def score() -> dict[str, pd.DataFrame]:
-        return score_candidates(lists, collection.documents, rankers, scorers=2, use_gpu=True)
+        return score_candidates(lists, collection.documents, rankers, Pool(2, use_gpu=True))
 
     if torch.cuda.is_available():
         np.testing.assert_allclose(score()["again"]["score"], scores, rtol=1e-4, atol=1e-5)
@@ -231,3 +251,160 @@ def test_a_trec_run_is_reranked_as_the_same_candidates_are(
     assert "already reranked" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"was begun with run = .*first\.run"):
         rerank(folder, ranker, tmp_path / "out", resume=True)
+
+
+def test_lists_are_cut_into_pieces_of_whole_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "MOST_PAIRS_PER_PIECE", 3)
+    lengths = [1, 2, 1, 4, 3, 1, 1]
+    lists = pa.table({"query": range(7), "doc_ids": [["d"] * length for length in lengths]})
+    cut = [piece["query"].to_pylist() for piece in cut_lists(lists)]
+    assert cut == [[0, 1], [2], [3], [4], [5, 6]]
+    scored = scored_piece(
+        pa.table({"query_id": ["a", "b"], "doc_ids": [["x", "y"], ["x"]]}),
+        pa.array([3.0, 1.0, 2.0]),
+    )
+    assert scored.to_pydict() == {
+        "query_id": ["a", "a", "b"],
+        "doc_id": ["x", "y", "x"],
+        "rank": [1, 2, 1],
+        "score": [3.0, 1.0, 2.0],
+    }
+
+
+def test_a_scorer_goes_from_file_to_file(
+    folder: Path,
+    ranker: Path,
+    scores: NDArray[np.float32],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pieces, "MOST_PAIRS_PER_PIECE", 200)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    place = place_of(folder)
+    cut = CutPieces(place, tmp_path / "lists", None, None)
+    sources = dict.fromkeys(("queries", "splits", "candidates"), place)
+    assert cut(by_query.read_whole(sources, {})).to_pydict() == {
+        "queries": [60],
+        "pairs": [len(scores)],
+        "repeated": [0],
+    }
+    names = pieces_of(tmp_path / "lists")
+    assert len(names) > 1
+    out = {"r": tmp_path / "r"}
+    scorer = PieceScorer(
+        {"r": str(ranker), "broken": str(tmp_path)}, place, tmp_path / "lists", out, SCORES
+    )
+    for name in names:
+        scorer(pa.table({"ranker": ["r"], "piece": [name]}))
+    found = pa.concat_tables(read_piece(out["r"] / name) for name in names)
+    assert found.column_names == SCORES
+    np.testing.assert_allclose(found["score"], scores, rtol=1e-5)
+    assert list(pieces_left(names, out)) == []
+    refused = scorer(pa.table({"ranker": ["broken"], "piece": [names[0]]}))
+    assert refused.column_names == ["refusal"]
+
+
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets sixty queries count as many."""
+    monkeypatch.setattr(lists, "ROWS_AT_ONCE", 50)
+    monkeypatch.setattr(by_query, "ROWS_AT_ONCE", 50)
+    monkeypatch.setattr(by_query, "ROWS_OF_PART", 150)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_many_lists_are_scored_part_by_part_where_they_lie(
+    collection: Collection,
+    ranker: Path,
+    scores: NDArray[np.float32],
+    store: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """From a store into it; what a kill has left is not scored again."""
+    small_parts(monkeypatch)
+    write_collection(collection, store / "collection")
+    upload_folder(ranker, store / "ranker")
+    arguments = store / "collection", store / "ranker", store / "out"
+    rerank(*arguments, scorers=2)
+    of_pairs = collection.candidates.select(["query_id", "doc_id"]).to_pandas()
+    ids = candidate_ids(collection, None)
+    expected = pd.DataFrame(
+        {
+            "query_id": np.repeat(ids["query_id"], ids["doc_ids"].combine_chunks().value_lengths()),
+            "doc_id": ids["doc_ids"].combine_chunks().flatten(),
+            "expected": scores,
+        }
+    )
+    folder = store / "out" / "run.parquet"
+    parts = {path.name: read_piece(path) for path in folder.iterdir()}
+    assert len(parts) > 2
+
+    def check() -> None:
+        run = pa.concat_tables(read_piece(path) for path in folder.iterdir()).to_pandas()
+        assert list(run) == ["query_id", "doc_id", "score"]
+        both = run.merge(expected, on=["query_id", "doc_id"])
+        assert len(both) == len(run) == len(of_pairs)
+        np.testing.assert_allclose(both["score"], both["expected"], rtol=1e-5)
+
+    check()
+    told = f"{len(of_pairs):,} pairs of 60 queries scored"
+    assert told in capsys.readouterr().out
+    written, _ = read_trec_run(store / "out" / "run.trec", collection)
+    assert written.num_rows == len(of_pairs)
+    assert sorted(path.name for path in (store / "out").iterdir()) == [
+        "job.json",
+        "run.parquet",
+        "run.trec",
+    ]
+    # As a kill leaves it: a part is missing, and another is told by its score.
+    first, second, *_ = sorted(parts)
+    remove(folder / first)
+    marked = parts[second].set_column(2, "score", pa.repeat(7.0, parts[second].num_rows))
+    write_parquet(marked, folder / second)
+    unfinish(store / "out")
+    rerank(*arguments, resume=True)
+    assert set(read_piece(folder / second)["score"].to_pylist()) == {7.0}
+    write_parquet(parts[second], folder / second)
+    check()
+
+
+def test_what_many_lists_break_is_said_and_leaves_nothing_behind(
+    folder: Path,
+    collection: Collection,
+    ranker: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As one part, which is read in this process."""
+    monkeypatch.setattr(lists, "ROWS_AT_ONCE", 50)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    broken, candidates = tmp_path / "broken", collection.candidates
+    shutil.copytree(folder, broken)
+    more = make_table("candidates", [("q1", "nobody", 99, 0.0)])
+    pq.write_table(pa.concat_tables([candidates, more]), broken / "candidates.parquet")
+    lacking = f"names a document that documents.parquet lacks in 1 rows; row {candidates.num_rows}"
+    ids = zip(candidates["query_id"].to_pylist(), candidates["doc_id"].to_pylist(), strict=True)
+    lines = [f"{query} Q0 {document} 0 1 a\n" for query, document in ids]
+    run, other = tmp_path / "run.trec", tmp_path / "other.trec"
+    run.write_text("".join([*lines, "q1 Q0 no 0 9 a\n", lines[3], "no Q0 d1 0 9 a\n"]))
+    other.write_text("".join([*lines, lines[5].replace(" 1 a", " 2 a")]))
+    with pytest.raises(InputError, match=lacking):
+        rerank(broken, ranker, tmp_path / "out")
+    with pytest.raises(InputError, match="no query of the split 'test' has candidates"):
+        rerank(folder, ranker, tmp_path / "out", split="test")
+    with pytest.raises(InputError, match=f"line {len(lines) + 1} has query .*, as line 6 has"):
+        rerank(folder, ranker, tmp_path / "out", run=other)
+    assert not (tmp_path / "out").exists()
+    found = lists.open_lists(place_of(folder), place_of(run), None).prepare(tmp_path / "parts")
+    assert found == (60, candidates.num_rows)
+    said = capsys.readouterr().out
+    assert "set aside 1 lines of unknown queries, 1 lines of unknown documents" in said
+    assert f"{run}: set aside 1 lines that repeat an earlier one" in said
+
+
+def unfinish(output: Place) -> None:
+    """Makes an output that of a job which was killed before it could record its end."""
+    record = json.loads((output / RECORD).read_text())
+    write_whole(output / RECORD, json.dumps(record | {"complete": False}))

@@ -1,6 +1,7 @@
 """What the sections say, worked out by hand on frames small enough to check by eye."""
 
 import xml.etree.ElementTree as ET
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,12 @@ from corpus.tables import Collection
 from evaluation.means import group_means
 from evaluation.measures import measure_run
 from evaluation.report.diagnosis import diagnosis_section
-from evaluation.report.evaluated import evaluation_sections, write_evaluation_report
+from evaluation.report.evaluated import (
+    evaluation_sections,
+    texts_of_documents,
+    texts_of_queries,
+    write_evaluation_report,
+)
 from evaluation.report.exports import markdown_table
 from evaluation.report.figures import svg_of
 from evaluation.report.headline import (
@@ -289,8 +295,14 @@ def test_an_evaluation_is_written_with_the_texts_of_its_collection(
     groups = reported_groups(tiny_collection)
     compared = compare(measured[measured["measure"] == MAIN], groups, "a")
     means = group_means(measured, groups).rename(columns={"group": "bucket"})
+    firsts = {
+        "a": pd.DataFrame({"query_id": ["q1", "q2"], "name": ["d2", "d3"], "value": [1.0, None]}),
+        "b": pd.DataFrame({"query_id": ["q1", "q2"], "name": ["d1", "d3"], "value": [3.0, None]}),
+    }
     page = write_evaluation_report(
-        tmp_path, measured, means, compared, groups, tiny_collection, runs, {"baseline": "a"}
+        *(tmp_path, measured, means, compared, groups, texts_of_queries(tiny_collection), firsts),
+        partial(texts_of_documents, tiny_collection),
+        {"baseline": "a"},
     )
     assert "red fox" in page.read_text()
     helped = pd.read_csv(tmp_path / "tables" / "most-helped.csv")
