@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-# Sequence classifiers that score a pair by its first token alone, with BERT's attention.
-FIRST_TOKEN_MODELS = ("bert", "electra", "roberta", "xlm-roberta")
+from rankers.models.token_rows import Attention, Blocks, is_encoder
 
 
 def end_at_first_token(model: PreTrainedModel, frozen: bool = False) -> None:
@@ -21,14 +20,11 @@ def end_at_first_token(model: PreTrainedModel, frozen: bool = False) -> None:
         model: a sequence classifier; the names of its parameters stay.
         frozen: it will be trained no more.
     """
-    if _is_encoder(model):
-        last = f"encoder.layer.{model.config.num_hidden_layers - 1}.attention"
-        attention: Any = model.base_model.get_submodule(last)
-        kind = FrozenFirstTokenAttention if frozen else FirstTokenAttention
-        attention.self = kind(attention.self).train(attention.training)
-        attention.output.register_forward_pre_hook(
-            lambda _, states: tuple(state[:, :1] for state in states)
+    if is_encoder(model):
+        last: Any = model.base_model.get_submodule(
+            f"encoder.layer.{model.config.num_hidden_layers - 1}"
         )
+        last.attention = FirstTokenSublayer(last.attention, frozen).train(last.training)
 
 
 def mask_once(model: PreTrainedModel) -> None:
@@ -37,15 +33,10 @@ def mask_once(model: PreTrainedModel) -> None:
     PyTorch's attention on CPUs makes one of the model's mask of truth values in every layer, a row
     for each token. The same models stay as they are as for `end_at_first_token`.
     """
-    if _is_encoder(model):
+    if is_encoder(model):
         model.base_model.get_submodule("encoder").register_forward_pre_hook(
             _mask_as_numbers, with_kwargs=True
         )
-
-
-def _is_encoder(model: PreTrainedModel) -> bool:
-    config = model.config
-    return config.model_type in FIRST_TOKEN_MODELS and not config.is_decoder
 
 
 def _mask_as_numbers(
@@ -59,44 +50,68 @@ def _mask_as_numbers(
     return states, named
 
 
-class FirstTokenAttention(nn.Module):
-    """Attention from the first token to all.
+class FirstTokenSublayer(nn.Module):
+    """Attention from the first token to all, and the layer after it, of that token.
 
     Args:
-        attention: BERT's self-attention or one like it, whose layers are used.
+        attention: BERT's, with its output layer, or one like it, whose parts are used.
+        frozen: it will be trained no more.
     """
 
-    def __init__(self, attention: Any) -> None:
+    def __init__(self, attention: Any, frozen: bool) -> None:
         super().__init__()
-        self.query, self.key, self.value = attention.query, attention.key, attention.value
-        self.dropout = attention.dropout
-        self.head_size = attention.attention_head_size
+        kind = FrozenFirstTokenAttention if frozen else FirstTokenAttention
+        self.self, self.output = kind(attention.self), attention.output
 
     def forward(
-        self, states: Tensor, attention_mask: Tensor | None = None, **_: Any
+        self,
+        states: Tensor,
+        attention_mask: Tensor | None = None,
+        blocks: Blocks | None = None,
+        **_: Any,
     ) -> tuple[Tensor, None]:
         """Takes what the attention it stands for takes.
 
         Args:
-            states: float (pairs, tokens, size).
+            states: float (pairs, tokens, size); of a row (1, tokens, size).
             attention_mask: for scaled dot-product attention, (pairs, 1, tokens or 1, tokens).
+            blocks: how pairs lie in the row.
 
         Returns:
             float (pairs, 1, size), and None for the attention's weights.
         """
-        queries, keys, values = (
-            made.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
-            for made in (self.query(states[:, :1]), self.key(states), self.value(states))
+        first = states[:, :1] if blocks is None else blocks.first_tokens(states)
+        mask = None if attention_mask is None else attention_mask[:, :, :1]
+        return self.output(self.self(first, states, mask, blocks), first), None
+
+
+class FirstTokenAttention(Attention):
+    """Attention from the first token to all."""
+
+    def forward(  # type: ignore[override]
+        self, first: Tensor, states: Tensor, mask: Tensor | None, blocks: Blocks | None
+    ) -> Tensor:
+        """Attends.
+
+        Args:
+            first: of each pair, float (pairs, 1, size).
+            states: of all tokens, as of `FirstTokenSublayer`, and so are the others.
+            mask: (pairs, 1, 1, tokens).
+            blocks: how pairs lie in the row.
+
+        Returns:
+            float (pairs, 1, size).
+        """
+        queries, keys, values = self.query(first), self.key(states), self.value(states)
+        if blocks is None:
+            return self._attend(queries, keys, values, mask)
+        of_blocks = zip(
+            torch.split(queries, [pairs for pairs, _ in blocks.sizes]),
+            *map(blocks.apart, (keys, values)),
+            blocks.masks,
+            strict=True,
         )
-        attended = nn.functional.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            attn_mask=None if attention_mask is None else attention_mask[:, :, :1],
-            dropout_p=self.dropout.p if self.training else 0.0,
-            scale=self.head_size**-0.5,
-        )
-        return attended.transpose(1, 2).flatten(2), None
+        return torch.cat([self._attend(*of_block) for of_block in of_blocks])
 
 
 class FrozenFirstTokenAttention(FirstTokenAttention):
@@ -104,20 +119,23 @@ class FrozenFirstTokenAttention(FirstTokenAttention):
 
     Since a head's product of query q and key Kx is that of K'q and x, and the mean of its values
     Vx is V times the mean of x, each head attends to the states x themselves. A bias of keys adds
-    the same to all tokens, which the softmax takes away.
+    the same to all tokens, which the softmax takes away. It reads no rows.
     """
 
-    def forward(
-        self, states: Tensor, attention_mask: Tensor | None = None, **_: Any
-    ) -> tuple[Tensor, None]:
+    def forward(  # type: ignore[override]
+        self, first: Tensor, states: Tensor, mask: Tensor | None, blocks: None
+    ) -> Tensor:
         """See `FirstTokenAttention`."""
         by_head = (-1, self.head_size)
         keys, values = (of.weight.unflatten(0, by_head) for of in (self.key, self.value))
-        queries = self.query(states[:, 0]).unflatten(-1, by_head)
+        queries = self.query(first[:, 0]).unflatten(-1, by_head)
         queries = torch.einsum("phi,his->phs", queries, keys)
-        mask = None if attention_mask is None else attention_mask[:, 0, :1]
         means = nn.functional.scaled_dot_product_attention(
-            queries, states, states, attn_mask=mask, scale=self.head_size**-0.5
+            queries,
+            states,
+            states,
+            attn_mask=None if mask is None else mask[:, 0],
+            scale=self.head_size**-0.5,
         )
         attended = torch.einsum("phs,his->phi", means, values).flatten(1) + self.value.bias
-        return attended[:, None], None
+        return attended[:, None]

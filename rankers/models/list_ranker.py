@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rankers.batch import ListBatch
 from rankers.mixes import Mix
 from rankers.mixes.encoding import HEADS_MIX, encode_mix
+from rankers.models.token_rows import join
 from rankers.settings import Precision
 
 CLICK_HEAD, RELEVANCE_HEAD = 0, -1
@@ -23,11 +25,14 @@ class ListRanker(nn.Module):
 
     Args:
         model: from `load_cross_encoder`, with one head or two.
+        tokens_in_row: how many tokens of several micro-batches it reads in one row at most; 0
+            reads each micro-batch by itself. The model is one of `token_rows.read_rows`.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, tokens_in_row: int = 0) -> None:
         super().__init__()
         self.model = model
+        self.tokens_in_row = tokens_in_row
 
     def forward(self, batch: ListBatch) -> Tensor:
         """Scores every document of a batch with every head.
@@ -37,17 +42,13 @@ class ListRanker(nn.Module):
             the one for clicks, the last one that for relevance; they may be the same.
         """
         device = next(self.model.parameters()).device
-        logits = torch.cat(
-            [
-                self.model(
-                    **{
-                        name: tensor.to(device, non_blocking=True)
-                        for name, tensor in inputs.items()
-                    }
-                ).logits
-                for inputs in batch.micro_batches.inputs
-            ]
+        inputs: Iterable[dict[str, Any]] = (
+            {name: tensor.to(device, non_blocking=True) for name, tensor in one.items()}
+            for one in batch.micro_batches.inputs
         )
+        if self.tokens_in_row:
+            inputs = join(self.model, list(inputs), self.tokens_in_row)
+        logits = torch.cat([self.model(**one).logits for one in inputs])
         slots = batch.slots.to(device)
         scores = torch.zeros(batch.where.numel(), logits.shape[1], device=device)
         scores = scores.index_copy(0, slots, logits[: len(slots)].float())

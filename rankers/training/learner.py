@@ -20,6 +20,7 @@ from rankers.mixes import Mix
 from rankers.models.cross_encoder import add_adapters, load_cross_encoder
 from rankers.models.first_token import end_at_first_token, mask_once
 from rankers.models.list_ranker import ListRanker, use_tensor_cores
+from rankers.models.token_rows import read_rows
 from rankers.settings import BatchingSettings, TrainingSettings
 from rankers.training.checkpoints import Stateful, Trained
 from rankers.training.log import TrainingLog
@@ -153,9 +154,12 @@ def build_learner(task: WorkerTask, workers: Workers, steps: int, lists: BatchRe
     if task.settings.resources.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
     use_tensor_cores(model_settings.precision, workers.device)
+    # A GPU is busy with one micro-batch, and of rows of many lengths torch.compile makes no use.
+    in_rows = workers.device.type == "cpu" and not model_settings.compile and read_rows(model)
     if model_settings.lora_rank:
         model = add_adapters(model, model_settings.lora_rank)
-    ranker = ListRanker(model).to(workers.device)
+    tokens_in_row = task.settings.batching.tokens_per_micro_batch if in_rows else 0
+    ranker = ListRanker(model, tokens_in_row).to(workers.device)
     ddp = {}
     if workers.size > 1:
         # DDP would wait for gradients that never come; to look for them at each step costs time.
