@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import ray
 import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from annotation.asking.answers import grades_schema
 from annotation.asking.ask import CHOICES, Asking, DocumentList, Verdict
@@ -29,8 +32,8 @@ ROOM = 1024  # tokens of a prompt and its answer
 class EngineActor:
     """An engine that a test can look into, and damage."""
 
-    def __init__(self, model: str) -> None:
-        self._engine = VllmEngine(model, ROOM, choice_tokens=[5, 6, 7, 8])
+    def __init__(self, model: str, **settings: Any) -> None:
+        self._engine = VllmEngine(model, ROOM, choice_tokens=[5, 6, 7, 8], **settings)
 
     def answer(self, prompts: list[EncodedPrompt], form: AnswerForm) -> list[Answer]:
         return self._engine.answer(prompts, [form] * len(prompts))
@@ -112,6 +115,30 @@ def test_a_judge_that_may_think_does_so_and_then_answers(
         if form == CHOICES:
             difference = np.subtract(answer.log_probabilities, expected.log_probabilities)
             assert np.abs(difference).max() < 0.05
+
+
+def test_an_adapter_is_asked_and_settings_reach_vllm(
+    random_model: Path, cluster: None, tmp_path: Path
+) -> None:
+    config = LoraConfig(r=4, target_modules=["q_proj", "up_proj"], task_type="CAUSAL_LM")
+    whole = AutoModelForCausalLM.from_pretrained(random_model, dtype=torch.float32)
+    torch.manual_seed(1)
+    adapted: Any = get_peft_model(whole, config)
+    for name, weights in adapted.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(weights, std=0.3)
+    adapted.save_pretrained(tmp_path)
+    with torch.no_grad():
+        expected = adapted(torch.tensor([GOOD.token_ids])).logits[0, -1].log_softmax(-1)[5:9]
+    environment = {"env_vars": engine_environment(gpus=0)}
+    remote = ray.remote(num_cpus=1, runtime_env=environment)(EngineActor)
+    actor = remote.remote(
+        str(random_model), adapter=str(tmp_path), settings={"dtype": "float32", "max_num_seqs": 4}
+    )
+    [answer] = ray.get(actor.answer.remote([GOOD], CHOICES))
+    assert answer.error is None
+    np.testing.assert_allclose(answer.log_probabilities, expected.numpy(), atol=0.01)
+    ray.kill(actor)
 
 
 @pytest.fixture
