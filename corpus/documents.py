@@ -68,7 +68,7 @@ def open_documents(folder: Place) -> Documents:
     """The documents of a collection, which the first process of a node that asks copies there.
 
     They lie uncompressed in the node's cache (`corpus.local_copies.kept_on_node`), with a 64-bit
-    hash of each id. 16 bytes a document are in memory while it is made.
+    hash of each id. 32 bytes a document are in memory while it is made.
 
     Raises:
         TableError: the table is missing or broken, or an id is there twice.

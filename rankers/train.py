@@ -66,18 +66,16 @@ def train(
     check_room(asked_workers(training), setting=WORKER_SETTINGS)
     if checkpoints is not None:
         check_store(checkpoints, "train", settings, resume)
-    check_reach([output] if tokens is None else [output, tokens], [training.model.backbone])
     inputs = Inputs(collection, click_labels, annotations)
     signals = check_signals(click_labels, annotations, mix, training)
     found, parts = find_parts(inputs, signals)
     lists = None
     if parts == 1:
         lists = read_supervised_lists(collection, click_labels, annotations, mix, training)
+    check_reach([output] if tokens is None else [output, tokens], [training.model.backbone])
     if not begin_output(output, "train", settings, resume):
         print(f"{output}: already trained")
         return
-    if checkpoints is not None:
-        claim_store(checkpoints, "train", settings)
     connect()
     wait_for_room(asked_workers(training), setting=WORKER_SETTINGS)
     if training.resources.use_gpu:
@@ -94,6 +92,8 @@ def train(
             if not resume:
                 remove(output)
             raise
+    if checkpoints is not None:
+        claim_store(checkpoints, "train", settings)
     try:
         best, last = fit_ranker(read, output, mix, training, checkpoints)
     except TrainingStoppedError as stopped:

@@ -110,16 +110,15 @@ class ListFile:
     def columns(self, names: list[str], rows: NDArray[np.int64]) -> pa.Table:
         """Some columns of some lists, those of the names that there are; kept for the next ones."""
         of_part, inside = self._locate(rows)
-        order = np.argsort(of_part, kind="stable")
-        numbers, starts = np.unique(of_part[order], return_index=True)
-        ends = np.append(starts[1:], len(rows))
+        numbers = np.unique(of_part).tolist() or [0]
+        if len(numbers) == 1:
+            return self._columns(numbers[0], tuple(names)).take(inside)
+        at = [np.flatnonzero(of_part == number) for number in numbers]
         tables = [
-            self._columns(number, tuple(names)).take(inside[order[start:end]])
-            for number, start, end in zip(numbers.tolist(), starts, ends, strict=False)
+            self._columns(number, tuple(names)).take(inside[some])
+            for number, some in zip(numbers, at, strict=True)
         ]
-        if not tables:
-            return self._columns(0, tuple(names)).slice(0, 0)
-        return pa.concat_tables(tables).take(np.argsort(order))
+        return pa.concat_tables(tables).take(np.argsort(np.concatenate(at)))
 
     def _locate(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The file of each row, and its row in it."""

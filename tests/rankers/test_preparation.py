@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -84,11 +85,13 @@ def made_in_parts(inputs: Inputs, folder: Place, objective: str, **changes: bool
     for row in used_documents(used):
         write_documents(pa.Table.from_pylist([row]), task, documents)
     write_contents(counted, task)
-    assert check_told(counted.told, *vars(inputs).values(), signals, settings(objective)) == "grade"
+    labels = inputs.click_labels, None
+    told = check_told(counted.told, inputs.collection, *labels, signals, settings(objective))
+    assert told == "grade"
     return counted
 
 
-def content(lists: ListFile, tokens: Path) -> dict[str, object]:
+def content(lists: ListFile, tokens: Path) -> dict[str, tuple[Any, ...]]:
     """Of each query, what workers read of its list, by all columns but where texts lie."""
     reader = BatchReader(lists, open_tokens(tokens), 0, 10**6)
     found = {}

@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from corpus.errors import InputError
+from corpus.places import Place, stamps, upload
 from rankers.batch import ListBatch, MicroBatches
 from rankers.mixes import Constant, Traffic
 from rankers.mixes.encoding import HEADS_MIX, encode_mix
@@ -66,6 +67,17 @@ def test_a_head_of_one_output_is_scored_with_and_trained_on(tmp_path: Path) -> N
         model, tokenizer = load_cross_encoder(folder, new_head=new_head)
         assert torch.equal(model.state_dict()["classifier.weight"], saved["classifier.weight"])
         assert tokenizer.model_max_length == 512
+
+
+def test_a_model_in_a_store_is_loaded_as_one_on_a_disk(tmp_path: Path, store: Place) -> None:
+    save_model(tiny_bert(), tmp_path)
+    for name in stamps(tmp_path):
+        upload(tmp_path / name, store / "bert" / name)
+    check_model(str(store / "bert"))
+    model, _ = load_cross_encoder(str(store / "bert"))
+    for name, value in load_file(tmp_path / WEIGHTS).items():
+        assert torch.equal(model.state_dict()[name], value), name
+    assert "there is nothing there" in refusal(load_tokenizer, str(store / "none"))
 
 
 def without_head(weights: dict[str, Tensor]) -> None:

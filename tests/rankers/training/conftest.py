@@ -23,7 +23,7 @@ from rankers.data.lists import add_labels
 from rankers.data.padding import BatchReader
 from rankers.data.pair_texts import number_texts
 from rankers.data.sampler import EpochOrder
-from rankers.data.store import write_lists
+from rankers.data.store import write_counts, write_lists
 from rankers.data.tokenization import tokenize_once
 from rankers.losses.hybrid import Objective
 from rankers.mixes import Constant, Mix
@@ -88,6 +88,7 @@ def task(
     first: Sequence[float] = (0.5,),
     mix: Mix = Constant(1.0),  # noqa: B008 - read only
     bucket: Sequence[int] = (0,),
+    files: int = 1,
     **changes: Any,
 ) -> WorkerTask:
     """To train a model on lists of two documents, by clicks.
@@ -96,6 +97,7 @@ def task(
         first: click labels of the first document of the lists, over and over; that of the second is
             zero.
         bucket: of frequency, of the lists, over and over.
+        files: that the lists are in, equally many in each.
     """
     folder.mkdir(exist_ok=True)
     backbone = folder / "backbone"
@@ -133,8 +135,12 @@ def task(
     )
     [numbered], texts = number_texts([add_labels(table, clicks, None, "grade")], documents)
     tokens = tokenize_once(texts, tokenizer, 16, folder / "tokens", "tests")
-    path = folder / "lists.arrow"
-    write_lists([with_judgments(numbered, NOBODY_JUDGED)], path)
+    path = folder / "lists"
+    per_file = lists // files
+    for number in range(files):
+        some = with_judgments(numbered, NOBODY_JUDGED).slice(number * per_file, per_file)
+        write_lists([some.combine_chunks()], path / f"{number}.arrow")
+    write_counts({f"{number}.arrow": per_file for number in range(files)}, path)
     given = {"backbone": str(backbone), "max_length": 16, "workers": 1, "warm_up": 0.0}
     settings = with_settings(TrainingSettings(), **(given | changes))
     objective = partial(Objective, loss=settings.objective.loss, highest_grade=3)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ray.exceptions import RayActorError
 from ray.train import ControllerError
 
+from rankers.data import sampler
 from rankers.data.sampler import covered_steps
 from rankers.data.store import ListFile
 from rankers.fit import _fit_again
@@ -143,12 +144,13 @@ class Interrupted(OneProcess):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("reports", [1, 2, 3, 4])
+@pytest.mark.parametrize(("reports", "files"), [(1, 4), (2, 1), (3, 1), (4, 4)])
 def test_one_process_goes_on_from_its_checkpoint_as_if_undisturbed(
-    tmp_path: Path, reports: int
+    tmp_path: Path, reports: int, files: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within an epoch and after it; with dropout, a schedule and moments to take up."""
-    given = task(tmp_path, bert(), 8, lists_per_step=2, epochs=2, every_steps=2)
+    """Within an epoch and after it; with dropout, a schedule, moments and windows to take up."""
+    monkeypatch.setattr(sampler, "LISTS_OF_WINDOW", 9 - files)
+    given = task(tmp_path, bert(), 8, files=files, lists_per_step=2, epochs=2, every_steps=2)
     undisturbed = tmp_path / "undisturbed"
     assert train_ranker(given, OneProcess(undisturbed)) is None
     place = tmp_path / "place"

@@ -11,6 +11,8 @@ from mlflow import MlflowClient
 from tensorboardX.proto.event_pb2 import Event
 
 from corpus.errors import InputError
+from corpus.local_copies import local_copy
+from corpus.places import Place
 from rankers.training import trackers
 from rankers.training.log import SUMS, TrainingLog
 from rankers.training.trackers import (
@@ -22,7 +24,7 @@ from rankers.training.trackers import (
 )
 
 
-def tell(names: list[TrackerName], folder: Path) -> None:
+def tell(names: list[TrackerName], folder: Place) -> None:
     """Two steps, then a run that goes on at the third."""
     for first in (0, 2):
         opened = open_trackers(names, folder, {"epochs": 2}, first)
@@ -51,6 +53,12 @@ def test_tensorboard_is_always_told(tmp_path: Path) -> None:
     assert [step for step, _, _ in told] == [0, 1, 2, 3]
     assert {name for _, name, _ in told} == {"step/loss"}
     assert told[1][2] == 0.5
+
+
+def test_a_store_has_the_events_of_tensorboard(store: Place) -> None:
+    tell([], store)
+    told = sorted(scalars(local_copy(store / TENSORBOARD)))
+    assert [step for step, _, _ in told] == [0, 1, 2, 3]
 
 
 def test_the_clusters_metrics_are_told_of_every_step(
