@@ -30,8 +30,9 @@ def mapped_array(length: int, dtype: DTypeLike) -> NDArray[Any]:
         return np.zeros(length, dtype)
     with tempfile.TemporaryFile() as file:
         try:
-            # Room that a full disk lacks later would end the process.
-            os.posix_fallocate(file.fileno(), 0, size)
+            # Room that a full disk lacks later would end the process. (macOS cannot tell.)
+            reserve = getattr(os, "posix_fallocate", lambda _, start, end: file.truncate(end))
+            reserve(file.fileno(), 0, size)
         except OSError:
             return np.zeros(length, dtype)
         return np.frombuffer(mmap.mmap(file.fileno(), size), dtype)
