@@ -241,9 +241,8 @@ def _example(entry: Any, source: str) -> Example:
 
 
 def _read_criterion(folder: Place, name: str) -> str:
-    own = folder / f"{name}.txt"
     known = ", ".join(sorted(file.stem for file in folder.glob("*.txt")))
-    path = own if name in known.split(", ") else place_of(name)
+    path = folder / f"{name}.txt" if name in known.split(", ") else place_of(name)
     return _read_text(path, f"a criterion is one of {known}, or a text file").strip()
 
 
