@@ -12,6 +12,7 @@ from annotation.engines.vllm import VllmPool
 OPEN = (
     "annotate",
     "asking.strategies",
+    "plan.budget",
     "plan.selection",
     "prompts.prompt",
     "quality.agreement",

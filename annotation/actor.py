@@ -1,4 +1,4 @@
-"""The Ray Data actor: it annotates batches of pairs with a strategy and an engine."""
+"""The actor: it annotates batches of pairs with a strategy and an engine."""
 
 import time
 from collections import Counter, defaultdict
@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
-import ray
 
 from annotation.asking.ask import Asking, DocumentList, Verdict
 from annotation.asking.strategies import STRATEGIES
@@ -17,9 +16,7 @@ from annotation.engines.base import BUDGET_ERROR, ENGINE_ERROR, Secret
 from annotation.engines.token_spend import Spend
 from annotation.judge import Judge
 from annotation.prompts.prompt import Document
-from cluster.blocks import table_of_row
 from corpus.errors import InputError
-from corpus.mapped_tables import take_rows
 
 PAIRS_TO_JUDGE_BY, QUERIES_TO_JUDGE_BY = 200, 5
 VERDICT_TYPES = {
@@ -38,23 +35,12 @@ class Annotator:
 
     Args:
         judge: who annotates, and how.
-        queries: reference to the table of queries.
-        documents: reference to the table of documents.
         secret: the endpoint's key.
         spend: the shared count of spent tokens; None where there is no budget.
     """
 
-    def __init__(
-        self,
-        judge: Judge,
-        queries: ray.ObjectRef,
-        documents: ray.ObjectRef,
-        secret: Secret,
-        spend: Spend | None = None,
-    ) -> None:
+    def __init__(self, judge: Judge, secret: Secret, spend: Spend | None = None) -> None:
         self._judge = judge
-        self._queries: pa.Table = ray.get(queries)
-        self._documents: pa.Table = ray.get(documents)
         encoder = judge.encoder()
         self._asking = Asking(
             engine=judge.engine.start(judge.model, judge.max_model_len, encoder, secret, spend),
@@ -68,12 +54,12 @@ class Annotator:
         self._begun = 0  # number of batches
         self._beginning = Lock()
 
-    def __call__(self, pairs: pa.Table) -> pa.Table:
+    def annotate(self, pairs: pa.Table) -> pa.Table:
         """Annotates a batch.
 
         Args:
-            pairs: part, query_row and doc_row of each pair, which are rows of the two tables; rows
-                of one query are adjacent.
+            pairs: part, query_row (a number for each query), query_id, text, doc_id, title and body
+                of each pair; rows of one query are adjacent.
 
         Returns:
             A row for each pair in the same order: the columns of the table annotations and of
@@ -86,19 +72,16 @@ class Annotator:
         with self._beginning:
             number = self._begun
             self._begun += 1
-        query_row = pairs["query_row"].to_numpy()
-        queries = take_rows(self._queries, query_row)
-        documents = take_rows(self._documents, pairs["doc_row"].to_numpy())
         texts = [
             Document(title, body)
             for title, body in zip(
-                documents["title"].to_pylist(), documents["body"].to_pylist(), strict=True
+                pairs["title"].to_pylist(), pairs["body"].to_pylist(), strict=True
             )
         ]
-        begins = np.flatnonzero(np.diff(query_row, prepend=-1)).tolist()
+        begins = np.flatnonzero(np.diff(pairs["query_row"], prepend=-1)).tolist()
         lists = [
             DocumentList(
-                queries["query_id"][begin].as_py(), queries["text"][begin].as_py(), texts[begin:end]
+                pairs["query_id"][begin].as_py(), pairs["text"][begin].as_py(), texts[begin:end]
             )
             for begin, end in zip(begins, [*begins[1:], len(texts)], strict=True)
         ]
@@ -116,20 +99,13 @@ class Annotator:
             "begun": self._begun,  # read last, to hold all that the engine may have answered
         }
         columns = {
-            "query_id": queries["query_id"],
-            "doc_id": documents["doc_id"],
+            "query_id": pairs["query_id"],
+            "doc_id": pairs["doc_id"],
             **{name: pa.repeat(value, len(texts)) for name, value in same.items()},
             **_columns([verdict for listed in verdicts for verdict in listed]),
             "part": pairs["part"],
         }
         return pa.table(columns)
-
-
-class PooledAnnotator(Annotator):
-    """An `Annotator` in an actor of Ray Data, each of whose rows is a batch of pairs."""
-
-    def __call__(self, row: pa.Table) -> pa.Table:
-        return super().__call__(table_of_row(row))
 
 
 def until_closed(answers: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -145,8 +121,10 @@ def until_closed(answers: Iterable[pa.Table]) -> Iterator[pa.Table]:
         InputError: an engine was closed for another reason than its budget; all batches that it had
             answered were yielded.
     """
-    come: dict[str, set[int]] = defaultdict(set)
-    awaited: dict[str, set[int]] = {}
+    # Of each actor, how many of its first batches have come, and which later ones.
+    first: dict[str, int] = defaultdict(int)
+    later: dict[str, set[int]] = defaultdict(set)
+    awaited: dict[str, int] = {}
     reason = ""
     said: set[str] = set()
     told = ["actor", "number", "begun", "closed", "notes"]
@@ -157,11 +135,14 @@ def until_closed(answers: Iterable[pa.Table]) -> Iterator[pa.Table]:
                 print(note)
                 said.add(note)
         yield answer.drop_columns(told)
-        come[actor].add(number)
+        later[actor].add(number)
+        while first[actor] in later[actor]:
+            later[actor].remove(first[actor])
+            first[actor] += 1
         if closed:
-            awaited.setdefault(actor, set(range(begun)))
+            awaited.setdefault(actor, begun)
             reason = closed
-        if any(numbers <= come[actor] for actor, numbers in awaited.items()):
+        if any(batches <= first[actor] for actor, batches in awaited.items()):
             break
     kind, _, detail = reason.partition(": ")
     if kind == ENGINE_ERROR:

@@ -5,7 +5,7 @@ the engine and written into one file (`annotation.plan.parts`).
 """
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -14,35 +14,38 @@ from annotation.engines.base import BUDGET_ERROR, RETRIED, EngineChoice
 from annotation.engines.token_spend import SPEND_FILE, read_spend
 from annotation.engines.vllm import VllmPool
 from annotation.judge import Judge
+from annotation.plan.budget import Policy, spend_budget
 from annotation.plan.cost import count_tokens, print_estimate, print_probe, probe_pairs
-from annotation.plan.parts import any_grade, unanswered_pairs, write_parts
+from annotation.plan.parts import part_names, unanswered_pairs, write_parts
 from annotation.plan.selection import (
-    Policy,
     hash_texts,
+    keep_pairs,
     number_parts,
     pairs_to_annotate,
-    spend_budget,
+    starts_of_runs,
 )
 from annotation.prompts.prompt import Language, StrategyName, load_prompt
 from annotation.settings_checks import DEMO_JUDGE, check_sizes, read_budget
-from annotation.summary import commonest_error, count_failures, summarise
+from annotation.summary import Summary, summarise
 from annotation.told import told
 from corpus.errors import InputError
-from corpus.mapped_tables import map_table
-from corpus.output_folder import begin_output, finish_output
+from corpus.mapped_arrays import slices
+from corpus.mapped_tables import map_collection
+from corpus.output_folder import begin_output, check_output, finish_output
+from corpus.places import Place
 from corpus.schemas import empty_table
-from corpus.tables import read_collection, table_path
+from corpus.tables import table_path
 
 
 def annotate(
-    collection: Path,
-    output: Path,
+    collection: Place,
+    output: Place,
     model: str = DEMO_JUDGE,
     strategy: StrategyName = "pointwise",
     criterion: str = "relevance",
     language: Language = "english",
-    prompt: Path | None = None,
-    examples: Path | None = None,
+    prompt: Place | None = None,
+    examples: Place | None = None,
     engine: EngineChoice = VllmPool(),  # noqa: B008 - read only; the command line shows it
     max_model_len: int = 2048,
     documents_per_prompt: int = 20,
@@ -68,8 +71,8 @@ def annotate(
     Args:
         collection: folder of the collection to annotate.
         output: folder to write the annotations into.
-        model: the judge: a Hugging Face id, the folder of a checkpoint, the name that an endpoint
-            knows, or demo-judge, a small one that comes with Tandem for simulated worlds.
+        model: the judge: a Hugging Face id, the folder or URL of a checkpoint, the name that an
+            endpoint knows, or demo-judge, a small one that comes with Tandem for simulated worlds.
         strategy: how the judge is asked: pointwise (a grade for one document), listwise (a grade
             for each of several), selection (which of several are good) or ranking (their order).
         criterion: what grades mean: relevance, utility, or the path of a text file.
@@ -116,7 +119,9 @@ def annotate(
         seed,
     )
     budget = read_budget(buckets, max_pairs, max_tokens, policy)
-    tables = read_collection(collection, map_table)
+    if not estimate:
+        check_output(output, "annotate", resume)
+    tables = map_collection(collection)
     pairs = pairs_to_annotate(tables, collection, all_queries)
     checkpoint = model
     if model == DEMO_JUDGE:
@@ -135,7 +140,7 @@ def annotate(
         seed=seed,
         thinking=reasoning_tokens if reasoning else 0,
     )
-    judge.check(int(np.bincount(pairs["query_row"].to_numpy()).max()))
+    judge.check(_longest_list(pairs))
     tokens_of = count_tokens(judge, tables)
     pairs = spend_budget(pairs, tables, budget, judge.shows_lists, tokens_of, seed)
     # From here on only the texts are needed; a long log would fill the memory for nothing.
@@ -151,7 +156,7 @@ def annotate(
     settings = {
         "collection": str(collection),
         "model": model,
-        "checkpoint": Path(checkpoint).name,
+        "checkpoint": PurePosixPath(checkpoint).name,
         **engine.identity(),
         "strategy": strategy,
         "prompt_id": judge.prompt.prompt_id,
@@ -178,46 +183,62 @@ def annotate(
     pairs = pairs.append_column(
         "part", pa.array(number_parts(pairs, judge.shows_lists, batch_size))
     )
-    rest = pairs.filter(unanswered_pairs(pairs, folder, judge.shows_lists))
+    unanswered = unanswered_pairs(pairs, folder, judge.shows_lists)
+    rest = keep_pairs(pairs, lambda some: unanswered[some])
     speed = ""
     if rest.num_rows:
         print_estimate(rest, tokens_of)
         answers = told(run_engines(rest, tables, judge, output), output.name, rest.num_rows)
         answers = until_closed(until_failing(answers, max_failed))
         try:
-            per_second = write_parts(answers, folder, pairs.num_rows, rest.num_rows)
+            per_second = write_parts(
+                answers, folder, pairs.num_rows, rest.num_rows, part_names(folder)
+            )
         except InputError as refusal:
             hint = f"what was answered is in {output}: mend that and --resume"
             raise InputError(f"{refusal}; {hint}") from None
         speed = f"; {per_second:,.0f} pairs/s"
-    print(f"{summarise(folder)}{speed} -> {folder}")
+    found = summarise(folder)
+    print(f"{found.told()}{speed} -> {folder}")
     if (budget_tokens := engine.budget()) is not None:
         spent = read_spend(output / SPEND_FILE)
         print(f"{spent:,} of {budget_tokens:,} tokens of the budget are spent, failures included")
-    unanswered = int(unanswered_pairs(pairs, folder, judge.shows_lists).sum())
-    _refuse_failures(folder, max_failed, resumable=unanswered > 0)
-    if unanswered == 0:
+    left = int(np.count_nonzero(unanswered_pairs(pairs, folder, judge.shows_lists)))
+    refuse_failures(found, folder, max_failed, resumable=left > 0)
+    if left == 0:
         finish_output(output)
         return
-    print(f"{unanswered:,} pairs are still without an answer: --resume asks for them again")
-    print(f"the most frequent reason: {commonest_error(folder, RETRIED)}")
+    print(f"{left:,} pairs are still without an answer: --resume asks for them again")
+    print(f"the most frequent reason: {found.commonest_error(RETRIED)}")
 
 
-def _refuse_failures(folder: Path, max_failed: float, resumable: bool) -> None:
+def refuse_failures(found: Summary, folder: Place, max_failed: float, resumable: bool) -> None:
     """Refuses to take for a result what has no grade at all, or too few.
+
+    Args:
+        found: what stands in the parts.
+        folder: of the parts, named in the error.
+        max_failed: the share of pairs that may have failed.
+        resumable: whether `--resume` would ask again.
 
     Raises:
         InputError: naming the most frequent reason.
     """
-    failed, judged = count_failures(folder)
     again = "mend that and --resume" if resumable else "mend that and give another --output"
-    if not any_grade(folder):
-        reason = commonest_error(folder)
-        raise InputError(f"{folder}: no pair was answered: {reason}; {again}")
-    if failed > max_failed * judged:
-        reason = commonest_error(folder, but=(BUDGET_ERROR,))
+    if found.grades.total() == 0:
+        raise InputError(f"{folder}: no pair was answered: {found.commonest_error()}; {again}")
+    if found.failed > max_failed * found.judged:
+        reason = found.commonest_error(but=(BUDGET_ERROR,))
         raise InputError(
-            f"{folder}: {failed:,} of {judged:,} pairs failed, more than --max_failed "
+            f"{folder}: {found.failed:,} of {found.judged:,} pairs failed, more than --max_failed "
             f"{max_failed:g} allows, most often with {reason}; {again}, or --resume with a higher "
             "--max_failed if that is as it should be"
         )
+
+
+def _longest_list(pairs: pa.Table) -> int:
+    """The most documents of a query."""
+    starts = starts_of_runs(pairs["query_row"].to_numpy())
+    return max(
+        int(np.diff(starts[some.start : some.stop + 1]).max()) for some in slices(len(starts) - 1)
+    )

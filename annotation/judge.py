@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from annotation.asking.ask import answer_form
 from annotation.engines.base import EngineChoice
+from annotation.engines.checkpoint_files import tokenizer_files
 from annotation.prompts.prompt import Prompt, StrategyName
 from annotation.prompts.prompt_encoder import PromptEncoder
 from corpus.errors import InputError
@@ -51,7 +52,7 @@ class Judge:
 
         name = self.engine.tokenizer(self.model)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(name)
+            tokenizer = AutoTokenizer.from_pretrained(tokenizer_files(name))
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{name}: is neither a folder with a tokenizer nor a model that Hugging Face has "

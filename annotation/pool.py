@@ -1,31 +1,37 @@
 """The pool of engines in Ray's actors, and the budget that they share."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from annotation.actor import PooledAnnotator
+from annotation.actor import Annotator
 from annotation.demand import ENGINE_SETTINGS, asked_engines
-from annotation.engines.token_spend import SPEND_FILE, Spend, TokenSpend, read_spend
+from annotation.engines.token_spend import SPEND_FILE, TokenSpend, read_spend
 from annotation.judge import Judge
+from annotation.plan.selection import starts_of_runs
 from annotation.summary import count_spent_tokens
-from cluster.blocks import table_as_row
 from cluster.connection import connect
 from cluster.resources import wait_for_room
+from corpus.mapped_tables import MappedRows
+from corpus.places import Place, is_local, place_of
 from corpus.tables import Collection, table_path
+
+# Of an actor: one part is encoded while the engine answers another, and a third waits.
+CALLS_AT_ONCE, PARTS_IN_HAND = 2, 3
 
 
 def run_engines(
-    pairs: pa.Table, tables: Collection, judge: Judge, output: Path | None
+    pairs: pa.Table, tables: Collection, judge: Judge, output: Place | None
 ) -> Iterator[pa.Table]:
     """Yields the annotated rows of each part, as `Annotator` returns them, in any order.
+
+    The texts of a part are looked up when an engine can take it, so that neither this process nor
+    Ray's object store holds those of all parts.
 
     Args:
         pairs: part, query_row and doc_row of each pair.
@@ -37,36 +43,62 @@ def run_engines(
     wait_for_room(replace(asked_engines(judge.engine), count=1), setting=ENGINE_SETTINGS)
     # Memory that reading and hashing has freed would otherwise stay with this process.
     pa.default_memory_pool().release_unused()
-    starts = np.flatnonzero(np.diff(pairs["part"], prepend=-1))
-    stops = [*starts[1:], pairs.num_rows]
-    parts = [table_as_row(pairs[a:b]) for a, b in zip(starts, stops, strict=True)]
-    dataset = ray.data.from_arrow(parts)
-    dataset.context.enable_progress_bars = False
-    dataset.context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    annotated = dataset.map_batches(
-        PooledAnnotator,
-        fn_constructor_kwargs={
-            "judge": judge,
-            "queries": ray.put(tables.queries),
-            "documents": ray.put(tables.documents),
-            "secret": judge.engine.secret(),
-            "spend": _open_spend(judge, output),
-        },
-        batch_size=1,
-        batch_format="pyarrow",
-        # Two batches at a time: one is encoded while the engine answers the other.
-        compute=ActorPoolStrategy(
-            size=judge.engine.actors(),
-            max_concurrent_calls_per_actor=2,
-            enable_true_multi_threading=True,
-        ),
+    spend = _open_spend(judge, output)
+    start = ray.remote(Annotator).options(
+        max_restarts=-1,
+        max_task_retries=-1,
+        max_concurrency=CALLS_AT_ONCE,
         **judge.engine.actor_options(),
     )
-    yield from annotated.iter_batches(batch_size=None, batch_format="pyarrow")
+    actors = [
+        start.remote(judge, judge.engine.secret(), spend) for _ in range(judge.engine.actors())
+    ]
+    parts = part_texts(pairs, tables)
+    # An engine that finds no room in the cluster must not keep parts from the others.
+    starting = {actor.__ray_ready__.remote(): actor for actor in actors}
+    asked: dict[ray.ObjectRef, ray.actor.ActorHandle] = {}
+    all_asked = False
+    try:
+        while asked or not all_asked:
+            [done], _ = ray.wait([*starting, *asked])
+            answer = ray.get(done)
+            if done in asked:
+                actor, free = asked.pop(done), 1
+                yield answer
+            else:
+                actor, free = starting.pop(done), PARTS_IN_HAND
+            for part in islice(parts, free):
+                asked[actor.annotate.remote(part)] = actor
+                free -= 1
+            all_asked |= free > 0
+    finally:
+        for actor in actors:
+            ray.kill(actor)
+        if spend is not None:
+            spend.end()
 
 
-def _open_spend(judge: Judge, output: Path | None) -> Spend | None:
+def part_texts(pairs: pa.Table, tables: Collection) -> Iterator[pa.Table]:
+    """The ids and texts of the pairs of each part, as `Annotator.annotate` takes them.
+
+    Args:
+        pairs: part, query_row and doc_row of each pair.
+        tables: the collection that these are rows of.
+    """
+    queries = MappedRows(tables.queries.select(["query_id", "text"]))
+    documents = MappedRows(tables.documents.select(["doc_id", "title", "body"]))
+    part, query_row, doc_row = (pairs[name].to_numpy() for name in ("part", "query_row", "doc_row"))
+    starts = starts_of_runs(part)
+    for number in range(len(starts) - 1):
+        here = np.s_[starts[number] : starts[number + 1]]
+        query, document = queries.take(query_row[here]), documents.take(doc_row[here])
+        columns = {"part": part[here], "query_row": query_row[here]}
+        for texts in (query, document):
+            columns |= zip(texts.column_names, texts.columns, strict=True)
+        yield pa.table(columns)
+
+
+def _open_spend(judge: Judge, output: Place | None) -> "SharedSpend | None":
     """The count of spent tokens, with those of earlier runs; None where there is no budget."""
     budget = judge.engine.budget()
     if budget is None:
@@ -84,14 +116,17 @@ class SharedSpend:
 
     Args:
         budget: the limit of prompt and generated tokens together.
-        path: the file of the count on the driver's machine; None keeps it in memory only.
+        path: the file of the count, on the driver's machine or in a store; None keeps it in memory
+            only.
         spent: tokens that earlier runs have spent.
     """
 
-    def __init__(self, budget: int, path: Path | None = None, spent: int = 0) -> None:
+    def __init__(self, budget: int, path: Place | None = None, spent: int = 0) -> None:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor = ray.remote(TokenSpend).options(num_cpus=0, scheduling_strategy=here)
-        self._actor = actor.remote(budget, path and path.absolute(), spent)
+        if path is not None and is_local(path):
+            path = place_of(path.absolute())
+        self._actor = actor.remote(budget, path, spent)
 
     def begin(self) -> None:
         """See `Spend`."""
@@ -104,3 +139,7 @@ class SharedSpend:
     def settle(self, reserved: int, charged: int) -> None:
         """See `Spend`."""
         ray.get(self._actor.settle.remote(reserved, charged))
+
+    def end(self) -> None:
+        """See `TokenSpend`."""
+        ray.get(self._actor.end.remote())

@@ -1,13 +1,12 @@
 """Checks of annotation's settings that need no collection."""
 
-from pathlib import Path
-
 from annotation.engines.base import EngineChoice
 from annotation.engines.endpoint import Endpoint
 from annotation.judge import Judge
-from annotation.plan.selection import Budget, Policy
+from annotation.plan.budget import Budget, Policy
 from annotation.prompts.prompt import Language, StrategyName, load_prompt
 from corpus.errors import InputError
+from corpus.places import Place
 
 DEMO_JUDGE = "demo-judge"
 
@@ -17,8 +16,8 @@ def check_annotation_settings(
     strategy: StrategyName,
     criterion: str,
     language: Language,
-    prompt: Path | None,
-    examples: Path | None,
+    prompt: Place | None,
+    examples: Place | None,
     engine: EngineChoice,
     max_model_len: int,
     documents_per_prompt: int,

@@ -2,16 +2,17 @@
 
 import math
 from collections import Counter
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from annotation.engines.base import BUDGET_ERROR
+from annotation.plan.parts import read_parts
 from annotation.prompts.prompt import GRADES
+from corpus.places import Place
 
 COLUMNS = [
     "query_id",
@@ -28,98 +29,119 @@ COLUMNS = [
     "answered_mass",
 ]
 LEAST_MASS = 0.5
+MOST_ERRORS = 10_000  # different ones that are counted
 
 
-def summarise(folder: Path) -> str:
-    """The lines that the job prints last, on all annotations in a folder of parts."""
-    counts: Counter[str] = Counter()
-    errors: Counter[str] = Counter()
-    grades: Counter[int] = Counter()
-    masses = [np.empty(0)]
-    for path in sorted(folder.glob("part-*.parquet")):
-        there = set(pq.read_schema(path).names)  # parts from before a column was have it not
-        part = pq.read_table(path, columns=[name for name in COLUMNS if name in there]).to_pandas()
-        masses.append(_graded_masses(part))
-        counts["pairs"] += len(part)
-        errors.update(error.partition(":")[0] for error in part["error"].dropna())
-        grades.update(part["grade"].dropna().astype(int))
-        for name in ("cut", "repaired", "prompt_tokens", "cached_tokens", "answer_tokens"):
-            counts[name] += part[name].sum()
-        counts.update(position_bias(part))
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(errors.items()))
-    shown = ", ".join(f"{grade}: {grades[grade]:,}" for grade in GRADES)
-    text = (
-        f"annotated {counts['pairs']:,} pairs; {counts['cut']:,} cut, "
-        f"{counts['repaired']:,} repaired, {errors.total():,} failed"
-        f"{f' ({kinds})' if kinds else ''}; grades {shown}; "
-        f"{counts['prompt_tokens']:,.0f} tokens read "
-        f"({_share(counts['cached_tokens'], counts['prompt_tokens'])} from the prefix cache), "
-        f"{counts['answer_tokens']:,.0f} written"
-    )
-    if counts["told_apart"]:
-        text += (
-            "\nposition bias: of two documents shown together and told apart, the one shown first "
-            f"stands higher in {_share(counts['first_higher'], counts['told_apart'])} (without "
-            f"bias 0.50); {counts['as_shown']:,} of {counts['answers']:,} answers follow the order "
-            "shown"
-        )
-    return text + _mass_told(np.concatenate(masses))
+@dataclass
+class Summary:
+    """What stands in the parts of a job.
 
-
-def commonest_error(
-    folder: Path, kinds: tuple[str, ...] | None = None, but: tuple[str, ...] = ()
-) -> str:
-    """The most frequent error in a folder of parts; "" where there is none.
-
-    Args:
-        folder: the folder of the parts.
-        kinds: kinds of error to look for; None for all.
-        but: kinds of error to leave out.
+    Attributes:
+        counts: pairs; rows that were cut, repaired; tokens; and what `position_bias` counts.
+        grades: how many pairs have each grade.
+        kinds: how many pairs have an error of each kind.
+        errors: how many pairs have each error; of very many different ones the commonest.
+        massed: graded pairs whose mass is known, how many of these have less than LEAST_MASS, and
+            the sum of their masses.
     """
-    errors = _count_errors(folder)
-    for error, _ in errors.most_common():
-        kind = error.partition(":")[0]
-        if kind not in but and (kinds is None or kind in kinds):
-            return error
-    return ""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    grades: Counter[int] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    massed: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+
+    @property
+    def failed(self) -> int:
+        """The failed pairs, but for those that a spent budget left."""
+        return self.kinds.total() - self.kinds[BUDGET_ERROR]
+
+    @property
+    def judged(self) -> int:
+        """All pairs, but for those that a spent budget left."""
+        return self.counts["pairs"] - self.kinds[BUDGET_ERROR]
+
+    def commonest_error(
+        self, kinds: tuple[str, ...] | None = None, but: tuple[str, ...] = ()
+    ) -> str:
+        """The most frequent error; "" where there is none.
+
+        Args:
+            kinds: kinds of error to look for; None for all.
+            but: kinds of error to leave out.
+        """
+        for error, _ in self.errors.most_common():
+            kind = _kind(error)
+            if kind not in but and (kinds is None or kind in kinds):
+                return error
+        return ""
+
+    def told(self) -> str:
+        """The lines that the job prints last."""
+        counts = self.counts
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.kinds.items()))
+        shown = ", ".join(f"{grade}: {self.grades[grade]:,}" for grade in GRADES)
+        text = (
+            f"annotated {counts['pairs']:,} pairs; {counts['cut']:,} cut, "
+            f"{counts['repaired']:,} repaired, {self.kinds.total():,} failed"
+            f"{f' ({kinds})' if kinds else ''}; grades {shown}; "
+            f"{counts['prompt_tokens']:,.0f} tokens read "
+            f"({_share(counts['cached_tokens'], counts['prompt_tokens'])} from the prefix cache), "
+            f"{counts['answer_tokens']:,.0f} written"
+        )
+        if counts["told_apart"]:
+            text += (
+                "\nposition bias: of two documents shown together and told apart, the one shown "
+                f"first stands higher in {_share(counts['first_higher'], counts['told_apart'])} "
+                f"(without bias 0.50); {counts['as_shown']:,} of {counts['answers']:,} answers "
+                "follow the order shown"
+            )
+        return text + _mass_told(*self.massed)
 
 
-def count_failures(folder: Path) -> tuple[int, int]:
-    """The failed pairs in a folder of parts, and all pairs but those that a spent budget left."""
-    paths = folder.glob("part-*.parquet")
-    pairs = sum(pq.read_metadata(path).num_rows for path in paths)
-    errors = _count_errors(folder)
-    unasked = sum(n for error, n in errors.items() if error.partition(":")[0] == BUDGET_ERROR)
-    return errors.total() - unasked, pairs - unasked
+def summarise(folder: Place) -> Summary:
+    """Counts all annotations in a folder of parts, each of which is read once."""
+    found = Summary()
+    for table in read_parts(folder, COLUMNS):
+        part = table.to_pandas()
+        found.massed += _count_masses(part)
+        found.counts["pairs"] += len(part)
+        errors = part["error"].dropna()
+        found.errors.update(errors)
+        found.kinds.update(errors.map(_kind))
+        if len(found.errors) > MOST_ERRORS:
+            found.errors = Counter(dict(found.errors.most_common(MOST_ERRORS // 10)))
+        found.grades.update(part["grade"].dropna().astype(int))
+        for name in ("cut", "repaired", "prompt_tokens", "cached_tokens", "answer_tokens"):
+            found.counts[name] += part[name].sum()
+        found.counts.update(position_bias(part))
+    return found
 
 
-def count_spent_tokens(folder: Path) -> int:
+def count_spent_tokens(folder: Place) -> int:
     """The prompt and answer tokens of all pairs in a folder of parts, rounded up."""
     names = ["prompt_tokens", "answer_tokens"]
-    parts = (pq.read_table(path, columns=names) for path in folder.glob("part-*.parquet"))
+    parts = read_parts(folder, names)
     return math.ceil(sum(pc.sum(part[name]).as_py() or 0 for part in parts for name in names))
 
 
-def _count_errors(folder: Path) -> Counter[str]:
-    errors: Counter[str] = Counter()
-    for path in folder.glob("part-*.parquet"):
-        errors.update(pq.read_table(path, columns=["error"])["error"].drop_null().to_pylist())
-    return errors
+def _kind(error: str) -> str:
+    return error.partition(":")[0]
 
 
-def _graded_masses(part: pd.DataFrame) -> NDArray[np.float64]:
-    """`answered_mass` of the graded rows that have it, float64, shape (rows,)."""
+def _count_masses(part: pd.DataFrame) -> NDArray[np.float64]:
+    """Of the graded rows that have `answered_mass`: their number, the low ones, and their sum."""
     if "answered_mass" not in part:
-        return np.empty(0)
-    masses = part.loc[part["grade"].notna(), "answered_mass"].dropna()
-    return masses.to_numpy(dtype=np.float64)
+        return np.zeros(3)
+    masses = part.loc[part["grade"].notna(), "answered_mass"].dropna().to_numpy(dtype=np.float64)
+    return np.array([len(masses), (masses < LEAST_MASS).sum(), masses.sum()])
 
 
-def _mass_told(masses: NDArray[np.float64]) -> str:
+def _mass_told(pairs: float, low: float, total: float) -> str:
     """A line on the mean `answered_mass`, with a warning where it is low; "" without any."""
-    if len(masses) == 0:
+    if pairs == 0:
         return ""
-    mean, below = masses.mean(), (masses < LEAST_MASS).mean()
+    mean, below = total / pairs, low / pairs
     told = (
         f"\nmass of the four grades: {mean:.2f} on average; below one half for {below:.2f} of the "
         "graded pairs"

@@ -32,8 +32,14 @@ from annotation.annotate import annotate
 from annotation.demo_judge.shipped import demo_judge
 from annotation.engines.base import Answer, AnswerForm, EngineChoice, Secret
 from annotation.engines.token_spend import Spend
+from annotation.plan.budget import Budget, spend_budget
+from annotation.plan.parts import unanswered_pairs
+from annotation.plan.selection import hash_texts, number_parts, pairs_to_annotate
+from annotation.pool import part_texts
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
 from cluster.connection import connect
+from corpus.mapped_tables import map_collection
+from corpus.places import place_of
 from corpus.schemas import empty_table
 from corpus.tables import Collection, write_collection
 
@@ -87,27 +93,48 @@ class Instant(EngineChoice):
         ]
 
 
-def main(pairs: list[int] | None = None) -> None:
-    """Runs the job for each number of pairs.
+def main(pairs: list[int] | None = None, planned: list[int] | None = None) -> None:
+    """Runs the job, and its planning alone, for each number of pairs.
 
     Args:
-        pairs: by default 10, 30, 100 and 300 thousand.
+        pairs: of whole jobs, by default 30, 100 and 300 thousand.
+        planned: of what a driver does beside asking: reading, checking, choosing by a budget,
+            hashing and looking up the texts of all parts; by default 300 thousand, 1 and 3 million.
     """
-    table = Table("pairs", "driver, MiB", "engine's actor, MiB", "pairs/s")
+    table = Table("pairs", "", "driver, MiB", "engine's actor, MiB", "pairs/s")
     # Each in a process of its own: what one leaves behind would count as the next one's.
     with (
         ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes,
         tempfile.TemporaryDirectory() as scratch,
     ):
-        for number in pairs or [10_000, 30_000, 100_000, 300_000]:
-            folder = Path(scratch) / str(number)
-            processes.submit(write_pairs, folder / "collection", number).result()
-            peak, seconds = processes.submit(measure, folder).result()
-            speed = number / seconds
-            cells = [f"{peak[who] / 2**20:,.0f}" for who in ("driver", "actor")]
-            table.add_row(f"{number:,}", *cells, f"{speed:,.0f}")
-            print(number, *cells, file=sys.stderr, flush=True)
+        runs = [("planned", plan, planned or [300_000, 1_000_000, 3_000_000])]
+        runs.append(("annotated", measure, pairs or [30_000, 100_000, 300_000]))
+        for what, run, numbers in runs:
+            for number in numbers:
+                folder = Path(scratch) / f"{what}-{number}"
+                processes.submit(write_pairs, folder / "collection", number).result()
+                peak, seconds = processes.submit(run, folder).result()
+                cells = [f"{peak[who] / 2**20:,.0f}" for who in ("driver", "actor")]
+                cells.append(f"{number / seconds:,.0f}")
+                table.add_row(f"{number:,}", what, *cells)
+                print(number, what, *cells, file=sys.stderr, flush=True)
     Console().print(table)
+
+
+def plan(folder: Path) -> tuple[dict[str, int], float]:
+    """Peak memory of a process that plans, in bytes, and seconds."""
+    started = time.perf_counter()
+    with peak_memory() as peak, contextlib.redirect_stdout(io.StringIO()):
+        tables = map_collection(place_of(folder / "collection"))
+        pairs = pairs_to_annotate(tables, folder)
+        budget = Budget(max_pairs=pairs.num_rows // 2)
+        spend_budget(pairs, tables, budget, False, lambda some: np.zeros(some.num_rows, int), 0)
+        hash_texts(pairs, tables)
+        pairs = pairs.append_column("part", pa.array(number_parts(pairs, False, 1000)))
+        unanswered_pairs(pairs, place_of(folder / "none"), whole_queries=False)
+        for _ in part_texts(pairs, tables):
+            pass
+    return peak, time.perf_counter() - started
 
 
 def measure(folder: Path) -> tuple[dict[str, int], float]:
@@ -123,13 +150,14 @@ def measure(folder: Path) -> tuple[dict[str, int], float]:
 
 
 def write_pairs(folder: Path, pairs: int) -> None:
-    """A collection of so many candidate pairs over 20,000 documents."""
-    queries = pairs // DOCUMENTS_PER_QUERY
+    """A collection of so many candidate pairs, twelve a query, over a third as many documents."""
+    queries, documents = pairs // DOCUMENTS_PER_QUERY, pairs // 3
     rng = np.random.default_rng(0)
     query_ids = [f"q{number}" for number in range(queries)]
-    doc_ids = [f"d{number}" for number in range(20_000)]
-    texts = [" ".join(rng.choice(WORDS, 60)) for _ in doc_ids]
-    shown = np.concatenate([rng.choice(len(doc_ids), 12, replace=False) for _ in query_ids])
+    doc_ids = np.array([f"d{number}" for number in range(documents)])
+    texts = [" ".join(rng.choice(WORDS, 60)) for _ in range(1000)]
+    steps = np.arange(DOCUMENTS_PER_QUERY) * 104_729
+    shown = (np.arange(queries)[:, None] * 7919 + steps) % documents
     tables = {name: empty_table(name) for name in ("sessions", "judgments", "splits")}
     tables["queries"] = pa.table(
         {
@@ -138,13 +166,19 @@ def write_pairs(folder: Path, pairs: int) -> None:
             "frequency": [1] * queries,
         }
     )
-    tables["documents"] = pa.table({"doc_id": doc_ids, "title": ["t"] * 20_000, "body": texts})
+    tables["documents"] = pa.table(
+        {
+            "doc_id": doc_ids,
+            "title": ["t"] * documents,
+            "body": [texts[row % len(texts)] for row in range(documents)],
+        }
+    )
     tables["candidates"] = pa.table(
         {
-            "query_id": np.repeat(query_ids, 12),
-            "doc_id": np.array(doc_ids)[shown],
-            "rank": np.tile(np.arange(1, 13), queries),
-            "score": np.zeros(len(shown)),
+            "query_id": np.repeat(query_ids, DOCUMENTS_PER_QUERY),
+            "doc_id": doc_ids[shown.ravel()],
+            "rank": np.tile(np.arange(1, DOCUMENTS_PER_QUERY + 1), queries),
+            "score": np.zeros(shown.size),
         }
     )
     write_collection(Collection(**tables), folder)
@@ -160,7 +194,7 @@ def peak_memory() -> Any:
         while not running.wait(0.2):
             peak["driver"] = max(peak["driver"], anonymous_memory(os.getpid()))
             for process in psutil.process_iter(["cmdline"]):
-                if "ray::MapWorker" in " ".join(process.info["cmdline"] or ()):
+                if "ray::Annotator" in " ".join(process.info["cmdline"] or ()):
                     with contextlib.suppress(OSError):
                         peak["actor"] = max(peak["actor"], anonymous_memory(process.pid))
 

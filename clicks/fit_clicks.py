@@ -1,6 +1,5 @@
 """The job that turns a collection's sessions into click labels."""
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,15 +11,15 @@ from clicks.inference.graded_prior import GradedPrior
 from clicks.judge import fingerprint, read_graded_queries, read_grades, tabulate_prior
 from clicks.labels import (
     average_labels,
-    inverse_propensity_labels,
-    relevance_labels,
+    model_labels,
     replace_ungraded,
+    weighted_labels,
+    write_labels,
 )
-from clicks.log.click_log import read_click_log
-from clicks.log.contexts import check_context, split_by_context
-from clicks.log.distinct import distinct_sessions
+from clicks.log.contexts import check_context, count_rows
 from clicks.log.grades import add_grades
-from clicks.log.supervised import keep_supervised
+from clicks.log.log_parts import CountedLog, encode_part, join_parts
+from clicks.log.supervised import withheld_queries
 from clicks.models.base import ClickModel
 from clicks.models.cascade import CascadeModel, DependentClickModel
 from clicks.models.ccm import ClickChainModel
@@ -37,9 +36,10 @@ from clicks.propensities import (
     tabulate,
 )
 from corpus.errors import InputError
-from corpus.output_folder import begin_output, finish_output
+from corpus.output_folder import begin_output, check_output, finish_output
+from corpus.places import Place, is_there, whole_file
 from corpus.schemas import empty_table
-from corpus.tables import read_table, table_path, write_parquet, write_table
+from corpus.tables import read_table, table_path, write_parquet
 
 Labels = Literal[
     "ipw",
@@ -52,6 +52,9 @@ Labels = Literal[
     "UserBrowsingModel",
     "ClickChainModel",
 ]
+# Of these, sums over the sessions of each pair at each position say all.
+ONE_CLICK_AT_A_TIME = ("ipw", "DocumentCTR", "PositionBasedModel")
+ROWS_AT_ONCE = 300_000  # of sessions that are read here, without Ray
 CLICK_MODELS: dict[str, type[ClickModel]] = {
     model.__name__: model
     for model in (
@@ -70,13 +73,13 @@ CLICK_MODELS: dict[str, type[ClickModel]] = {
 
 
 def fit_clicks(
-    collection: Path,
-    output: Path,
+    collection: Place,
+    output: Place,
     labels: Labels | None = None,
     propensity: PropensityMethod = "em",
     context: str | None = None,
-    prior: Path | None = None,
-    beside: Path | None = None,
+    prior: Place | None = None,
+    beside: Place | None = None,
     max_weight: float = 20.0,
     resamples: int = 200,
     resume: bool = False,
@@ -124,21 +127,16 @@ def fit_clicks(
     check_click_settings(max_weight, resamples, labels, prior, beside)
     if labels is None:
         labels = "ipw" if prior is None else "PositionBasedModel"
+    check_output(output, "fit_clicks", resume)
     path = table_path(collection, "sessions")
     if context is not None:
         check_context(path, context)
-    sessions = keep_supervised(_read_sessions(collection, path, context), collection)
-    if sessions.num_rows == 0:
-        raise InputError(
-            f"{path}: there are no sessions to learn from; add the click log to the collection, or "
-            "simulate clicks when preparing it"
-        )
+    counted = _read_log(collection, path, context, summed=labels in ONE_CLICK_AT_A_TIME)
+    logs = {name: found.log for name, found in counted.items()}
     grades = None if prior is None else read_grades(prior, collection)
     graded = None if grades is None else pc.unique(grades["query_id"])
     if beside is not None:
         graded = read_graded_queries(beside)
-    parts = {"all": sessions} if context is None else split_by_context(sessions, context, path)
-    logs = {name: read_click_log(part) for name, part in parts.items()}
     if prior is not None and grades is not None:
         print_overlap(list(logs.values()), grades, prior)
     found = {name: estimate(log, propensity) for name, log in logs.items()}
@@ -170,33 +168,35 @@ def fit_clicks(
         tables.append(table)
     propensities = pa.concat_tables(tables)
     write_parquet(propensities, output / "propensities.parquet")
-    plot_propensities(propensities).savefig(output / "propensities.svg")
+    with whole_file(output / "propensities.svg") as file:
+        plot_propensities(propensities).savefig(file, format="svg")
     # Estimates from few pairs can be above that of the first position, which is always seen.
     known = [np.minimum(estimated.propensity, 1.0) for estimated in found.values()]
-    weighed = list(zip(parts.values(), known, strict=True))
+    weighed = list(zip(logs.values(), known, strict=True))
     if labels == "ipw":
-        made = inverse_propensity_labels(weighed, max_weight, propensity)
+        made = weighted_labels(weighed, max_weight, propensity)
     else:
         fitted = []
-        for number, (name, part) in enumerate(parts.items(), 1):
-            log = logs[name] if grades is None else add_grades(logs[name], grades)
+        for number, (name, shown) in enumerate(logs.items(), 1):
+            log = shown if grades is None else add_grades(shown, grades)
             model = CLICK_MODELS[labels]().fit_log(log)
             model.save(output / "click_model" / ("" if context is None else str(number)))
-            print_model(model, name, part)
-            fitted.append((name, model, relevance_labels(model, part)))
+            print_model(model, name, log)
+            fitted.append((name, model, model_labels(model, log)))
         made = average_labels([of_part for _, _, of_part in fitted])
         if grades is not None:
             _write_priors({name: model for name, model, _ in fitted}, context, output)
         if graded is not None and not _clicks_are_lost(list(found.values())):
-            weighted = inverse_propensity_labels(weighed, max_weight, propensity)
+            weighted = weighted_labels(weighed, max_weight, propensity)
             made = replace_ungraded(made, weighted, graded)
-    write_table(made, output, "click_labels")
+    write_labels(made, output)
     finish_output(output)
-    distinct = distinct_sessions(pa.concat_tables(parts.values()))
-    count = pc.sum(distinct["sessions"]).as_py()
+    count, distinct = (
+        sum(getattr(found, name) for found in counted.values()) for name in ("sessions", "distinct")
+    )
     print(
-        f"{count:,} sessions, {distinct.num_rows:,} distinct "
-        f"({count / distinct.num_rows:.1f} of a kind), {made.num_rows:,} click labels"
+        f"{count:,} sessions, {distinct:,} distinct "
+        f"({count / distinct:.1f} of a kind), {made.num_rows:,} click labels"
     )
 
 
@@ -204,8 +204,8 @@ def check_click_settings(
     max_weight: float,
     resamples: int,
     labels: Labels | None = None,
-    prior: Path | None = None,
-    beside: Path | None = None,
+    prior: Place | None = None,
+    beside: Place | None = None,
 ) -> None:
     """Refuses settings of `fit_clicks` that no log could make right.
 
@@ -228,13 +228,18 @@ def check_click_settings(
         )
 
 
-def _read_sessions(collection: Path, path: Path, context: str | None) -> pa.Table:
-    """The sessions; of a log in several files its distinct sessions, counted over all nodes."""
-    if path.is_dir():
-        from clicks.log.distributed import count_sessions  # brings Ray
+def _read_log(
+    collection: Place, path: Place, context: str | None, summed: bool
+) -> dict[str, CountedLog]:
+    """The encoded log of each context; of a long log, counted and encoded over all nodes."""
+    withheld = withheld_queries(collection)
+    if count_rows(path) > ROWS_AT_ONCE:
+        from clicks.log.distributed import encode_parts  # brings Ray
 
-        return count_sessions(path, context)
-    return read_table(collection, "sessions") if path.exists() else empty_table("sessions")
+        return join_parts(encode_parts(path, context, withheld, summed), context, path)
+    sessions = read_table(collection, "sessions") if is_there(path) else empty_table("sessions")
+    parts = [encode_part(sessions, context, withheld, summed)] if sessions.num_rows else []
+    return join_parts(parts, context, path)
 
 
 def _clicks_are_lost(found: list[Estimate]) -> bool:
@@ -246,7 +251,7 @@ def _clicks_are_lost(found: list[Estimate]) -> bool:
     return below > 0 and lost == below
 
 
-def _refuse_unknown(found: list[Estimate], method: PropensityMethod, path: Path) -> None:
+def _refuse_unknown(found: list[Estimate], method: PropensityMethod, path: Place) -> None:
     """Refuses a log none of whose clicks below the first position has a known propensity."""
     if _clicks_are_lost(found):
         unknown = np.unique(np.concatenate([one.unidentified_positions for one in found]))
@@ -259,7 +264,7 @@ def _refuse_unknown(found: list[Estimate], method: PropensityMethod, path: Path)
         )
 
 
-def _write_priors(models: dict[str, ClickModel], context: str | None, output: Path) -> None:
+def _write_priors(models: dict[str, ClickModel], context: str | None, output: Place) -> None:
     tables = []
     for name, model in models.items():
         assert isinstance(model.prior_, GradedPrior)

@@ -1,7 +1,5 @@
 """What `fit_clicks` says of a log, of what it learned, and of a judge's grades beside it."""
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 
@@ -13,6 +11,7 @@ from clicks.log.grades import find_graded
 from clicks.models.base import ClickModel
 from clicks.models.examination import ExaminationModel
 from clicks.propensities import Estimate, name_positions
+from corpus.places import Place
 
 MOST_SHOWN = 20  # propensities that are printed
 
@@ -42,8 +41,8 @@ def print_propensities(context: str, found: Estimate) -> None:
         )
 
 
-def print_model(model: ClickModel, context: str, sessions: pa.Table) -> None:
-    name, perplexity = type(model).__name__, model.perplexity(sessions)
+def print_model(model: ClickModel, context: str, log: ClickLog) -> None:
+    name, perplexity = type(model).__name__, model.perplexity_of_log(log)
     print(f"{name} of {context} sessions: perplexity {perplexity:.4f} on its own log")
     if isinstance(model, ExaminationModel) and len(model.unidentified_positions):
         positions = name_positions(model.unidentified_positions)
@@ -58,7 +57,7 @@ def print_model(model: ClickModel, context: str, sessions: pa.Table) -> None:
         )
 
 
-def print_overlap(logs: list[ClickLog], grades: pa.Table, prior: Path) -> None:
+def print_overlap(logs: list[ClickLog], grades: pa.Table, prior: Place) -> None:
     """Refuses grades of pairs that no log shows, and says of how many pairs there are grades."""
     shown = sum(len(log.pairs.query) for log in logs)
     graded = np.zeros(grades.num_rows, dtype=np.bool_)

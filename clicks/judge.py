@@ -1,7 +1,6 @@
 """A judge's annotations as the prior of click models: read, refused where they cannot be one."""
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +11,13 @@ from numpy.typing import NDArray
 from clicks.inference.graded_prior import GRID, HIGHEST_GRADE, GradedPrior
 from clicks.log.supervised import withheld_queries
 from corpus.errors import InputError
+from corpus.places import Place, arrow_files
 from corpus.tables import read_table, table_path
 
 SOURCE = ("annotator", "strategy", "prompt_id")
 
 
-def read_grades(prior: Path, collection: Path) -> pa.Table:
+def read_grades(prior: Place, collection: Place) -> pa.Table:
     """Reads what one judge thinks of the pairs of a collection.
 
     Args:
@@ -75,7 +75,7 @@ def read_grades(prior: Path, collection: Path) -> pa.Table:
     return supervised.sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
 
 
-def read_graded_queries(annotations: Path) -> pa.Array:
+def read_graded_queries(annotations: Place) -> pa.Array:
     """The queries of which annotations have a grade, of any judge: their ids, sorted.
 
     Raises:
@@ -87,8 +87,9 @@ def read_graded_queries(annotations: Path) -> pa.Array:
     return queries.take(pc.sort_indices(queries))
 
 
-def _ids(collection: Path, table: str, name: str) -> pa.Array:
-    return pq.read_table(table_path(collection, table), columns=[name])[name].cast(pa.string())
+def _ids(collection: Place, table: str, name: str) -> pa.Array:
+    store, inside = arrow_files(table_path(collection, table))
+    return pq.read_table(inside, columns=[name], filesystem=store)[name].cast(pa.string())
 
 
 def fingerprint(table: pa.Table) -> str:
@@ -100,7 +101,7 @@ def fingerprint(table: pa.Table) -> str:
     return digest.hexdigest()[:16]
 
 
-def refuse_unseen(shown: NDArray[np.bool_], prior: Path) -> None:
+def refuse_unseen(shown: NDArray[np.bool_], prior: Place) -> None:
     """Refuses grades none of whose pairs the log shows, so that nothing tells what they are worth.
 
     Args:

@@ -1,18 +1,25 @@
 """Click labels: the relevance of each query-document pair by its clicks, without position bias."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clicks.log.distinct import compact_sessions, list_results
+from clicks.log.click_log import ClickLog, Pairs, read_click_log
 from clicks.models.base import ClickModel
 from corpus.errors import InputError
+from corpus.mapped_arrays import slices
+from corpus.places import Place
+from corpus.table_checks import check_table
+from corpus.tables import table_path, write_parquet, write_table
 
-PAIR = ["query_id", "doc_id"]
+PAIR, COUNTS = ["query_id", "doc_id"], ["impressions", "clicks"]
 SORTED = [(name, "ascending") for name in PAIR]
+ROWS_OF_PART = 1_000_000
 UNSEEN = 1e-9  # impressions of a pair that a context does not show
 
 
@@ -60,29 +67,43 @@ def inverse_propensity_labels(
     >>> inverse_propensity_labels(parts, 10.0)["relevance"].to_pylist()
     [0.5, 0.5]
     """
+    logs = [(read_click_log(sessions), propensities) for sessions, propensities in parts]
+    return plain_labels(weighted_labels(logs, max_weight, method))
+
+
+def weighted_labels(
+    parts: Sequence[tuple[ClickLog, NDArray[np.float64]]], max_weight: float, method: str = "em"
+) -> pa.Table:
+    """See `inverse_propensity_labels`; of encoded logs.
+
+    Returns:
+        The table click_labels, whose ids may be dictionary-coded.
+    """
     if max_weight < 1:
         raise InputError(f"max_weight must be at least 1, not {max_weight}")
-    weighted = []
-    for sessions, propensities in parts:
+    counts = []
+    for log, propensities in parts:
         unknown = np.isnan(propensities)
         if not np.all(unknown | (propensities > 0) & (propensities <= 1)):
             raise InputError(f"propensities must be above 0 and at most 1, not {propensities}")
-        results = list_results(compact_sessions(sessions))
-        position = results["position"].to_numpy()
-        if position.max() > len(propensities):
+        if log.positions > len(propensities):
             raise InputError(
-                f"a page shows {position.max()} documents, but there are propensities of "
+                f"a page shows {log.positions} documents, but there are propensities of "
                 f"{len(propensities)} positions"
             )
-        clicked = np.bincount(position - 1, results["clicks"].to_numpy(), len(propensities)) > 0
-        results = results.filter(pa.array(~(unknown & clicked)[position - 1]))
-        propensity = np.where(unknown, 1.0, propensities)[results["position"].to_numpy() - 1]
-        weight = np.minimum(1 / propensity, max_weight)
-        clicks = pa.array(results["clicks"].to_numpy() * weight)
-        weighted.append(results.append_column("weighted", clicks))
-    counts = _count_pairs(pa.concat_tables(weighted), "weighted")
-    relevance = counts["weighted_sum"].to_numpy() / counts["impressions_sum"].to_numpy()
-    return _as_labels(counts, relevance, f"ipw-{method}")
+        clicked = log.by_position(log.clicks.astype(np.float64)) > 0
+        unknown = unknown[: len(clicked)]
+        weight = np.minimum(1 / np.where(unknown, 1.0, propensities[: len(clicked)]), max_weight)
+        kept = ~(unknown & clicked)[log.position]
+        at = np.flatnonzero(log.clicks & kept)
+        sessions = log.sessions[np.searchsorted(log.starts, at, side="right") - 1]
+        weighted = np.bincount(
+            log.pair[at], sessions * weight[log.position[at]], len(log.pairs.query)
+        ).astype(np.float64)  # which without a click it is not
+        counts.append(_count_log(log, kept, weighted=weighted))
+    summed = counts[0] if len(counts) == 1 else _sum_pairs(counts, "weighted")
+    relevance = summed["weighted"].to_numpy() / summed["impressions"].to_numpy()
+    return _as_labels(summed, relevance, f"ipw-{method}")
 
 
 def relevance_labels(model: ClickModel, sessions: pa.Table) -> pa.Table:
@@ -98,16 +119,25 @@ def relevance_labels(model: ClickModel, sessions: pa.Table) -> pa.Table:
         the trials that the relevance is worth, and rows with 0 impressions for graded pairs that
         were not shown.
     """
-    counts = _count_pairs(list_results(compact_sessions(sessions)))
-    inferred = model.relevance()
-    if inferred.num_rows > counts.num_rows:
-        rows = inferred.select(PAIR).join(counts, PAIR, join_type="left outer").sort_by(SORTED)
-        for at, name in enumerate(rows.column_names):
-            rows = rows.set_column(at, name, pc.fill_null(rows[name], "" if name in PAIR else 0))
-        counts = rows
-    labels = _as_labels(counts, inferred["relevance"].to_numpy(), type(model).__name__)
-    if "precision" in inferred.column_names:
-        labels = labels.append_column("precision", inferred["precision"])
+    return plain_labels(model_labels(model, read_click_log(sessions)))
+
+
+def model_labels(model: ClickModel, log: ClickLog) -> pa.Table:
+    """See `relevance_labels`; of an encoded log.
+
+    Returns:
+        The table click_labels, whose ids may be dictionary-coded.
+    """
+    inferred = model.inferred()
+    number, _ = model.pairs_.find(log.pairs)
+    counted = log.trials()
+    columns = {name: np.zeros(len(model.pairs_.query), np.int64) for name in COUNTS}
+    columns["impressions"][number] = counted.trials
+    columns["clicks"][number] = counted.successes
+    counts = _pair_table(model.pairs_, columns | inferred)
+    labels = _as_labels(counts, counts["relevance"].to_numpy(), type(model).__name__)
+    if "precision" in inferred:
+        labels = labels.append_column("precision", counts["precision"])
     return labels
 
 
@@ -123,6 +153,7 @@ def replace_ungraded(inferred: pa.Table, weighted: pa.Table, graded: pa.Array) -
         The table click_labels, sorted by both ids; `model` tells which is which, and a column
         `precision` is null where clicks are weighted.
     """
+    inferred, weighted = plain_labels(inferred), plain_labels(weighted)
     kept = inferred.filter(pc.is_in(inferred["query_id"], value_set=graded))
     others = weighted.filter(pc.invert(pc.is_in(weighted["query_id"], value_set=graded)))
     return pa.concat_tables([kept, others], promote_options="default").sort_by(SORTED)
@@ -143,7 +174,7 @@ def average_labels(labels: Sequence[pa.Table]) -> pa.Table:
     """
     if len(labels) == 1:
         return labels[0]
-    together = pa.concat_tables(labels)
+    together = pa.concat_tables([plain_labels(table) for table in labels])
     # Far less than one impression, so that it only counts where there is none.
     weight = together["impressions"].to_numpy() + UNSEEN
     sums = {"weight": weight, "weighted": weight * together["relevance"].to_numpy()}
@@ -158,35 +189,91 @@ def average_labels(labels: Sequence[pa.Table]) -> pa.Table:
             together = together.append_column(name, column)
         else:
             together = together.set_column(place, name, column)
-    counts = _count_pairs(together, *sums)
-    total = counts["weight_sum"].to_numpy()
-    relevance = counts["weighted_sum"].to_numpy() / total
+    counts = _sum_pairs([together], *sums)
+    total = counts["weight"].to_numpy()
+    relevance = counts["weighted"].to_numpy() / total
     made = _as_labels(counts, relevance, together["model"][0].as_py())
     if judged:
-        seen = counts["impressions_sum"].to_numpy() > 0
-        mean = counts["precision_sum"].to_numpy() / total
-        of_mean = total**2 / counts["variance_sum"].to_numpy()
+        seen = counts["impressions"].to_numpy() > 0
+        mean = counts["precision"].to_numpy() / total
+        of_mean = total**2 / counts["variance"].to_numpy()
         made = made.append_column("precision", pa.array(np.where(seen, of_mean, mean)))
     return made
 
 
-def _count_pairs(results: pa.Table, *further: str) -> pa.Table:
+def plain_labels(labels: pa.Table) -> pa.Table:
+    """The table with ids and models as strings, in one piece."""
+    for at, (name, kind) in enumerate(zip(labels.column_names, labels.schema.types, strict=True)):
+        if pa.types.is_dictionary(kind):
+            labels = labels.set_column(at, name, labels[name].cast(kind.value_type))
+    return labels
+
+
+def write_labels(labels: pa.Table, output: Place) -> None:
+    """Writes the table click_labels: a file or, where there are many, a folder of parts."""
+    if labels.num_rows <= ROWS_OF_PART:
+        write_table(plain_labels(labels), output, "click_labels")
+        return
+    folder = table_path(output, "click_labels")
+    for number, some in enumerate(slices(labels.num_rows, ROWS_OF_PART)):
+        part = plain_labels(labels.slice(some.start, some.stop - some.start))
+        path = folder / f"part-{number:05d}.parquet"
+        write_parquet(check_table(part, "click_labels", path), path)
+
+
+def _count_log(log: ClickLog, kept: NDArray[np.bool_], **further: NDArray[np.float64]) -> pa.Table:
+    """Impressions and clicks of each pair, of the results that are kept; and further columns.
+
+    Pairs without an impression are left out.
+    """
+    counted = log.trials(kept)
+    columns = {"impressions": counted.trials, "clicks": counted.successes}
+    shown = np.flatnonzero(counted.trials > 0)
+    counts = {name: values[shown].astype(np.int64) for name, values in columns.items()}
+    pairs = replace(
+        log.pairs, query=log.pairs.query[shown], document=log.pairs.document[shown], grade=None
+    )
+    return _pair_table(pairs, counts | {name: values[shown] for name, values in further.items()})
+
+
+def _pair_table(pairs: Pairs, columns: Mapping[str, NDArray[Any]]) -> pa.Table:
+    """The ids of pairs, dictionary-coded, and columns, sorted by both ids."""
+    rank = {}
+    for name, ids in (("query_id", pairs.queries), ("doc_id", pairs.documents)):
+        rank[name] = np.empty(len(ids), np.int32)
+        rank[name][pc.sort_indices(ids)] = np.arange(len(ids))
+    order = np.lexsort((rank["doc_id"][pairs.document], rank["query_id"][pairs.query]))
+    table = {
+        name: pa.DictionaryArray.from_arrays(number[order].astype(np.int32), ids)
+        for name, number, ids in (
+            ("query_id", pairs.query, pairs.queries),
+            ("doc_id", pairs.document, pairs.documents),
+        )
+    }
+    return pa.table(table | {name: values[order] for name, values in columns.items()})
+
+
+def _sum_pairs(tables: Sequence[pa.Table], *further: str) -> pa.Table:
     """Impressions, clicks and `further` columns summed for each pair, sorted by both ids."""
-    return (
-        results.group_by(PAIR, use_threads=False)
-        .aggregate([(name, "sum") for name in ("impressions", "clicks", *further)])
+    names = [*COUNTS, *further]
+    summed = (
+        pa.concat_tables([plain_labels(table) for table in tables])
+        .group_by(PAIR, use_threads=False)
+        .aggregate([(name, "sum") for name in names])
         .sort_by(SORTED)
     )
+    return summed.rename_columns([*PAIR, *names])
 
 
 def _as_labels(counts: pa.Table, relevance: NDArray[np.float64], model: str) -> pa.Table:
+    rows = counts.num_rows
     return pa.table(
         {
             "query_id": counts["query_id"],
             "doc_id": counts["doc_id"],
             "relevance": relevance,
-            "impressions": counts["impressions_sum"],
-            "clicks": counts["clicks_sum"],
-            "model": pa.repeat(model, counts.num_rows),
+            "impressions": counts["impressions"],
+            "clicks": counts["clicks"],
+            "model": pa.DictionaryArray.from_arrays(np.zeros(rows, np.int8), pa.array([model])),
         }
     )

@@ -14,7 +14,6 @@ from clicks.inference.harvesting import (
     Links,
     adjacent_chain,
     all_pairs,
-    count_by_position,
     link_positions,
     pivot_one,
 )
@@ -114,12 +113,10 @@ def estimate(log: ClickLog, method: PropensityMethod) -> Estimate:
             propensity, groups, resample = _em(log, groups)
         else:
             propensity, groups, resample = _harvest(log, HARVESTS[method], groups)
-    by_position = count_by_position(log)
-    several = by_position[np.flatnonzero(np.diff(by_position.indptr) > 1)]
     return Estimate(
         method=method,
         propensity=propensity,
-        linked_pairs=np.bincount(several.indices, minlength=log.positions),
+        linked_pairs=_count_linked(log),
         impressions=log.by_position().astype(np.int64),
         clicks=log.by_position(log.clicks.astype(np.float64)).astype(np.int64),
         groups=groups,
@@ -198,6 +195,15 @@ def name_positions(positions: NDArray[np.int64]) -> str:
     runs = np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1)
     named = [f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
     return ", ".join(named)
+
+
+def _count_linked(log: ClickLog) -> NDArray[np.int64]:
+    """How many pairs are shown at each position and at another one, int64, shape (positions,)."""
+    shown = log.pair.astype(np.int64) * log.positions + log.position
+    shown.sort()
+    pair, position = np.divmod(shown[np.append(True, shown[1:] != shown[:-1])], log.positions)
+    several = np.bincount(pair, minlength=len(log.pairs.query)) > 1
+    return np.bincount(position[several[pair]], minlength=log.positions)
 
 
 def _em(log: ClickLog, groups: int) -> tuple[Array, int, Callable[[Array], Array]]:

@@ -11,6 +11,7 @@ OPEN = (
     "frequency",
     "groups",
     "local_copies",
+    "mapped_arrays",
     "mapped_tables",
     "names",
     "output_folder",

@@ -1,13 +1,22 @@
 """The rule for every job's output folder: new, or resumed with the same settings, or refused."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from corpus.errors import InputError
-from corpus.places import Place, make_folder, place_of, reaching, remove, write_whole
+from corpus.places import (
+    Place,
+    is_local,
+    make_folder,
+    place_of,
+    reaching,
+    remove,
+    write_whole,
+)
 from corpus.shown_text import without_secrets
 
 RECORD = "job.json"
@@ -38,7 +47,34 @@ def begin_output(folder: str | Place, job: str, settings: dict[str, Any], resume
         return _claim(place, job, wanted, resume)
 
 
+def check_output(folder: str | Place, job: str, resume: bool) -> None:
+    """Refuses, before any work, a folder that `begin_output` would refuse whatever the settings.
+
+    Raises:
+        InputError: the folder holds something and `resume` is off, it was begun by another job, or
+            it cannot be written.
+    """
+    place = place_of(folder)
+    with reaching(place, "be the output", "give another"):
+        _refuse_taken(place, job, resume)
+        if is_local(place):
+            above = next(one for one in (place, *place.absolute().parents) if one.exists())
+            if not os.access(above, os.W_OK | os.X_OK):
+                raise PermissionError(13, os.strerror(13))
+
+
 def _claim(folder: Place, job: str, wanted: dict[str, Any], resume: bool) -> bool:
+    record = _refuse_taken(folder, job, resume)
+    if record is not None:
+        _refuse_other_settings(folder, wanted, record)
+        return not record["complete"]
+    make_folder(folder)
+    _write_record(folder / RECORD, {"job": job, "settings": wanted, "complete": False})
+    return True
+
+
+def _refuse_taken(folder: Place, job: str, resume: bool) -> dict[str, Any] | None:
+    """The record of a folder that may be resumed; None where it is new."""
     record_path = folder / RECORD
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; the output of {job} is a folder")
@@ -50,13 +86,12 @@ def _claim(folder: Place, job: str, wanted: dict[str, Any], resume: bool) -> boo
                 f"{folder}: holds the {state} output of {record['job']}; "
                 "give --resume to go on with it, or another --output"
             )
-        _refuse_other_work(folder, job, wanted, record)
-        return not record["complete"]
+        if record["job"] != job:
+            raise InputError(f"{folder}: was begun by {record['job']}, not {job}")
+        return record
     if folder.exists() and any(path.name != PARTIAL_RECORD for path in folder.iterdir()):
         raise InputError(f"{folder}: is not empty and no job's output; give another --output")
-    make_folder(folder)
-    _write_record(record_path, {"job": job, "settings": wanted, "complete": False})
-    return True
+    return None
 
 
 @contextmanager
@@ -111,11 +146,7 @@ def warn_unfinished(*folders: str | Place) -> None:
             )
 
 
-def _refuse_other_work(
-    folder: Place, job: str, wanted: dict[str, Any], record: dict[str, Any]
-) -> None:
-    if record["job"] != job:
-        raise InputError(f"{folder}: was begun by {record['job']}, not {job}")
+def _refuse_other_settings(folder: Place, wanted: dict[str, Any], record: dict[str, Any]) -> None:
     begun = without_secrets(record["settings"])
     names = wanted.keys() | begun.keys()
     # Hashes and ids of other settings are named last, as they say little.

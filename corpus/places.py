@@ -123,6 +123,16 @@ def reaching(place: Place, what: str = "be used", remedy: str = "") -> Iterator[
         raise InputError(f"{place}: cannot {what}: {said}") from error
 
 
+def is_there(place: Place) -> bool:
+    """Whether there is a file or a folder.
+
+    Raises:
+        InputError: the store cannot be reached.
+    """
+    with reaching(place, "be read"):
+        return place.exists()
+
+
 def make_folder(place: Place) -> None:
     """Makes a local folder and those above it; in a store there are no folders to make."""
     if is_local(place):

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus.places import Place, arrow_files, place_of, whole_file
+from corpus.places import Place, arrow_files, is_there, place_of, whole_file
 from corpus.refused_rows import TableError, refuse_rows, refuse_where
 from corpus.schemas import SESSION_TABLES, columns_of, empty_table
 from corpus.table_checks import check_table, without_repeated
@@ -100,7 +100,7 @@ def _read_unchecked(folder: str | Place, name: str) -> pa.Table:
 
 
 def _refuse_missing(path: Place, name: str) -> None:
-    if not path.exists():
+    if not is_there(path):
         raise TableError(f"{path}: there is no such table; expected columns {columns_of(name)}")
 
 
@@ -110,7 +110,7 @@ def check_folder(folder: str | Place) -> None:
     Raises:
         TableError: naming the folder or the table.
     """
-    if not place_of(folder).is_dir():
+    if not (is_there(place_of(folder)) and place_of(folder).is_dir()):
         raise TableError(f"{folder}: there is no such folder; a collection is a folder of parquet")
     for name in REQUIRED:
         _refuse_missing(table_path(folder, name), name)
@@ -142,6 +142,7 @@ def write_parquet(table: pa.Table, path: Place) -> None:
 def read_collection(
     folder: str | Place,
     read: Callable[[str | Place, str], pa.Table] = read_table,
+    check: Callable[[Collection, str | Place], None] | None = None,
 ) -> Collection:
     """Reads a collection and checks its tables and the references between them.
 
@@ -150,6 +151,7 @@ def read_collection(
     Args:
         folder: the folder of the collection.
         read: a function that reads and checks a table, given the folder and the table's name.
+        check: a function that checks what no single table shows, `check_collection` by default.
 
     Raises:
         TableError: see `check_table` and `check_collection`.
@@ -157,10 +159,10 @@ def read_collection(
     check_folder(folder)
     tables = {}
     for name in (table.name for table in fields(Collection)):
-        exists = table_path(folder, name).exists()
+        exists = is_there(table_path(folder, name))
         tables[name] = read(folder, name) if exists else empty_table(name)
     collection = Collection(**tables)
-    check_collection(collection, folder)
+    (check or check_collection)(collection, folder)
     return collection
 
 

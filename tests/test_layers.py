@@ -9,14 +9,14 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 ROOMS = "corpus|cluster|evaluation|annotation clicks|rankers|tuning|workflow|ray_jobs"
 # Within each room, likewise, its modules and the rooms in it; each module has a floor.
 FLOORS = {
-    "corpus": "errors frequency progress schemas shown_text texts"
+    "corpus": "errors frequency mapped_arrays progress schemas shown_text texts"
     "|names places|local_copies output_folder refused_rows text_lines|table_checks"
     "|splits tables|candidates groups mapped_tables query_parts window"
     "|by_query documents protocol readers simulation|sources|prepare",
     "cluster": "blocks environment growth metrics|connection|reach resources",
     "evaluation": "graded_measures means trec_run|given_runs measures significance"
     "|tables yardstick|diagnosis traffic|measuring report",
-    "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan summary told"
+    "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan told|summary"
     "|demand|pool settings_checks|annotate",
     "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks"
     "|compile_ahead",

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from annotation.plan.selection import Budget, Policy, pairs_to_annotate, spend_budget
+from annotation.plan.budget import Budget, Policy, spend_budget
+from annotation.plan.selection import pairs_to_annotate
 from annotation.prompts.prompt import StrategyName
 from corpus.errors import InputError
 from corpus.groups import query_groups

@@ -14,6 +14,35 @@ from annotation.engines.endpoint_failures import RequestError, failure_of, statu
 from annotation.engines.endpoint_replies import one_line
 from annotation.engines.endpoint_settings import EndpointSettings
 
+# A thought of 16,000 tokens with the log-probabilities of 20 at each takes some 30 MiB.
+MOST_BYTES = 64 * 2**20
+
+
+class BoundedClient(openai.DefaultAsyncHttpxClient):
+    """An HTTP client that reads no reply beyond MOST_BYTES, unpacked."""
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        """See `AsyncClient` of httpx.
+
+        Raises:
+            RequestError: the reply is longer.
+        """
+        response = await super().send(request, **options | {"stream": True})
+        content = bytearray()
+        try:
+            async for some in response.aiter_bytes():
+                content += some
+                if len(content) > MOST_BYTES:
+                    reason = f"the reply is longer than {MOST_BYTES // 2**20} MiB"
+                    raise RequestError(reason, by_prompt=True)
+        finally:
+            await response.aclose()
+        packed = ("content-encoding", "content-length", "transfer-encoding")
+        headers = [(name, value) for name, value in response.headers.items() if name not in packed]
+        return type(response)(
+            response.status_code, headers=headers, content=bytes(content), request=request
+        )
+
 
 class ChatClient:
     """OpenAI's client, which repeats nothing and follows no redirect.
@@ -38,7 +67,7 @@ class ChatClient:
             default_query=dict(parse_qsl(parts.query, keep_blank_values=True)),
             timeout=endpoint.timeout,
             max_retries=0,  # each attempt is charged, so each is made by the engine
-            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
+            http_client=BoundedClient(follow_redirects=False),
         )
         self._headers: dict[str, Any] = {}
         if endpoint.key_header or not secret.value:

@@ -72,6 +72,8 @@ def failure_of(error: Exception, address: str, timeout: float) -> RequestError:
         free = type(error.__cause__).__name__ in NEVER_CONNECTED
         return RequestError(f"no answer within {timeout:g} s (timeout)", passing=True, free=free)
     cause = error.__cause__ or error
+    if isinstance(cause, RequestError):
+        return cause
     reason = one_line(f"{address}: {type(cause).__name__} {cause}")
     return RequestError(reason, passing=True, free=type(cause).__name__ in NEVER_CONNECTED)
 

@@ -16,8 +16,10 @@ MARKS = r"[\s\"'`(*\[{_#]*"
 FENCE = r"(?:```\w*\s)?"
 LABEL = (
     r"(?:[\w ]{0,30}?(?:grade|score|answer|rating|relevance|label|等级|评分|分数|答案)"
-    rf"(?:[\w \"'`*]{{0,10}}[:=：]|(?: is| of)?\s){MARKS})?"
+    rf"(?:[\w \"'`*]{{0,10}}[:=：]|(?: is| of)?\s){MARKS})"
 )
+# The number of a document or of an entry, before the label of its grade: "1. Grade: 3".
+ENTRY = rf"(?:(?:\w{{1,20}} )?\d{{1,3}}[\"'`*]*[.):：、\]]\s*{MARKS}(?={LABEL}))?"
 # Another number after it says that it is not the answer: "2.5", "1 or 2", "3/10", "7 out of 10".
 BETWEEN_NUMBERS = r"[.,、/~～–—-]|or|to|and|(?:out )?of|或|到|至|和"
 NO_OTHER_NUMBER = rf"(?:[.,]0+)?(?!\d|\s*(?:{BETWEEN_NUMBERS})\s*\d)"
@@ -25,6 +27,7 @@ NO_OTHER_NUMBER = rf"(?:[.,]0+)?(?!\d|\s*(?:{BETWEEN_NUMBERS})\s*\d)"
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # As tokens show them: SentencePiece and byte-level BPE have characters of their own for a blank.
 BLANKS = re.compile(r"[\s▁Ġ]+")
+READ_ON = 2000  # characters behind an answer that may tell another
 LONGEST_END = 100  # characters of special tokens behind an answer
 DESCRIBED = 300  # characters; a server's answer can be a page
 
@@ -157,13 +160,17 @@ def _read_choice(
 ) -> None:
     """Takes the choice that the text begins with, and the log-probabilities of all choices there.
 
-    A text that goes on with another number ("2.5", "1 or 2") names no choice. A choice that is not
-    among the likeliest tokens counts as likely as the least of them, which it cannot exceed.
+    A text that goes on with another number ("2.5", "1 or 2", "1 Grade: 3") names no choice, and the
+    number of an entry is none ("1. Grade: 3" names 3). A choice that is not among the likeliest
+    tokens counts as likely as the least of them, which it cannot exceed.
     """
     alternatives = "|".join(map(re.escape, choices))
-    pattern = rf"{FENCE}{MARKS}{LABEL}({alternatives}){NO_OTHER_NUMBER}"
+    pattern = rf"{FENCE}{MARKS}{ENTRY}{LABEL}?({alternatives}){NO_OTHER_NUMBER}"
     found = re.match(pattern, text, re.I)
-    if not found:
+    # What follows may tell another grade, and the first number be that of an entry.
+    after = text[found.end(1) :][:READ_ON] if found else ""
+    others = re.findall(rf"{LABEL}(\d+)", after, re.I)
+    if not found or any(other != found[1] for other in others):
         answer.error = f"answer: none of {', '.join(choices)}"
         return
     answer.text = found[1]

@@ -17,6 +17,7 @@ from annotation.engines.base import (
     OneOf,
     Secret,
 )
+from annotation.engines.checkpoint_files import local_checkpoint, tokenizer_files
 from annotation.engines.token_spend import Spend
 from annotation.engines.vllm_settings import WITHOUT_EFFECT, adapter_rank, check_engine_settings
 from annotation.engines.vllm_start import engine_environment, start_llm
@@ -79,7 +80,9 @@ class VllmPool(EngineChoice):
         from transformers import AutoConfig  # seconds that no help page needs
 
         try:
-            config = AutoConfig.from_pretrained(model, revision=self.revision).get_text_config()
+            config = AutoConfig.from_pretrained(
+                tokenizer_files(model), revision=self.revision
+            ).get_text_config()
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{model}: is neither the folder of a model nor one that Hugging Face has and this "
@@ -172,7 +175,10 @@ class VllmEngine:
         self._good: list[int] = []  # a prompt that was answered
         self._adapter = None
         try:
-            self._llm = start_llm(model, max_model_len, gpus, settings or {}, adapter)
+            adapter = adapter and local_checkpoint(adapter)
+            self._llm = start_llm(
+                local_checkpoint(model), max_model_len, gpus, settings or {}, adapter
+            )
             if adapter is not None:
                 from vllm.lora.request import LoRARequest
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from annotation.engines.checkpoint_files import tokenizer_files
 from corpus.errors import InputError
 
 # What a job sets itself, and where else to set it.
@@ -85,7 +86,7 @@ def adapter_rank(adapter: str) -> int:
     Raises:
         InputError: the folder holds no such weights, or their rank is too high.
     """
-    config = Path(adapter) / "adapter_config.json"
+    config = Path(tokenizer_files(adapter)) / "adapter_config.json"
     try:
         rank = int(json.loads(config.read_text(encoding="utf-8"))["r"])
     except (OSError, KeyError, TypeError, ValueError) as error:

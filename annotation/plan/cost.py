@@ -1,6 +1,6 @@
 """Estimates of what annotation will take: pairs, tokens and time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
 
 import numpy as np
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from annotation.asking.ask import ANSWER_FRAME, ANSWER_TOKENS
 from annotation.judge import Judge
+from annotation.plan.budget import TokenCounter
+from annotation.plan.selection import starts_of_runs
 from annotation.prompts.prompt import Document
-from corpus.mapped_tables import take_rows
+from corpus.mapped_tables import MappedRows
 from corpus.tables import Collection
 
 SAMPLE = 200
-
-TokenCounter = Callable[[pa.Table], NDArray[np.int64]]
 
 
 def count_tokens(judge: Judge, tables: Collection) -> TokenCounter:
@@ -35,10 +35,11 @@ def count_tokens(judge: Judge, tables: Collection) -> TokenCounter:
     encoder = judge.encoder()
     longest = judge.max_model_len - judge.thinking - 1
     [frame] = encoder.encode([("query", [Document("", "")])], longest)
+    all_queries, all_documents = MappedRows(tables.queries), MappedRows(tables.documents)
 
     def count(pairs: pa.Table) -> NDArray[np.int64]:
-        queries = take_rows(tables.queries, pairs["query_row"].to_numpy())["text"].to_pylist()
-        shown = take_rows(tables.documents, pairs["doc_row"].to_numpy())
+        queries = all_queries.take(pairs["query_row"].to_numpy())["text"].to_pylist()
+        shown = all_documents.take(pairs["doc_row"].to_numpy())
         texts = zip(shown["title"].to_pylist(), shown["body"].to_pylist(), strict=True)
         documents = [[Document(title, body)] for title, body in texts]
         prompts = encoder.encode(list(zip(queries, documents, strict=True)), longest)
@@ -61,11 +62,12 @@ def count_tokens(judge: Judge, tables: Collection) -> TokenCounter:
 
 def probe_pairs(pairs: pa.Table, judge: Judge, engines: int) -> pa.Table:
     """About SAMPLE pairs of evenly spread queries, with a part for each of the engines."""
-    query_row = pairs["query_row"].to_numpy()
-    queries = np.unique(query_row)
-    wanted = max(min(SAMPLE * len(queries) // pairs.num_rows, len(queries)), 1)
-    chosen = queries[np.linspace(0, len(queries) - 1, wanted).astype(int)]
-    probe = pairs.filter(np.isin(query_row, chosen))
+    starts = starts_of_runs(pairs["query_row"].to_numpy())
+    queries = len(starts) - 1
+    wanted = max(min(SAMPLE * queries // pairs.num_rows, queries), 1)
+    chosen = np.linspace(0, queries - 1, wanted).astype(int)
+    rows = [np.arange(starts[query], starts[query + 1]) for query in chosen]
+    probe = pairs.take(np.concatenate(rows))
     if not judge.shows_lists:
         probe = probe.slice(0, SAMPLE)
     _, query = np.unique(probe["query_row"].to_numpy(), return_inverse=True)

@@ -1,9 +1,12 @@
-"""Which pairs are annotated: all that can be, or those on which a budget is spent best."""
+"""Which pairs there are to annotate, in which parts, and what their texts are.
+
+Pairs are told by rows of the tables, in mapped arrays: neither pairs nor documents fill the memory.
+"""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,44 +15,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from corpus.errors import InputError
-from corpus.frequency import BUCKETS
 from corpus.groups import query_groups
-from corpus.mapped_tables import take_rows
+from corpus.mapped_arrays import IdRows, chunks_of, mapped_array, slices
+from corpus.mapped_tables import MappedRows, take_rows
 from corpus.tables import Collection
 
 TEXT_COLUMNS = ("query_id", "doc_id", "text", "title", "body")
 HASHED_AT_ONCE = 1000  # texts
-COUNTED_AT_ONCE = 1000  # pairs or lists whose tokens are counted
+QUERIES_AT_ONCE = 2**16
 
-Policy = Literal["tail", "uniform", "fewest_impressions", "widest_posterior"]
-
-
-@dataclass
-class Budget:
-    """What may be annotated, and in which order a limit is spent.
-
-    Attributes:
-        buckets: frequency buckets of the queries to annotate, of high, medium, low; None for all.
-        max_pairs: the largest number of pairs, at least 1; None for no limit.
-        max_tokens: the largest number of tokens of prompts and longest answers, as counted
-            beforehand, at least 1; None for no limit.
-        policy: which pairs a limit is spent on first: those of the rarest queries (tail); random
-            ones (uniform); those with the fewest impressions (fewest_impressions); or those with
-            the widest posterior of the click-through rate, by its standard deviation under
-            Jeffreys' prior (widest_posterior).
-    """
-
-    buckets: list[str] | None = None
-    max_pairs: int | None = None
-    max_tokens: int | None = None
-    policy: Policy = "tail"
-
-    def __post_init__(self) -> None:
-        for name in ("max_pairs", "max_tokens"):
-            if (limit := getattr(self, name)) is not None and limit < 1:
-                raise InputError(f"{name} must be at least 1, not {limit}")
-        if unknown := sorted(set(self.buckets or ()) - set(BUCKETS)):
-            raise InputError(f"there is no bucket {unknown[0]!r}; take {', '.join(BUCKETS)}")
+Rows = NDArray[np.int64]
 
 
 def pairs_to_annotate(tables: Collection, folder: object, all_queries: bool = False) -> pa.Table:
@@ -65,101 +40,62 @@ def pairs_to_annotate(tables: Collection, folder: object, all_queries: bool = Fa
         all_queries: list the pairs of the other queries, too.
 
     Returns:
-        query_row and doc_row (int32 or int64), the row of each pair in `tables.queries` and
-        `tables.documents`; sorted by query, then by rank of the candidate.
+        query_row and doc_row (int64, in mapped arrays), the row of each pair in `tables.queries`
+        and `tables.documents`; sorted by query, then by rank of the candidate.
 
     Raises:
         InputError: there are neither candidates nor sessions, or none of these queries.
     """
-    candidates = tables.candidates
-    if candidates.num_rows:
-        query_row = _rows(candidates["query_id"], tables.queries["query_id"])
-        doc_row = _rows(candidates["doc_id"], tables.documents["doc_id"])
-        order = np.lexsort((doc_row, candidates["rank"].to_numpy(), query_row))
-        query_row, doc_row = query_row[order], doc_row[order]
+    if tables.candidates.num_rows:
+        pairs = _of_candidates(tables)
     elif tables.sessions.num_rows:
-        shown = np.unique(_shown_codes(tables))
-        query_row, doc_row = np.divmod(shown, tables.documents.num_rows)
+        shown = shown_codes(tables)
+        shown.sort()
+        pairs = _of_codes(shown, tables.documents.num_rows)
     else:
         raise InputError(
             f"{folder}: has neither candidates nor sessions; there is no pair to annotate"
         )
-    pairs = pa.table({"query_row": query_row, "doc_row": doc_row})
     return pairs if all_queries else _keep_wanted(pairs, tables, folder)
 
 
-def _keep_wanted(pairs: pa.Table, tables: Collection, folder: object) -> pa.Table:
-    groups = query_groups(tables)
-    judged = pc.is_in(groups["query_id"], value_set=pc.unique(tables.judgments["query_id"]))
-    for_validation = pc.fill_null(pc.equal(groups["split"], "validation"), False)
-    validates = pc.and_(for_validation, pc.invert(judged))
-    wanted = pc.or_(groups["supervised"], validates).to_numpy()[pairs["query_row"].to_numpy()]
-    if not wanted.any():
-        raise InputError(
-            f"{folder}: training may read none of the queries that have pairs, and none of them "
-            "validates without human judgments; give --all_queries to annotate them all the same"
-        )
-    if not wanted.all():
-        queries = len(np.unique(pairs["query_row"].to_numpy()[~wanted]))
-        print(
-            f"left out: {int((~wanted).sum()):,} pairs of {queries:,} queries that training may "
-            "not read; --all_queries annotates them, too"
-        )
-    return pairs.filter(wanted)
-
-
-def spend_budget(
-    pairs: pa.Table,
-    tables: Collection,
-    budget: Budget,
-    whole_queries: bool,
-    count_tokens: Callable[[pa.Table], NDArray[np.int64]],
-    seed: int,
-) -> pa.Table:
-    """Keeps the pairs that the budget buys, in their order.
-
-    Among equals the pairs of a query are bought together: rankers learn by comparing the documents
-    of a list, and of a list with a grade here and there they learn less than nothing
-    (docs/ablations.md).
+def keep_pairs(pairs: pa.Table, mask: Callable[[slice], NDArray[np.bool_]]) -> pa.Table:
+    """The pairs for which a mask is true, in their order, in mapped arrays.
 
     Args:
-        pairs: query_row and doc_row of each pair, from `pairs_to_annotate`.
-        tables: the collection that these are rows of.
-        budget: limits and policy.
-        whole_queries: take all pairs of a query or none, for strategies that show them together.
-        count_tokens: the function that counts the tokens of each of some pairs, int64, shape
-            (pairs,); it is called until max_tokens is reached.
-        seed: of the order of queries among equals, which is all that the uniform policy goes by.
-
-    Raises:
-        InputError: nothing is left.
+        pairs: any columns of whole numbers.
+        mask: the function from a slice of the pairs to their mask; it is called twice.
     """
-    query_row = pairs["query_row"].to_numpy()
-    if budget.buckets is not None:
-        bucket = query_groups(tables)["bucket"].to_numpy()
-        pairs = pairs.filter(np.isin(bucket, budget.buckets)[query_row])
-        query_row = pairs["query_row"].to_numpy()
-    if pairs.num_rows == 0:
-        raise InputError(f"no pair belongs to a query of the buckets {budget.buckets}")
-    if budget.max_pairs is None and budget.max_tokens is None:
+    count = sum(int(np.count_nonzero(mask(some))) for some in slices(pairs.num_rows))
+    if count == pairs.num_rows:
         return pairs
-    urgency = _urgency(pairs, tables, budget.policy)
-    query_of_unit, unit = np.unique(query_row, return_inverse=True)
-    if not whole_queries:
-        query_of_unit, unit = query_row, np.arange(pairs.num_rows)
-    size = np.bincount(unit)
-    mean_urgency = np.bincount(unit, weights=urgency) / size
-    turn_of_query = np.random.default_rng(seed).permutation(tables.queries.num_rows)
-    order = np.lexsort((turn_of_query[query_of_unit], -mean_urgency))
-    if budget.max_pairs is not None:
-        order = order[: np.searchsorted(np.cumsum(size[order]), budget.max_pairs, side="right")]
-    if budget.max_tokens is not None:
-        order = _affordable(order, unit, pairs, budget.max_tokens, count_tokens)
-    if len(order) == 0:
-        raise InputError("the budget does not buy a single prompt; raise it")
-    bought = np.zeros(len(size), dtype=bool)
-    bought[order] = True
-    return pairs.filter(bought[unit])
+    columns = {name: pairs[name].to_numpy() for name in pairs.column_names}
+    kept = {name: mapped_array(count, values.dtype) for name, values in columns.items()}
+    end = 0
+    for some in slices(pairs.num_rows):
+        here = mask(some)
+        start, end = end, end + int(np.count_nonzero(here))
+        for name, values in columns.items():
+            kept[name][start:end] = values[some][here]
+    return pa.table(kept)
+
+
+def starts_of_runs(values: NDArray[Any]) -> Rows:
+    """Where each run of equal values starts, and the number of values at the end; mapped."""
+
+    def changes(some: slice) -> Rows:
+        here = values[some]
+        first = some.start == 0 or here[0] != values[some.start - 1]
+        return np.flatnonzero(np.append(first, here[1:] != here[:-1])) + some.start
+
+    count = sum(len(changes(some)) for some in slices(len(values)))
+    starts, end = mapped_array(count + 1, np.int64), 0
+    for some in slices(len(values)):
+        here = changes(some)
+        starts[end : end + len(here)] = here
+        end += len(here)
+    starts[end] = len(values)
+    return starts
 
 
 def number_parts(pairs: pa.Table, whole_queries: bool, batch_size: int) -> NDArray[np.int64]:
@@ -171,92 +107,178 @@ def number_parts(pairs: pa.Table, whole_queries: bool, batch_size: int) -> NDArr
         batch_size: pairs in a part; a query's list that begins within a part belongs to it.
 
     Returns:
-        The part of each pair, int64, shape (pairs,), ascending from 0; numbers may be skipped.
+        The part of each pair, int64, mapped, shape (pairs,), ascending from 0; numbers may be
+        skipped.
     """
-    row = np.arange(pairs.num_rows)
-    if whole_queries:
-        query_row = pairs["query_row"].to_numpy()
-        begins = np.flatnonzero(np.diff(query_row, prepend=-1))
-        row = np.repeat(begins, np.diff(np.append(begins, pairs.num_rows)))
-    return row // batch_size
+    part = mapped_array(pairs.num_rows, np.int64)
+    if not whole_queries:
+        for some in slices(len(part)):
+            part[some] = np.arange(some.start, some.stop) // batch_size
+        return part
+    starts = starts_of_runs(pairs["query_row"].to_numpy())
+    for some in slices(len(starts) - 1):
+        bounds = starts[some.start : some.stop + 1]
+        part[bounds[0] : bounds[-1]] = np.repeat(bounds[:-1] // batch_size, np.diff(bounds))
+    return part
 
 
 def hash_texts(pairs: pa.Table, tables: Collection) -> str:
     """A hash, 12 hexadecimal digits, of the ids and texts of the pairs in their order."""
     digest = hashlib.sha256()
-    for table, rows in ((tables.queries, "query_row"), (tables.documents, "doc_row")):
-        digest.update(pairs[rows].to_numpy().astype(np.int64))
-        texts = table.select([name for name in TEXT_COLUMNS if name in table.column_names])
-        used = pc.unique(pairs[rows]).to_numpy()
-        for start in range(0, len(used), HASHED_AT_ONCE):
-            some = take_rows(texts, used[start : start + HASHED_AT_ONCE]).to_pandas()
-            digest.update(pd.util.hash_pandas_object(some, index=False).to_numpy().tobytes())
+    for table, name in ((tables.queries, "query_row"), (tables.documents, "doc_row")):
+        rows = pairs[name].to_numpy()
+        for some in slices(len(rows)):
+            digest.update(rows[some].astype(np.int64))
+        columns = [name for name in TEXT_COLUMNS if name in table.column_names]
+        texts = MappedRows(table.select(columns))
+        for used in _first_seen(rows, table.num_rows):
+            for few in slices(len(used), HASHED_AT_ONCE):
+                frame = texts.take(used[few]).to_pandas()
+                digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
     return digest.hexdigest()[:12]
 
 
-def _affordable(
-    order: NDArray[np.int64],
-    unit: NDArray[np.int64],
-    pairs: pa.Table,
-    max_tokens: int,
-    count_tokens: Callable[[pa.Table], NDArray[np.int64]],
-) -> NDArray[np.int64]:
-    # Rows in the order in which their units are bought: each chunk of units is a run of them.
-    turn = np.full(unit.max() + 1, len(order))
-    turn[order] = np.arange(len(order))
-    rows = np.argsort(turn[unit], kind="stable")
-    ends = np.cumsum(np.bincount(unit)[order])
-    spent = begin = 0
-    for start in range(0, len(order), COUNTED_AT_ONCE):
-        stop = min(start + COUNTED_AT_ONCE, len(order))
-        end = int(ends[stop - 1])
-        some = np.sort(rows[begin:end])
-        tokens = np.bincount(turn[unit[some]] - start, count_tokens(pairs.take(some)))
-        running = spent + np.cumsum(tokens)
-        if running[-1] > max_tokens:
-            return order[: start + int(np.searchsorted(running, max_tokens, side="right"))]
-        spent, begin = int(running[-1]), end
-    return order
+def shown_codes(tables: Collection, clicked: bool = False) -> Rows:
+    """query_row * documents + doc_row of each document shown in the sessions, in their order.
+
+    Args:
+        tables: the collection.
+        clicked: double the codes, and add 1 to those of documents that were clicked.
+
+    Returns:
+        The codes, int64, mapped, shape (results,).
+    """
+    queries, documents = IdRows(tables.queries["query_id"]), IdRows(tables.documents["doc_id"])
+    sessions = tables.sessions
+    count = sum(len(_flat(shown)) for _, shown in chunks_of(sessions["doc_ids"]))
+    codes, end = mapped_array(count, np.int64), 0
+    chunks = (chunks_of(sessions[name]) for name in ("query_id", "doc_ids", "clicks"))
+    for (_, query_id), (_, shown), (_, clicks) in zip(*chunks, strict=True):
+        doc_row = documents.find(_flat(shown))
+        query_row = np.repeat(queries.find(query_id), pc.list_value_length(shown).to_numpy())
+        start, end = end, end + len(doc_row)
+        codes[start:end] = query_row * tables.documents.num_rows + doc_row
+        if clicked:
+            codes[start:end] *= 2
+            codes[start:end] += _flat(clicks).to_numpy()
+    return codes
 
 
-def _urgency(pairs: pa.Table, tables: Collection, policy: Policy) -> NDArray[np.float64]:
-    """The priority of each pair, higher first; float64, shape (pairs,)."""
-    if policy == "uniform":
-        return np.zeros(pairs.num_rows)
-    if policy == "tail":
-        return -tables.queries["frequency"].to_numpy()[pairs["query_row"].to_numpy()].astype(float)
-    impressions, clicks = _click_counts(pairs, tables)
-    if policy == "fewest_impressions":
-        return -impressions
-    from scipy.stats import beta  # a second that no other policy needs
-
-    return np.asarray(beta.std(clicks + 0.5, impressions - clicks + 0.5))
-
-
-def _click_counts(
-    pairs: pa.Table, tables: Collection
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Impressions and clicks of each pair in the sessions, each float64, shape (pairs,)."""
-    width = tables.documents.num_rows
-    wanted = pairs["query_row"].to_numpy().astype(np.int64) * width + pairs["doc_row"].to_numpy()
-    shown = _shown_codes(tables)
-    keys, number = np.unique(np.concatenate([wanted, shown]), return_inverse=True)
-    own, seen = number[: len(wanted)], number[len(wanted) :]
-    clicks = pc.list_flatten(tables.sessions["clicks"]).to_numpy()
-    impressions = np.bincount(seen, minlength=len(keys)).astype(np.float64)
-    clicked = np.bincount(seen, weights=clicks.astype(np.float64), minlength=len(keys))
-    return np.asarray(impressions[own]), np.asarray(clicked[own], dtype=np.float64)
+def _of_candidates(tables: Collection) -> pa.Table:
+    candidates = tables.candidates
+    queries, documents = IdRows(tables.queries["query_id"]), IdRows(tables.documents["doc_id"])
+    columns = [mapped_array(candidates.num_rows, np.int64) for _ in range(3)]
+    query_row, rank, doc_row = columns
+    for some, ids in chunks_of(candidates["query_id"]):
+        query_row[some] = queries.find(ids)
+    for some, ids in chunks_of(candidates["doc_id"]):
+        doc_row[some] = documents.find(ids)
+    for some, ranks in chunks_of(candidates["rank"]):
+        rank[some] = ranks.to_numpy()
+    if not _are_sorted(query_row):
+        columns = query_row, rank, doc_row = _gather_queries(columns, tables.queries.num_rows)
+    starts = starts_of_runs(query_row)
+    for some in slices(len(starts) - 1):
+        here = np.s_[starts[some.start] : starts[some.stop]]
+        order = np.lexsort((doc_row[here], rank[here], query_row[here]))
+        doc_row[here] = doc_row[here][order]
+    return pa.table({"query_row": query_row, "doc_row": doc_row})
 
 
-def _shown_codes(tables: Collection) -> NDArray[np.int64]:
-    """query_row * documents + doc_row of each document shown in the sessions, in their order."""
-    shown = tables.sessions["doc_ids"]
-    query_row = _rows(tables.sessions["query_id"], tables.queries["query_id"])
-    doc_row = _rows(pc.list_flatten(shown), tables.documents["doc_id"])
-    lists = np.repeat(query_row.astype(np.int64), pc.list_value_length(shown).to_numpy())
-    return lists * tables.documents.num_rows + doc_row
+def _gather_queries(columns: list[Rows], queries: int) -> list[Rows]:
+    """Brings the rows of each query together, in their order; the first column tells the query."""
+    query_row = columns[0]
+    free = mapped_array(queries + 1, np.int64)
+    for some in slices(len(query_row)):
+        found, counts = np.unique(query_row[some], return_counts=True)
+        free[found + 1] += counts
+    np.cumsum(free, out=free)
+    gathered = [mapped_array(len(column), column.dtype) for column in columns]
+    for some in slices(len(query_row)):
+        order = np.argsort(query_row[some], kind="stable")
+        found, first, counts = np.unique(
+            query_row[some][order], return_index=True, return_counts=True
+        )
+        to = np.repeat(free[found] - first, counts) + np.arange(len(order))
+        for target, column in zip(gathered, columns, strict=True):
+            target[to] = column[some][order]
+        free[found] += counts
+    return gathered
 
 
-def _rows(ids: pa.ChunkedArray, known: pa.ChunkedArray) -> NDArray[np.int32]:
-    """The row of each id in `known`, int32, shape (ids,)."""
-    return pc.index_in(ids, value_set=known).to_numpy()
+def _of_codes(codes: Rows, documents: int) -> pa.Table:
+    starts = starts_of_runs(codes)[:-1]
+    pairs = {name: mapped_array(len(starts), np.int64) for name in ("query_row", "doc_row")}
+    for some in slices(len(starts)):
+        pairs["query_row"][some], pairs["doc_row"][some] = np.divmod(codes[starts[some]], documents)
+    return pa.table(pairs)
+
+
+def _keep_wanted(pairs: pa.Table, tables: Collection, folder: object) -> pa.Table:
+    if tables.splits.num_rows == 0:
+        return pairs  # every query is supervised
+    wanted = wanted_queries(tables)
+    query_row = pairs["query_row"].to_numpy()
+    kept = keep_pairs(pairs, lambda some: wanted[query_row[some]])
+    if kept.num_rows == 0:
+        raise InputError(
+            f"{folder}: training may read none of the queries that have pairs, and none of them "
+            "validates without human judgments; give --all_queries to annotate them all the same"
+        )
+    if kept.num_rows < pairs.num_rows:
+        listed, left = (len(starts_of_runs(some["query_row"].to_numpy())) for some in (pairs, kept))
+        print(
+            f"left out: {pairs.num_rows - kept.num_rows:,} pairs of {listed - left:,} queries that "
+            "training may not read; --all_queries annotates them, too"
+        )
+    return kept
+
+
+def wanted_queries(tables: Collection) -> NDArray[np.bool_]:
+    """Whether training may read each query, or validates by it without a human judgment."""
+    judged = mapped_array(tables.queries.num_rows, np.bool_)
+    queries, splits = IdRows(tables.queries["query_id"]), IdRows(tables.splits["query_id"])
+    for _, ids in chunks_of(tables.judgments["query_id"]):
+        judged[queries.find(ids)] = True
+    wanted, start = mapped_array(tables.queries.num_rows, np.bool_), 0
+    for batch in tables.queries.to_batches(QUERIES_AT_ONCE):
+        some = slice(start, start + batch.num_rows)
+        start = some.stop
+        rows = splits.find(pa.chunked_array([batch["query_id"]]))
+        if np.all(rows < 0):
+            continue  # of no split, and so not for training
+        ids = batch["query_id"].filter(pa.array(judged[some]))
+        groups = query_groups(
+            replace(
+                tables,
+                queries=pa.Table.from_batches([batch]),
+                splits=take_rows(tables.splits, rows[rows >= 0]),
+                judgments=pa.table({"query_id": ids}),
+            )
+        )
+        for_validation = pc.fill_null(pc.equal(groups["split"], "validation"), False)
+        validates = pc.and_(for_validation, pa.array(~judged[some]))
+        wanted[some] = pc.or_(groups["supervised"], validates).to_numpy()
+    return wanted
+
+
+def _first_seen(rows: NDArray[np.integer], length: int) -> Iterator[Rows]:
+    """The distinct rows of a table of some length in the order in which they first appear."""
+    seen = mapped_array(length, np.bool_)
+    for some in slices(len(rows)):
+        distinct, first = np.unique(rows[some], return_index=True)
+        new = distinct[np.argsort(first)]
+        new = new[~seen[new]]
+        seen[new] = True
+        yield new
+
+
+def _are_sorted(values: NDArray[np.int64]) -> bool:
+    return all(
+        bool(np.all(np.diff(values[some.start : some.stop + 1]) >= 0))
+        for some in slices(len(values))
+    )
+
+
+def _flat(lists: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pa.chunked_array([pc.list_flatten(lists.combine_chunks())])

@@ -1,7 +1,6 @@
 """The job `agreement`: a judge's grades compared with humans, with clicks, with another judge."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,17 +18,18 @@ from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from corpus.groups import query_groups
 from corpus.output_folder import begin_output, finish_output, warn_unfinished
+from corpus.places import Place, whole_file, write_whole
 from corpus.tables import read_collection, read_table, table_path
 
 PAIR = ["query_id", "doc_id"]
 
 
 def agreement(
-    collection: Path,
-    annotations: Path,
-    output: Path,
-    click_labels: Path | None = None,
-    other_annotations: Path | None = None,
+    collection: Place,
+    annotations: Place,
+    output: Place,
+    click_labels: Place | None = None,
+    other_annotations: Place | None = None,
     relevant_from: int = 2,
     highest_human_grade: int | None = None,
     resamples: int = 200,
@@ -110,8 +110,9 @@ def agreement(
     for name, pairs in compared.items():
         bucketed = pairs.merge(queries, on="query_id")
         report[name] = compare_by_bucket(bucketed, references[name][1].levels, resamples, seed)
-    (output / "agreement.json").write_text(json.dumps(report, indent=2) + "\n")
-    plot_agreement(report).savefig(output / "agreement.svg")
+    write_whole(output / "agreement.json", json.dumps(report, indent=2) + "\n")
+    with whole_file(output / "agreement.svg") as file:
+        plot_agreement(report).savefig(file, format="svg")
     finish_output(output)
     print_agreement(report)
     if "human" in references:
@@ -176,7 +177,7 @@ def pair_grades(judged: pd.DataFrame, reference: pd.DataFrame, scale: HumanScale
     return pairs.assign(judge_grade=pairs["grade"], grade=scale.of_judge(pairs["grade"]))
 
 
-def read_grades(folder: Path) -> pd.DataFrame:
+def read_grades(folder: Place) -> pd.DataFrame:
     """Reads the grades of one judge: query_id, doc_id, grade, expected_grade.
 
     Pairs without a grade are left out. A missing expected grade is the grade.

@@ -1,7 +1,6 @@
 """The job `merge`: several judges' annotations into one."""
 
 import hashlib
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from annotation.prompts.prompt import GRADES
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output, warn_unfinished
+from corpus.places import Place
 from corpus.schemas import SCHEMAS
 from corpus.tables import read_table, write_table
 
@@ -22,7 +22,9 @@ SOURCE = ["annotator", "strategy", "prompt_id"]
 HALFWAY = 1e-9  # distance from the middle of two grades that counts as the middle
 
 
-def merge(annotations: list[Path], output: Path, rule: Rule = "mean", resume: bool = False) -> None:
+def merge(
+    annotations: list[Place], output: Place, rule: Rule = "mean", resume: bool = False
+) -> None:
     """Merges the annotations of several judges, prompts or strategies into one for each pair.
 
     Pairs that some of them failed on are merged from the others.

@@ -53,6 +53,8 @@ class Pairs:
             For each pair of `others`, the number of the same pair here and the number of its
             document here, -1 where there is none; each int64, shape (other pairs,).
         """
+        if others is self:
+            return np.arange(len(self.query)), self.document
         query = _position_in(self.queries, others.queries)[others.query]
         document = _position_in(self.documents, others.documents)[others.document]
         known = pd.Index(self.query * len(self.documents) + self.document)
@@ -95,6 +97,9 @@ class ClickLog:
         sessions: how many sessions each row stands for, float64, shape (rows,).
         parts: index of the first row of each part, and the number of rows at the end; int64, shape
             (parts + 1,). Parts share no pair, so that threads sum over pairs without conflicts.
+        places: the position of each result, from 0, where each row is a result of its own
+            (`clicks.log.log_parts.sum_results`), int32, shape (results,); None where rows are
+            pages.
     """
 
     pairs: Pairs
@@ -103,6 +108,7 @@ class ClickLog:
     clicks: NDArray[np.bool_]
     sessions: NDArray[np.float64]
     parts: NDArray[np.int64]
+    places: NDArray[np.int32] | None = None
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -112,11 +118,13 @@ class ClickLog:
     @property
     def positions(self) -> int:
         """The number of results of the longest page."""
-        return int(self.lengths.max())
+        return int(self.lengths.max()) if self.places is None else int(self.places.max()) + 1
 
     @property
     def position(self) -> NDArray[np.int32]:
         """The position of each result, from 0, int32, shape (results,)."""
+        if self.places is not None:
+            return self.places
         position = np.empty(len(self.pair), dtype=np.int32)
         _number_positions(self.starts, position)
         return position
@@ -166,8 +174,12 @@ class ClickLog:
         """Yields all pages in padded blocks with little padding.
 
         Pages are grouped by length: up to 16 results, and up to each further power of two. So one
-        long page does not pad all other pages to its length.
+        long page does not pad all other pages to its length. Of results without their pages, each
+        is the last one of a page that shows nothing else.
         """
+        if self.places is not None:
+            yield from self._blocks_of_places(self.places)
+            return
         length_class = np.frexp(np.maximum(self.lengths, SHORT) - 1)[1]
         for number in np.unique(length_class):
             of_class = np.flatnonzero((length_class == number) & (self.lengths > 0))
@@ -183,6 +195,18 @@ class ClickLog:
                     clicks=self.clicks[at] & shown,
                     at=at,
                 )
+
+    def _blocks_of_places(self, places: NDArray[np.int32]) -> Iterator[PageBlock]:
+        for place in np.unique(places):
+            of_place = np.flatnonzero(places == place)
+            size = max(MOST_CELLS // (int(place) + 1), 1)
+            for start in range(0, len(of_place), size):
+                here = of_place[start : start + size]
+                shape = len(here), int(place) + 1
+                pair, at = np.full(shape, np.int32(-1)), np.zeros(shape, np.int64)
+                clicks = np.zeros(shape, np.bool_)
+                pair[:, -1], at[:, -1], clicks[:, -1] = self.pair[here], here, self.clicks[here]
+                yield PageBlock(pair=pair, clicks=clicks, at=at)
 
 
 @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
@@ -241,7 +265,7 @@ def encode_sessions(sessions: pa.Table, by_query: bool = False) -> ClickLog:
     order, starts = group_rows(query, len(queries.dictionary))
     clicked = one_array(sessions["clicks"]).flatten().to_numpy(zero_copy_only=False)
     shown = number_within(order, starts, items, doc_ids, clicked, by_query)
-    documents, document = _distinct(shown.texts)
+    documents, document = distinct_ids(shown.texts)
     counted = session_counts(sessions)
     return ClickLog(
         pairs=Pairs(
@@ -258,7 +282,7 @@ def encode_sessions(sessions: pa.Table, by_query: bool = False) -> ClickLog:
     )
 
 
-def _distinct(ids: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
+def distinct_ids(ids: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
     """The distinct ids, and the number of each id among them, int64, shape (ids,)."""
     one_row = (np.array([0]), np.array([0, 1]), np.array([0, len(ids)]))
     found = number_within(*one_row, ids, np.zeros(len(ids), dtype=np.bool_))

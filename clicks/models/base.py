@@ -3,7 +3,6 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,6 +17,7 @@ from clicks.log.click_log import ClickLog, PageBlock, Pairs, encode_sessions, re
 from clicks.log.grades import add_grades
 from clicks.log.trials import Array
 from corpus.errors import InputError
+from corpus.places import Place, arrow_files, write_whole
 from corpus.table_checks import check_table
 from corpus.tables import write_parquet
 
@@ -100,12 +100,16 @@ class ClickModel(ABC):
         columns = {
             "query_id": self.pairs_.queries.take(self.pairs_.query),
             "doc_id": self.pairs_.documents.take(self.pairs_.document),
-            "relevance": pa.array(self._relevance()),
         }
-        if self.pairs_.grade is not None and self.rates:
-            columns["precision"] = pa.array(self._precision())
-        table = pa.table(columns)
+        table = pa.table(columns | self.inferred())
         return table.sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
+
+    def inferred(self) -> dict[str, Array]:
+        """The columns `relevance` and `precision` of `relevance`, in the order of `pairs_`."""
+        inferred = {"relevance": self._relevance()}
+        if self.pairs_.grade is not None and self.rates:
+            inferred["precision"] = self._precision()
+        return inferred
 
     def log_likelihood(self, sessions: pa.Table) -> float:
         """The mean log-likelihood of a session: of all its clicks and non-clicks together.
@@ -144,7 +148,10 @@ class ClickModel(ABC):
         Raises:
             InputError: there are no sessions, they show no documents, or they break the schema.
         """
-        log = read_click_log(sessions)
+        return self.perplexity_of_log(read_click_log(sessions), by_position)
+
+    def perplexity_of_log(self, log: ClickLog, by_position: bool = False) -> float | Array:
+        """See `perplexity`; of encoded sessions."""
         chance = np.zeros(len(log.pair))
         for block, rates in self._blocks(log):
             chance[block.at[block.shown]] = self._click(block, *rates)[block.shown]
@@ -188,7 +195,7 @@ class ClickModel(ABC):
         )
         return table.set_column(table.column_names.index("clicks"), "clicks", clicks)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Place) -> None:
         """Writes the fitted model into a folder.
 
         Args:
@@ -207,10 +214,10 @@ class ClickModel(ABC):
         write_parquet(pa.table(pairs), folder / "pairs.parquet")
         write_parquet(pa.table(documents), folder / "documents.parquet")
         model = {"model": type(self).__name__, "numbers": numbers, "means": means}
-        (folder / "model.json").write_text(json.dumps(model, indent=1), encoding="utf-8")
+        write_whole(folder / "model.json", json.dumps(model, indent=1))
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Place) -> Self:
         """Loads a model of this class that `save` wrote.
 
         Args:
@@ -220,13 +227,16 @@ class ClickModel(ABC):
             InputError: the folder holds no model, or one of another class.
         """
         path = folder / "model.json"
-        if not path.is_file():
+        if not path.exists():
             raise InputError(f"{folder}: there is no click model in it ({path.name} is missing)")
         saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if saved["model"] != cls.__name__:
             raise InputError(f"{folder}: holds a {saved['model']}, not a {cls.__name__}")
-        pairs = pq.read_table(folder / "pairs.parquet")
-        documents = pq.read_table(folder / "documents.parquet")
+        store, inside = arrow_files(folder)
+        pairs, documents = (
+            pq.read_table(f"{inside}/{name}.parquet", filesystem=store)
+            for name in ("pairs", "documents")
+        )
         queries = pairs["query_id"].combine_chunks().dictionary_encode()
         names = documents["doc_id"].combine_chunks()
         document = pc.index_in(pairs["doc_id"], value_set=names).to_numpy()

@@ -131,10 +131,11 @@ def grade_alone(
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
+def cluster(s3_server: str) -> Iterator[None]:
     """A local Ray cluster with two CPUs, as `ray start --head` makes it on a small machine.
 
-    It is told of a GPU that is not there, so that what asks for one is scheduled.
+    It is told of a GPU that is not there, so that what asks for one is scheduled. Its workers have
+    the keys of the tests' store.
     """
     ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
     yield

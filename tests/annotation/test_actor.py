@@ -7,9 +7,9 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
-import ray
 from transformers import PreTrainedTokenizerFast
 
 from annotation.actor import Annotator, until_closed, until_failing
@@ -18,6 +18,7 @@ from annotation.engines.base import Answer, AnswerForm, Secret
 from annotation.engines.endpoint import Endpoint
 from annotation.engines.vllm import VllmPool
 from annotation.judge import Judge
+from annotation.pool import part_texts
 from annotation.prompts.prompt import Document, load_prompt
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
 from corpus.errors import InputError
@@ -158,8 +159,6 @@ class Closing(Endpoint):
         return self.engine
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("cluster")
 def test_two_batches_in_work_when_the_engine_is_closed_are_both_passed_on(
     collection_folder: Path, random_model: Path
 ) -> None:
@@ -167,18 +166,17 @@ def test_two_batches_in_work_when_the_engine_is_closed_are_both_passed_on(
     engine = ClosingEngine()
     choice = Closing("http://localhost:1/v1", str(random_model), engine=engine)
     judge = Judge("m", "m", choice, "pointwise", load_prompt(), 500, 1, seed=0)
-    annotator = Annotator(judge, ray.put(tables.queries), ray.put(tables.documents), Secret())
-    parts = [
-        pa.table({"part": [part] * 3, "query_row": [part] * 3, "doc_row": [0, 1, 2]})
-        for part in range(3)
-    ]
+    annotator = Annotator(judge, Secret())
+    rows = np.repeat(np.arange(3), 3)
+    pairs = pa.table({"part": rows, "query_row": rows, "doc_row": np.tile(np.arange(3), 3)})
+    parts = list(part_texts(pairs, tables))
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(annotator, parts[0])
+        first = threads.submit(annotator.annotate, parts[0])
         assert engine.asked.wait(60)
-        second = threads.submit(annotator, parts[1])
+        second = threads.submit(annotator.annotate, parts[1])
         engine.may_answer.set()
         answered, refused = first.result(), second.result()
-    later = annotator(parts[2])
+    later = annotator.annotate(parts[2])
     assert answered["error"].null_count == 3
     assert refused["error"].to_pylist() == [SPENT] * 3
     kept = list(until_closed(iter([refused, answered, later])))

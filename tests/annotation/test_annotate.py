@@ -1,17 +1,19 @@
 """The job without an engine: what is annotated, and what is refused before anything starts."""
 
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from annotation.annotate import _refuse_failures, annotate
+from annotation.annotate import annotate, refuse_failures
 from annotation.engines.vllm import VllmPool
 from annotation.plan.selection import pairs_to_annotate
+from annotation.summary import Summary
 from corpus.errors import InputError
+from corpus.places import place_of
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection, write_table
 
@@ -104,25 +106,27 @@ def test_reasoning_without_room_to_think_is_refused(
         )
 
 
-def write_part(folder: Path, grades: list[int | None], errors: list[str | None]) -> None:
-    folder.mkdir()
-    rows = {"grade": pa.array(grades, pa.int64()), "error": pa.array(errors, pa.string())}
-    pq.write_table(pa.table(rows), folder / "part-000000.parquet")
+def counted(graded: int, *errors: str) -> Summary:
+    return Summary(
+        counts=Counter(pairs=graded + len(errors)),
+        grades=Counter({2: graded}),
+        kinds=Counter(error.partition(":")[0] for error in errors),
+        errors=Counter(errors),
+    )
 
 
 def test_a_job_without_a_grade_is_no_result(tmp_path: Path) -> None:
-    write_part(tmp_path / "a", [None] * 3, ["refused: not this one"] * 2 + ["empty query"])
+    found = counted(0, *["refused: not this one"] * 2, "empty query")
     with pytest.raises(InputError, match="no pair was answered: refused: not this one; mend that"):
-        _refuse_failures(tmp_path / "a", max_failed=1, resumable=False)
+        refuse_failures(found, place_of(tmp_path), max_failed=1, resumable=False)
 
 
 def test_a_job_that_mostly_failed_is_no_result(tmp_path: Path) -> None:
     spent = ["budget: 9 tokens are spent"] * 5
-    failed = ["refused: no", "answer: none of 0, 1, 2, 3", "refused: no"]
-    write_part(tmp_path / "a", [1, 2, *[None] * 8], [None, None, *failed, *spent])
+    found = counted(2, "refused: no", "answer: none of 0, 1, 2, 3", "refused: no", *spent)
     with pytest.raises(InputError, match=r"3 of 5 pairs failed.*0.5 allows.*with refused: no;"):
-        _refuse_failures(tmp_path / "a", max_failed=0.5, resumable=True)
-    _refuse_failures(tmp_path / "a", max_failed=0.6, resumable=True)
+        refuse_failures(found, place_of(tmp_path), max_failed=0.5, resumable=True)
+    refuse_failures(found, place_of(tmp_path), max_failed=0.6, resumable=True)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])

@@ -27,8 +27,9 @@ from annotation.engines.vllm import VllmPool
 from annotation.judge import Judge
 from annotation.plan.selection import number_parts, pairs_to_annotate
 from annotation.pool import run_engines
-from annotation.prompts.prompt import load_prompt
+from annotation.prompts.prompt import PROMPT_FOLDER, load_prompt
 from corpus.errors import InputError
+from corpus.places import Place, upload, write_whole
 from corpus.tables import read_collection, read_table, write_collection
 from tests.annotation.conftest import DOCUMENTS, QUERIES, grade_alone
 from tests.conftest import hear_ctrl_c
@@ -212,6 +213,43 @@ def test_engines_with_gpus_get_whole_parts_and_say_that_there_is_no_gpu(
     closed = {part["closed"][0].as_py() for part in answered}
     assert len(closed) == 1
     assert closed.pop().startswith("engine: it cannot start: gpus_per_engine is 1, but PyTorch")
+
+
+def test_a_judge_in_a_store_annotates_there_and_goes_on_after_a_kill(
+    undisturbed: pa.Table,
+    finished_output: Path,
+    collection_folder: Path,
+    random_model: Path,
+    store: Place,
+) -> None:
+    collection, model, output = (store / name for name in ("collection", "model", "out"))
+    for folder, place in ((collection_folder, collection), (random_model, model)):
+        for file in folder.iterdir():
+            upload(file, place / file.name)
+    record = json.loads((finished_output / "job.json").read_text())
+    record["settings"] |= {
+        "collection": str(collection),
+        "model": str(model),
+        "checkpoint": "model",
+    }
+    write_whole(output / "job.json", json.dumps(record | {"complete": False}))
+    parts = sorted((finished_output / "annotations.parquet").iterdir())
+    for part in parts[: len(parts) // 2]:
+        write_whole(output / "annotations.parquet" / part.name, part.read_bytes())
+    criterion = store / "criterion.txt"
+    write_whole(criterion, (PROMPT_FOLDER / "english" / "relevance.txt").read_bytes())
+    annotate(
+        collection,
+        output,
+        model=str(model),
+        batch_size=BATCH_SIZE,
+        criterion=str(criterion),
+        resume=True,
+    )
+    assert json.loads((output / "job.json").read_text())["complete"]
+    written = read_table(output, "annotations")
+    assert set(written["annotator"].to_pylist()) == {str(random_model), str(model)}
+    assert_same(written, undisturbed)
 
 
 def test_an_estimate_says_what_all_would_take_and_writes_nothing(

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from annotation.summary import count_failures, count_spent_tokens, position_bias, summarise
+from annotation.summary import count_spent_tokens, position_bias, summarise
+from corpus.places import place_of
 
 
 def shown(positions: list[int | None], grades: list[float | None]) -> pd.DataFrame:
@@ -53,14 +54,15 @@ def test_parts_are_counted_together(tmp_path: Path) -> None:
         )
         path = tmp_path / f"part-{number:06d}.parquet"
         rows.to_parquet(path)
-    text = summarise(tmp_path)
+    found = summarise(place_of(tmp_path))
+    text = found.told()
     assert "annotated 4 pairs; 2 cut, 0 repaired, 1 failed (1 answer)" in text
     assert "grades 0: 0, 1: 1, 2: 0, 3: 2" in text
     assert "200 tokens read (0.50 from the prefix cache), 8 written" in text
     assert "stands higher in 1.00" in text
     assert "mass" not in text, "parts from before it was a column"
-    assert count_failures(tmp_path) == (1, 4)
-    assert count_spent_tokens(tmp_path) == 208
+    assert (found.failed, found.judged) == (1, 4)
+    assert count_spent_tokens(place_of(tmp_path)) == 208
 
 
 def graded(folder: Path, masses: list[float | None]) -> str:
@@ -73,7 +75,7 @@ def graded(folder: Path, masses: list[float | None]) -> str:
     rows["shown_position"] = pd.Series([None] * len(rows), dtype="Int64")
     rows["error"] = pd.Series([None] * len(rows), dtype=object)
     rows.to_parquet(folder / "part-000000.parquet")
-    return summarise(folder)
+    return summarise(place_of(folder)).told()
 
 
 def test_a_judge_that_would_rather_answer_otherwise_is_warned_of(tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
 """A log of four sessions in a collection, and annotations of it."""
 
-from pathlib import Path
-
 import pyarrow as pa
 
+from corpus.places import Place
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection, write_collection, write_table
 
@@ -11,7 +10,7 @@ QUERIES = SCHEMAS["queries"]
 ONE_QUERY = pa.table([["q"], ["tandem"], [4]], schema=QUERIES)
 
 
-def write_log(folder: Path, sessions: pa.Table, queries: pa.Table = ONE_QUERY) -> Path:
+def write_log(folder: Place, sessions: pa.Table, queries: pa.Table = ONE_QUERY) -> Place:
     documents = [list("abc"), list("ABC"), [""] * 3]
     collection = Collection(
         queries=queries,
@@ -37,8 +36,8 @@ SESSIONS = pa.table(
 
 
 def annotate(
-    folder: Path, grades: dict[tuple[str, str], float | None], judge: str = "judge", tail: int = 0
-) -> Path:
+    folder: Place, grades: dict[tuple[str, str], float | None], judge: str = "judge", tail: int = 0
+) -> Place:
     """Annotations of one judge; of the last `tail` rows by another one."""
     count = len(grades)
     columns = {

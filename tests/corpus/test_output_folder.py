@@ -1,13 +1,20 @@
 """An output folder is new, or resumed with the same settings, or refused."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from corpus.errors import InputError
-from corpus.output_folder import begin_output, finish_output, record_moved, warn_unfinished
+from corpus.output_folder import (
+    begin_output,
+    check_output,
+    finish_output,
+    record_moved,
+    warn_unfinished,
+)
 
 SETTINGS: dict[str, Any] = {"seed": 1, "source": Path("logs"), "cuts": (3, 7)}
 
@@ -171,3 +178,22 @@ def test_inputs_that_moved_are_recorded_where_they_lie_now(tmp_path: Path) -> No
     assert not begin_output(tmp_path / "out", "train", before | {"collection": "/b"}, resume=True)
     with pytest.raises(InputError, match="was begun with seed"):
         begin_output(tmp_path / "out", "train", {"collection": "/b", "seed": 1}, resume=True)
+
+
+def test_an_output_that_will_be_refused_is_refused_before_the_work(tmp_path: Path) -> None:
+    check_output(tmp_path / "new" / "out", "annotate", resume=False)
+    begin_output(tmp_path / "out", "merge", {}, resume=False)
+    with pytest.raises(InputError, match="holds the unfinished output of merge"):
+        check_output(tmp_path / "out", "merge", resume=False)
+    check_output(tmp_path / "out", "merge", resume=True)
+    with pytest.raises(InputError, match="was begun by merge, not annotate"):
+        check_output(tmp_path / "out", "annotate", resume=True)
+    with pytest.raises(InputError, match=r"cannot be the output: (Not a directory|Permission)"):
+        check_output(tmp_path / "out" / "job.json" / "deeper", "annotate", resume=False)
+    (tmp_path / "other.txt").touch()
+    with pytest.raises(InputError, match="not empty"):
+        check_output(tmp_path, "annotate", resume=False)
+    if os.getuid():  # who may write everywhere
+        (tmp_path / "closed").mkdir(mode=0o500)
+        with pytest.raises(InputError, match="cannot be the output: Permission denied"):
+            check_output(tmp_path / "closed" / "out", "annotate", resume=False)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from annotation.asking.strategies import LEAST_SELECTED
-from annotation.plan.selection import Policy
+from annotation.plan.budget import Policy
 from annotation.prompts.prompt import PROMPT_FOLDER, StrategyName
 from corpus.groups import query_groups
 from corpus.prepare import prepare

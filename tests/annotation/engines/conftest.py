@@ -1,5 +1,6 @@
 """A local server of chat completions that misbehaves, and how the tests ask it."""
 
+import gzip
 import json
 import threading
 import time
@@ -93,6 +94,9 @@ MESSAGES: dict[str, Callable[[int], Reply]] = {
     "filtered": lambda _: (400, refusal("no", code="content_filter")),
     "filtered answer": lambda _: (200, completion(None, finish_reason="content_filter")),
     "essay": lambda _: (200, completion("It depends.")),
+    "long": lambda _: (200, completion("2" * 100_000)),
+    "long refusal": lambda _: (400, "no " * 100_000),
+    "packed": lambda _: (200, gzip.compress(b" " * 100_000), {"Content-Encoding": "gzip"}),
 }
 
 
@@ -129,7 +133,8 @@ class Misbehaving(BaseHTTPRequestHandler):
             self._reply(*MESSAGES[message](before) if message in MESSAGES else GOOD)
 
     def _reply(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
-        content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        text = body if isinstance(body, str | bytes) else json.dumps(body)
+        content = text.encode() if isinstance(text, str) else text
         try:
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))

@@ -9,6 +9,7 @@ import pytest
 
 from annotation.annotate import annotate
 from annotation.asking.ask import CHOICES
+from annotation.engines import endpoint_client
 from annotation.engines.base import Json
 from annotation.engines.endpoint import Endpoint
 from annotation.engines.endpoint_failures import status_failure
@@ -47,6 +48,15 @@ def test_an_answer_that_comes_drop_by_drop_is_not_waited_for_longer_than_another
     engine = start(server, timeout=0.7)
     [dripping] = answer(engine, "drips")
     assert dripping.error == "engine: no answer within 0.7 s (timeout)"
+
+
+def test_a_reply_without_end_is_not_read_to_its_end(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint_client, "MOST_BYTES", 2**14)
+    answers = answer(start(server), "good", "long", "long refusal", "packed")
+    assert kinds(answers) == [None, "prompt", "prompt", "prompt"]
+    assert {one.error for one in answers[1:]} == {"prompt: the reply is longer than 0 MiB"}
 
 
 def test_log_probabilities_are_those_where_the_grade_stands(server: str) -> None:

@@ -42,7 +42,12 @@ def read(reply: dict[str, Any], form: Any = CHOICES) -> Answer:
     + [("3.05", None), ("Grade: -3", None), ("Grade: 4", None), ("At 3: trains", None)]
     + [("Documents: 2", None), ("3/3", None), ("2.0-3.0", None), ("Grade 3", "3")]
     + [("The grade is **2**", "2"), ("7 out of 10", None), ("3 out of 10", None), ("2 of 3", None)]
-    + [("2或3", None), ("1～2", None), ("answer has 2 parts", None)],
+    + [("2或3", None), ("1～2", None), ("answer has 2 parts", None)]
+    + [("1. Grade: 3", "3"), ("1) **Grade:** 3", "3"), ("**1.** Grade: 3", "3")]
+    + [("Document 1: grade 3", "3"), ("[1] Grade: 3", "3"), ("1 - score of 2", None)]
+    + [("2. The grade is 2", "2"), ("1. Grade: 4", None), ("1、评分：3", "3")]
+    + [("1\n\nGrade: 3", None), ("1. It names trains.\nGrade: 3", None)]
+    + [("2. It names trains.\nGrade: 2", "2"), ("2 (grade 2 of 3)", "2")],
 )
 def test_only_an_answer_that_names_one_grade_is_taken(text: str, grade: str | None) -> None:
     answer = read(completion(text))

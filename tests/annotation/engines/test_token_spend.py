@@ -6,6 +6,7 @@ import pytest
 
 from annotation.engines.token_spend import TokenSpend, read_spend
 from corpus.errors import InputError
+from corpus.places import Place
 
 
 def test_no_more_is_reserved_than_the_budget_has_left() -> None:
@@ -42,6 +43,21 @@ def test_the_file_never_tells_less_than_may_be_spent(tmp_path: Path) -> None:
     spend.settle(30, 20)
     assert read_spend(path) == 27
     assert [entry.name for entry in tmp_path.iterdir()] == ["token_spend.json"]
+
+
+def test_a_count_in_a_store_is_written_seldom_and_never_tells_less(store: Place) -> None:
+    path = store / "token_spend.json"
+    spend, told = TokenSpend(1000, path, spent=7), []
+    for _ in range(30):
+        assert spend.reserve(3)
+        told.append(read_spend(path))
+        assert told[-1] >= 7 + 3 * len(told)
+        spend.settle(3, 3)
+    assert len(set(told)) < 12, "steps of a hundredth of the budget"
+    spend.end()
+    assert read_spend(path) == 97
+    assert spend.reserve(903)
+    assert read_spend(path) == 1000, "nor more than the budget"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"tokens": "7"}', '{"tokens": -1}', "{}"])

@@ -14,18 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from annotation.plan import budget as budget_module
 from annotation.plan import selection as pairs_module
+from annotation.plan.budget import Budget, Policy, Turns, spend_budget
 from annotation.plan.parts import unanswered_pairs
-from annotation.plan.selection import (
-    Budget,
-    Policy,
-    _affordable,
-    hash_texts,
-    number_parts,
-    pairs_to_annotate,
-    spend_budget,
-)
+from annotation.plan.selection import hash_texts, number_parts, pairs_to_annotate
+from corpus import mapped_arrays
 from corpus.errors import InputError
+from corpus.groups import query_groups
+from corpus.places import place_of
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection
 from tests.conftest import make_table
@@ -109,6 +106,35 @@ def test_queries_that_training_may_not_read_cost_nothing(
         pairs_to_annotate(shown, "collection")
 
 
+@given(st.data())
+@settings(max_examples=30)
+def test_queries_are_wanted_whether_few_or_all_are_looked_at(data: st.DataObject) -> None:
+    ids = [f"q{number}" for number in range(9)]
+    queries = pa.table({"query_id": ids, "text": ids, "frequency": [0, 1, 2] * 3})
+    listed = data.draw(st.lists(st.sampled_from(ids), min_size=1, unique=True))
+    some_of = st.sampled_from(["train", "validation", "test"])
+    rows = [
+        (name, data.draw(some_of), None, data.draw(st.sampled_from([True, False, None])))
+        for name in listed
+    ]
+    judged = data.draw(st.lists(st.sampled_from(ids), unique=True))
+    others = {name: empty_table(name) for name in ("documents", "candidates", "sessions")}
+    tables = Collection(
+        queries=queries,
+        splits=make_table("splits", rows),
+        judgments=make_table("judgments", [(name, "d", 1) for name in judged]),
+        **others,
+    )
+    groups = query_groups(tables).to_pylist()
+    expected = [
+        group["supervised"] or (group["split"] == "validation" and group["query_id"] not in judged)
+        for group in groups
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairs_module, "QUERIES_AT_ONCE", data.draw(st.integers(1, 9)))
+        assert pairs_module.wanted_queries(tables).tolist() == expected
+
+
 def test_the_tail_comes_first(tables: Collection) -> None:
     rows = bought(tables, Budget(max_pairs=6))
     assert [query for query, _ in rows].count(9) == 4
@@ -153,7 +179,9 @@ def test_equals_are_bought_query_by_query(tables: Collection) -> None:
 
 
 @pytest.mark.parametrize("policy", get_args(Policy))
-def test_how_tables_are_chunked_makes_no_difference(tables: Collection, policy: Policy) -> None:
+def test_how_tables_are_chunked_makes_no_difference(
+    tables: Collection, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chunked = Collection(
         **{
             field.name: pa.concat_tables(
@@ -166,12 +194,11 @@ def test_how_tables_are_chunked_makes_no_difference(tables: Collection, policy: 
     shown, chunked_shown = (
         replace(some, candidates=empty_table("candidates")) for some in (tables, chunked)
     )
-    assert bought(chunked, Budget(max_pairs=38, policy=policy)) == (
-        bought(tables, Budget(max_pairs=38, policy=policy))
-    )
-    assert bought(chunked_shown, Budget(max_pairs=2, policy=policy)) == (
-        bought(shown, Budget(max_pairs=2, policy=policy))
-    )
+    whole = bought(tables, Budget(max_pairs=38, policy=policy))
+    whole_shown = bought(shown, Budget(max_pairs=2, policy=policy))
+    monkeypatch.setattr(mapped_arrays, "ROWS_AT_ONCE", 3)
+    assert bought(chunked, Budget(max_pairs=38, policy=policy)) == whole
+    assert bought(chunked_shown, Budget(max_pairs=2, policy=policy)) == whole_shown
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 1000])
@@ -203,31 +230,46 @@ def test_a_budget_that_buys_nothing_is_refused(tables: Collection) -> None:
         bought(equal, Budget(buckets=["high"]))
 
 
-@given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(0, 120), st.integers(1, 5))
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(0, 2)), min_size=1, max_size=12),
+    st.integers(1, 120),
+    st.integers(1, 5),
+    st.booleans(),
+)
 def test_what_tokens_buy_is_the_longest_beginning_of_the_order(
-    lengths: list[int], max_tokens: int, at_once: int
+    lists: list[tuple[int, int]], max_tokens: int, at_once: int, whole_queries: bool
 ) -> None:
-    unit = np.repeat(np.arange(len(lengths)), lengths)
-    order = np.random.default_rng(max_tokens).permutation(len(lengths))
-    pairs = pa.table({"doc_row": np.arange(len(unit))})
-    tokens = 3 + np.arange(len(unit)) % 7  # of each pair
+    lengths, urgencies = (np.array(column) for column in zip(*lists, strict=True))
+    query = np.repeat(np.arange(len(lists)), lengths)
+    pairs = pa.table({"query_row": query, "doc_row": np.arange(len(query))})
+    tokens = 3 + np.arange(len(query)) % 7  # of each pair
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs_module, "COUNTED_AT_ONCE", at_once)
-        bought = _affordable(
-            order, unit, pairs, max_tokens, lambda some: tokens[some["doc_row"].to_numpy()]
+        patch.setattr(budget_module, "COUNTED_AT_ONCE", at_once)
+        urgency = np.repeat(urgencies, lengths).astype(float)
+        turns = Turns(pairs, urgency, whole_queries, len(lists) + 2, seed=max_tokens)
+        last, further = turns.afford(
+            pairs, turns.end(None)[0], max_tokens, lambda some: tokens[some["doc_row"].to_numpy()]
         )
-    costs = np.bincount(unit, tokens)[order]
-    assert bought.tolist() == order[: int((np.cumsum(costs) <= max_tokens).sum())].tolist()
+    order = np.argsort(turns.of_pairs, kind="stable")
+    drawn = np.random.default_rng(max_tokens).permutation(len(lists) + 2)[query]
+    assert order.tolist() == np.lexsort((drawn, -urgencies[query])).tolist()
+    if whole_queries:  # a query is bought with its last pair
+        running = np.cumsum(tokens[order])
+        ends = np.append(query[order][1:] != query[order][:-1], True)
+        bought = int(np.flatnonzero(ends & (running <= max_tokens)).max(initial=-1)) + 1
+    else:
+        bought = int((np.cumsum(tokens[order]) <= max_tokens).sum())
+    turn = turns.of_pairs[order]
+    assert bought == (turn < last).sum() + min(further, (turn == last).sum())
 
 
 def test_a_million_pairs_are_bought_in_seconds() -> None:
-    pairs = pa.table({"doc_row": np.arange(1_000_000)})
-    order = np.random.default_rng(0).permutation(1_000_000)
+    rows = np.arange(1_000_000)
+    pairs = pa.table({"query_row": rows // 10, "doc_row": rows})
     started = time.process_time()
-    unit = np.arange(1_000_000)
-    bought = _affordable(order, unit, pairs, 10**9, lambda some: np.full(some.num_rows, 7))
+    turns = Turns(pairs, np.zeros(len(rows)), False, len(rows) // 10, seed=0)
+    turns.afford(pairs, turns.end(None)[0], 10**9, lambda some: np.full(some.num_rows, 7))
     assert time.process_time() - started < 4  # by masks of all pairs it took 16 s
-    assert len(bought) == 1_000_000
 
 
 @given(
@@ -262,7 +304,7 @@ def test_pairs_without_a_lasting_answer_are_asked_again(
             else:
                 table = pa.table({"error": pa.array(rows, pa.string())})
                 pq.write_table(table, Path(name) / f"part-{number:06d}.parquet")
-        found = unanswered_pairs(pairs, Path(name), whole_queries)
+        found = unanswered_pairs(pairs, place_of(name), whole_queries)
     if whole_queries:
         again = np.array([again[query_row == query].any() for query in query_row])
     assert found.tolist() == again.tolist()

@@ -11,7 +11,9 @@ import pytest
 
 from annotation.quality.agreement import agreement, grades_of_clicks, human_grades
 from annotation.quality.grade_scales import HumanScale, human_scale
+from annotation.quality.merge import merge
 from corpus.errors import InputError
+from corpus.places import Place, place_of
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection, write_collection, write_table
 from tests.annotation.quality.conftest import annotations_of
@@ -104,6 +106,28 @@ def test_the_job_reports_by_bucket(
     shown = capsys.readouterr().out
     assert "agreement of the judge and human" in shown
     assert "humans graded from 0 to 3, the highest of the judgments" in shown
+
+
+def test_jobs_on_a_store_write_what_they_write_on_a_disk(
+    tiny_collection: Collection, store: Place, tmp_path: Path
+) -> None:
+    rows = [("q1", "d1", "a", 3), ("q1", "d2", "a", 1), ("q2", "d3", "b", 1), ("q2", "d4", "b", 0)]
+    for place in (store, place_of(tmp_path)):
+        write_collection(tiny_collection, place / "collection")
+        for judge in "ab":
+            write_table(
+                annotations_of([row for row in rows if row[2] == judge]),
+                place / judge,
+                "annotations",
+            )
+        merge([place / "a", place / "b"], place / "merged")
+        agreement(place / "collection", place / "merged", place / "agreement", resamples=5)
+    for name in ("merged/annotations.parquet", "agreement/agreement.json"):
+        assert (store / name).read_bytes() == (tmp_path / name).read_bytes()
+    assert (store / "agreement" / "agreement.svg").stat().st_size > 1000
+    with pytest.raises(InputError, match="--resume"):
+        merge([store / "a"], store / "merged")
+    merge([store / "a", store / "b"], store / "merged", resume=True)
 
 
 def test_what_cannot_be_told_is_said(

@@ -83,18 +83,26 @@ def test_two_nodes_count_and_fit_as_one_process_does(
     assert counted(count_sessions(again, by="device"), "device") == counted(expected, "device")
 
 
-def test_labels_of_a_log_in_parts_are_those_of_one_file(
-    two_nodes: None, sessions: pa.Table, tmp_path: Path
+def test_labels_of_a_long_log_are_those_of_a_short_one(
+    two_nodes: None,
+    sessions: pa.Table,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_parts(sessions, tmp_path / "parts" / "sessions.parquet", 3)
     write_table(sessions, tmp_path / "file", "sessions")
-    labels = []
-    for name in ("parts", "file"):
-        output = tmp_path / f"{name}-labels"
+    labels, said = [], []
+    for name, rows_at_once in (("parts", 0), ("file", 0), ("file", 10**6)):
+        monkeypatch.setattr("clicks.fit_clicks.ROWS_AT_ONCE", rows_at_once)
+        output = tmp_path / f"{name}-{rows_at_once}"
         fit_clicks(tmp_path / name, output, propensity="pivot_one", context="device", resamples=0)
         labels.append(read_table(output, "click_labels"))
-    assert labels[0].drop_columns("relevance").equals(labels[1].drop_columns("relevance"))
-    np.testing.assert_allclose(labels[0]["relevance"], labels[1]["relevance"])
+        said.append(capsys.readouterr().out.replace("\n", " ").partition("Ray: ")[0])
+    for others in labels[1:]:
+        assert labels[0].drop_columns("relevance").equals(others.drop_columns("relevance"))
+        np.testing.assert_allclose(labels[0]["relevance"], others["relevance"])
+    assert len({line[line.index("propensities of") :] for line in said}) == 1
 
 
 def test_bad_files_are_named_not_traced(
