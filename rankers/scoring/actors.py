@@ -84,7 +84,7 @@ class PieceScorer(PairScorer):
             write_parquet(scored.select(self.columns), self.folders[ranker] / piece)
         except InputError as refusal:
             return pa.table({"refusal": [str(refusal)]})
-        return pa.table({"pairs": [scored.num_rows]})
+        return pa.table({"ranker": [ranker], "pairs": [scored.num_rows]})
 
     def _score_lists(self, lists: pa.Table, ranker: str) -> pa.Table:
         documents = open_documents(self.collection)

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import ray.data
-from rich.progress import MofNCompleteColumn, Progress
+from rich.progress import MofNCompleteColumn
 
 from cluster.connection import connect
+from cluster.metrics import count
 from corpus.places import Place
+from corpus.progress import Progress
 from corpus.tables import write_parquet
 from rankers.scoring.actors import PieceScorer
 from rankers.scoring.pieces import cut_lists, piece_name, pieces_left, pieces_of
@@ -73,3 +75,5 @@ def score_files(
         bar = progress.add_task("score parts", total=total, completed=total - len(left))
         for scored in pool.map(rows, PieceScorer, arguments):
             progress.update(bar, advance=scored.num_rows)
+            for row in scored.to_pylist():
+                count("tandem_pairs", row["pairs"], "rerank", row["ranker"])
