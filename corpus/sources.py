@@ -16,7 +16,8 @@ from corpus.places import Place, remove
 from corpus.protocol import Parting, part_queries
 from corpus.readers.baidu_ultr import BaiduUltrLog
 from corpus.readers.beir import check_beir, read_beir, read_published_split
-from corpus.readers.log_tables import LogFormat, write_log_tables
+from corpus.readers.log_format import LogFormat
+from corpus.readers.log_tables import FEW_SHARDS, write_log_tables
 from corpus.readers.own_log import OwnLog
 from corpus.readers.tiangong import TianGongLog
 from corpus.schemas import SESSION_TABLES, SPLITS, empty_table
@@ -85,6 +86,10 @@ class LogSource(Source):
 
     def check(self) -> None:
         self.log().check()
+
+    def is_large(self) -> bool:
+        """Whether it has so many shards that tasks of a Ray cluster read it sooner."""
+        return len(self.log().shards(Counter())) > FEW_SHARDS
 
     def write(self, folder: Place, parting: Parting, seed: int) -> None:
         for name in ("documents", *SESSION_TABLES):  # parts of a run that was cut short

@@ -1,11 +1,9 @@
 """Parts a log by time: the window that is learned from, and the traffic after it, held out."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from corpus.errors import InputError
 from corpus.frequency import count_frequency
+from corpus.places import Place, arrow_files, remove
 from corpus.schemas import SESSION_TABLES
 from corpus.tables import Collection, table_path, write_parquet
 
@@ -84,7 +83,7 @@ def part_by_time(
     return parts
 
 
-def hold_out(collection: Collection, share: float, source: str | Path) -> Collection:
+def hold_out(collection: Collection, share: float, source: str | Place) -> Collection:
     """Moves the last sessions of a collection to `held_out_sessions`.
 
     Frequencies that are the counts of the sessions are counted anew, in the window alone; a team's
@@ -118,7 +117,7 @@ def hold_out(collection: Collection, share: float, source: str | Path) -> Collec
     return replace(collection, queries=queries, sessions=window, held_out_sessions=later)
 
 
-def hold_out_parts(folder: Path, share: float) -> Counter[str]:
+def hold_out_parts(folder: Place, share: float) -> pa.Table:
     """Moves the last sessions of a log in parts to `held_out_sessions`, with few in memory.
 
     Args:
@@ -127,37 +126,45 @@ def hold_out_parts(folder: Path, share: float) -> Counter[str]:
         share: share of the sessions to hold out, in [0, 1).
 
     Returns:
-        How many sessions of each query are no longer in the window.
+        query_id and searches (int64): how many sessions of each query are no longer in the window.
     """
-    moved: Counter[str] = Counter()
-    paths = sorted(table_path(folder, "sessions").glob("*.parquet"))
-    if not share:
-        return moved
+    moved = [pa.array([], pa.string())]
+    paths = sorted(table_path(folder, "sessions").glob("*.parquet")) if share else []
     seconds, lengths = _times_of_parts(paths)
-    parts = _part(seconds, np.ones(sum(lengths), dtype=np.int64), share)
-    for path, part in zip(paths, np.split(parts, np.cumsum(lengths)[:-1]), strict=True):
+    parts = _part(seconds, np.ones(sum(lengths), dtype=np.int64), share) if share else np.zeros(0)
+    for path, end, length in zip(paths, np.cumsum(lengths), lengths, strict=True):
+        part = parts[end - length : end]
         if not part.any():
             continue
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             table = file.read()
-        moved.update(table["query_id"].filter(pa.array(part != WINDOW)).to_pylist())
+        moved += table["query_id"].filter(pa.array(part != WINDOW)).chunks
         for name, wanted in zip(SESSION_TABLES, (WINDOW, LATER), strict=True):
             rows, place = table.filter(pa.array(part == wanted)), table_path(folder, name)
             if rows.num_rows:
                 write_parquet(rows, place / path.name)
             else:
-                (place / path.name).unlink(missing_ok=True)
-    return moved
+                remove(place / path.name)
+    counted = pa.chunked_array(moved).value_counts()
+    columns = [counted.field(0), counted.field(1)]
+    return pa.table(columns, names=["query_id", "searches"])
 
 
-def _times_of_parts(paths: Sequence[Path]) -> tuple[pa.ChunkedArray | None, list[int]]:
+def open_parquet(path: Place) -> pq.ParquetFile:
+    """Opens a parquet file wherever it is; it is to be closed."""
+    files, inside = arrow_files(path)
+    return pq.ParquetFile(inside, filesystem=files)
+
+
+def _times_of_parts(paths: Sequence[Place]) -> tuple[pa.ChunkedArray | None, list[int]]:
     """The column `time` of all parts, None where they have none; and the rows of each part."""
-    timed = TIME in pq.read_schema(paths[0]).names
+    timed = False
     chunks: list[pa.Array] = []
     lengths = []
     for path in paths:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             lengths.append(file.metadata.num_rows)
+            timed = TIME in file.schema_arrow.names
             if timed:
                 chunks += file.read([TIME])[TIME].chunks
     return pa.chunked_array(chunks, pa.int64()) if timed else None, lengths
@@ -192,7 +199,7 @@ def _seconds(sessions: pa.Table) -> pa.ChunkedArray | None:
     return sessions[TIME].cast(pa.int64()) if TIME in sessions.column_names else None
 
 
-def _as_times(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
+def _as_times(column: pa.ChunkedArray, path: Place) -> pa.ChunkedArray:
     """A column of numbers, times, dates or texts as int64, or as times in microseconds."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     column = column.cast(kind)

@@ -1,17 +1,18 @@
 """The beta-binomial log-likelihood of pairs and documents under a two-level prior."""
 
 from math import log
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
+from clicks.log.threads import compiled, for_each_part
 from clicks.log.trials import Array
 
 CHUNKS = 16  # of pairs, that threads work on
 LARGE = 8.0  # from here on, both asymptotic series are exact to 1e-11
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()  # type: ignore[untyped-decorator]
 def log_gamma_and_slope(x: float) -> tuple[float, float]:
     """log Gamma(x) and its derivative, the digamma function, for x > 0.
 
@@ -33,7 +34,7 @@ def log_gamma_and_slope(x: float) -> tuple[float, float]:
     return value, slope
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled()  # type: ignore[untyped-decorator]
 def _beta_binomial(
     successes: float, misses: float, expected: float, strength: float
 ) -> tuple[float, float, float]:
@@ -56,7 +57,23 @@ def _beta_binomial(
     return likelihood + before - after, of_expected, of_strength
 
 
-@njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+class PairTrials(NamedTuple):
+    """Successes and trials of pairs and of the other pairs of their documents."""
+
+    successes: Array
+    trials: Array
+    other_successes: Array
+    other_trials: Array
+
+
+class TwoLevels(NamedTuple):
+    """The parameters of the prior."""
+
+    mean: float
+    document_strength: float
+    pair_strength: float
+
+
 def two_level_likelihood(
     successes: Array,
     trials: Array,
@@ -87,31 +104,41 @@ def two_level_likelihood(
         document_strength and pair_strength; float64, shape (4,).
     """
     sums = np.zeros((CHUNKS, 4))
-    within = 1 / (pair_strength + 1)
-    for chunk in prange(CHUNKS):
-        of_chunk = sums[chunk]
-        for row in range(chunk * len(successes) // CHUNKS, (chunk + 1) * len(successes) // CHUNKS):
-            others = other_trials[row] + document_strength
-            expected = (other_successes[row] + mean * document_strength) / others
-            # The strength of the prior of this pair: see `rate_prior._rate_pairs`.
-            between = (1 - within) / (others + 1)
-            spread = within + between
-            strength = 1 / spread - 1
-            likelihood, of_expected, of_strength = _beta_binomial(
-                successes[row], max(trials[row] - successes[row], 0.0), expected, strength
-            )
-            of_strength /= spread * spread
-            of_chunk[0] += likelihood
-            of_chunk[1] += of_expected * document_strength / others
-            of_others = of_strength * between / (others + 1) + of_expected * (
-                (mean - expected) / others
-            )
-            of_chunk[2] += of_others * document_strength
-            of_chunk[3] += of_strength * within * (1 - within) * others / (others + 1)
-    return sums.sum(axis=0)
+    pairs = PairTrials(successes, trials, other_successes, other_trials)
+    prior = TwoLevels(float(mean), float(document_strength), float(pair_strength))
+    for_each_part(_add_two_levels, CHUNKS, pairs, prior, sums)
+    return np.asarray(sums.sum(axis=0))
 
 
-@njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled()  # type: ignore[untyped-decorator]
+def _add_two_levels(chunk: int, pairs: PairTrials, prior: TwoLevels, sums: Array) -> None:
+    """Writes the likelihood and its slopes of a chunk of pairs into its row of `sums`."""
+    of_chunk, within = sums[chunk], 1 / (prior.pair_strength + 1)
+    for row in range(
+        chunk * len(pairs.successes) // CHUNKS, (chunk + 1) * len(pairs.successes) // CHUNKS
+    ):
+        others = pairs.other_trials[row] + prior.document_strength
+        expected = (pairs.other_successes[row] + prior.mean * prior.document_strength) / others
+        # The strength of the prior of this pair: see `rate_prior._rate_pairs`.
+        between = (1 - within) / (others + 1)
+        spread = within + between
+        strength = 1 / spread - 1
+        likelihood, of_expected, of_strength = _beta_binomial(
+            pairs.successes[row],
+            max(pairs.trials[row] - pairs.successes[row], 0.0),
+            expected,
+            strength,
+        )
+        of_strength /= spread * spread
+        of_chunk[0] += likelihood
+        of_chunk[1] += of_expected * prior.document_strength / others
+        of_others = of_strength * between / (others + 1) + of_expected * (
+            (prior.mean - expected) / others
+        )
+        of_chunk[2] += of_others * prior.document_strength
+        of_chunk[3] += of_strength * within * (1 - within) * others / (others + 1)
+
+
 def beta_binomial_likelihood(
     successes: Array, trials: Array, expected: Array, strength: Array
 ) -> Array:
@@ -129,8 +156,16 @@ def beta_binomial_likelihood(
         shape (3, pairs).
     """
     values = np.empty((3, len(successes)))
-    for row in prange(len(successes)):
-        values[:, row] = _beta_binomial(
-            successes[row], max(trials[row] - successes[row], 0.0), expected[row], strength[row]
-        )
+    misses = np.maximum(trials - successes, 0.0)
+    for_each_part(_fill_likelihood, CHUNKS, successes, misses, expected, strength, values)
     return values
+
+
+@compiled()  # type: ignore[untyped-decorator]
+def _fill_likelihood(
+    chunk: int, successes: Array, misses: Array, expected: Array, strength: Array, values: Array
+) -> None:
+    rows = len(successes)
+    for row in range(chunk * rows // CHUNKS, (chunk + 1) * rows // CHUNKS):
+        found = _beta_binomial(successes[row], misses[row], expected[row], strength[row])
+        values[0, row], values[1, row], values[2, row] = found

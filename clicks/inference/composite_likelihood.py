@@ -16,14 +16,13 @@ impossible.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import njit, prange
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from clicks.inference.anderson import Extrapolation
 from clicks.inference.graded_prior import GradedPrior
 from clicks.inference.rate_prior import PairRates, RatePrior
-from clicks.log.click_log import ClickLog
+from clicks.log.click_log import ClickLog, Rows
+from clicks.log.threads import compiled, for_each_part
 from clicks.log.trials import Array
 
 
@@ -84,9 +83,8 @@ def maximize_composite_likelihood(
 def _em_step(log: ClickLog, rates: Array, priors: list[RatePrior | GradedPrior]) -> list[PairRates]:
     satisfaction = rates[1] if len(rates) > 1 else np.ones(1)
     counts = np.zeros((rates.shape[1], len(rates), 3))
-    _expect(
-        *(log.parts, log.starts, log.pair, log.clicks, log.sessions, rates[0], satisfaction),
-        *(log.positions, counts),
+    for_each_part(
+        _expect, len(log.parts) - 1, log.rows, rates[0], satisfaction, log.positions, counts
     )
     return [
         _maximization_step(log, rate, prior, *np.ascontiguousarray(counts[:, number].T))
@@ -118,13 +116,10 @@ def _state(rates: list[PairRates]) -> Array:
     return np.stack([rate.pair for rate in rates])
 
 
-@njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled()  # type: ignore[untyped-decorator]
 def _expect(
-    parts: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    pair: NDArray[np.int32],
-    clicks: NDArray[np.bool_],
-    sessions: Array,
+    part: int,
+    of: Rows,
     attractiveness: Array,
     satisfaction: Array,
     positions: int,
@@ -141,44 +136,43 @@ def _expect(
     `odds` the sum of p / (1 - p) over all positions.
     """
     satisfaction_step = np.int64(len(satisfaction) > 1)
-    for part in prange(len(parts) - 1):
-        examined = np.empty(positions)
-        for row in range(parts[part], parts[part + 1]):
-            weight, first, now = sessions[row], starts[row], 1.0
-            length = starts[row + 1] - first
-            for position in range(length):
-                number = pair[first + position]
-                examined[position] = now
-                now *= 1 - attractiveness[number] * satisfaction[number * satisfaction_step]
-            silent = reached = odds = 0.0
-            for position in range(length - 1, -1, -1):
-                number = pair[first + position]
-                attractive = attractiveness[number]
-                satisfying = satisfaction[number * satisfaction_step]
-                click = examined[position] * attractive
-                inverse_skip = 1 / (1 - click)
-                stay = 1 / (1 - attractive * satisfying)
-                successes = click * silent + attractive * (1 - satisfying) * stay * reached
-                trials = examined[position] * silent + reached
-                own = (examined[position] - click) * inverse_skip
-                of_pair = counts[number]
-                if len(of_pair) > 1:
-                    of_pair[1, 0] += weight * click * satisfying * silent
-                    of_pair[1, 1] += weight * successes
-                    of_pair[1, 2] += (
-                        weight * satisfying * (1 - satisfying) * odds * ((attractive * stay) ** 2)
-                    )
-                of_pair[0, 2] += weight * own
-                of_pair[0, 2] += (
-                    weight * attractive * (1 - attractive) * odds * ((satisfying * stay) ** 2)
+    examined = np.empty(positions)
+    for row in range(of.parts[part], of.parts[part + 1]):
+        weight, first, now = of.sessions[row], of.starts[row], 1.0
+        length = of.starts[row + 1] - first
+        for position in range(length):
+            number = of.pair[first + position]
+            examined[position] = now
+            now *= 1 - attractiveness[number] * satisfaction[number * satisfaction_step]
+        silent = reached = odds = 0.0
+        for position in range(length - 1, -1, -1):
+            number = of.pair[first + position]
+            attractive = attractiveness[number]
+            satisfying = satisfaction[number * satisfaction_step]
+            click = examined[position] * attractive
+            inverse_skip = 1 / (1 - click)
+            stay = 1 / (1 - attractive * satisfying)
+            successes = click * silent + attractive * (1 - satisfying) * stay * reached
+            trials = examined[position] * silent + reached
+            own = (examined[position] - click) * inverse_skip
+            of_pair = counts[number]
+            if len(of_pair) > 1:
+                of_pair[1, 0] += weight * click * satisfying * silent
+                of_pair[1, 1] += weight * successes
+                of_pair[1, 2] += (
+                    weight * satisfying * (1 - satisfying) * odds * ((attractive * stay) ** 2)
                 )
-                if clicks[first + position]:
-                    of_pair[0, 0] += weight * (successes + 1)
-                    of_pair[0, 1] += weight * (trials + 1)
-                    reached += 1
-                else:
-                    of_pair[0, 0] += weight * successes
-                    of_pair[0, 1] += weight * (trials + own)
-                    silent += inverse_skip
-                    reached -= click * inverse_skip
-                odds += click * inverse_skip
+            of_pair[0, 2] += weight * own
+            of_pair[0, 2] += (
+                weight * attractive * (1 - attractive) * odds * ((satisfying * stay) ** 2)
+            )
+            if of.clicks[first + position]:
+                of_pair[0, 0] += weight * (successes + 1)
+                of_pair[0, 1] += weight * (trials + 1)
+                reached += 1
+            else:
+                of_pair[0, 0] += weight * successes
+                of_pair[0, 1] += weight * (trials + own)
+                silent += inverse_skip
+                reached -= click * inverse_skip
+            odds += click * inverse_skip

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from clicks.inference.identification import Identified
@@ -77,7 +76,11 @@ def gather_counts(
     # non-click at a slot.
     random = np.random.default_rng(0).integers(1, 2**63, slots + 1, np.uint64)
     random[:-1][~known] = 0
-    key = _keys(*(pairs, counts.first, counts.last, clicks, counts.slot, counts.non_clicks, random))
+    # Sums are modulo 2^64, so that they are exact as differences of running sums.
+    known_rows = np.zeros(len(counts.slot) + 1, dtype=np.uint64)
+    np.cumsum(counts.non_clicks.astype(np.uint64) * random[counts.slot], out=known_rows[1:])
+    key = clicks[pairs].astype(np.uint64) * random[-1]
+    key += known_rows[counts.last[pairs]] - known_rows[counts.first[pairs]]
     _, example, value_of_chosen, multiplicity = np.unique(
         key, return_index=True, return_inverse=True, return_counts=True
     )
@@ -139,24 +142,3 @@ def _most(impressions: Array) -> NDArray[np.bool_]:
     if len(impressions) > MOST_PAIRS:
         least = np.partition(impressions, -MOST_PAIRS)[-MOST_PAIRS]
     return (impressions >= least) & (impressions > 0)
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _keys(
-    pairs: NDArray[np.int64],
-    first: NDArray[np.int64],
-    last: NDArray[np.int64],
-    clicks: Array,
-    slot: NDArray[np.int32],
-    non_clicks: Array,
-    random: NDArray[np.uint64],
-) -> NDArray[np.uint64]:
-    """A number for each pair; pairs with equal counts have the same one."""
-    keys = np.empty(len(pairs), dtype=np.uint64)
-    for item in range(len(pairs)):
-        pair = pairs[item]
-        key = np.uint64(clicks[pair]) * random[-1]
-        for row in range(first[pair], last[pair]):
-            key += np.uint64(non_clicks[row]) * random[slot[row]]
-        keys[item] = key
-    return keys

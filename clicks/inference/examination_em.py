@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from math import log
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.special import expit, logit, softmax
 
 from clicks.inference.anderson import Extrapolation
 from clicks.inference.examination_counts import DistinctCounts
+from clicks.log.threads import compiled, for_each_part
 from clicks.log.trials import Array
 
 # The levels of the discrete distribution of attractiveness. They are equally spaced in
@@ -134,13 +135,16 @@ def expectation_step(
     blocks = (len(LEVELS) // LANES, LANES)
     level_pairs = np.zeros((CHUNKS, *blocks))
     level_non_clicks = np.zeros((CHUNKS, len(slots), *blocks))
-    _integrate(
+    values = Values(
         *(*grids, counts.first, counts.last, counts.clicks, counts.pairs),
         *(counts.slot, counts.non_clicks),
-        *(np.log(LEVELS).reshape(blocks), np.log1p(-np.outer(slots, LEVELS)).reshape(-1, *blocks)),
-        np.log(level_weights).reshape(blocks),
-        *(likelihood, level_pairs, level_non_clicks),
     )
+    logs = Logarithms(
+        np.log(LEVELS).reshape(blocks),
+        np.log1p(-np.outer(slots, LEVELS)).reshape(-1, *blocks),
+        np.log(level_weights).reshape(blocks),
+    )
+    for_each_part(_integrate, CHUNKS, values, logs, likelihood, level_pairs, level_non_clicks)
     share = level_pairs.sum(axis=0).ravel() / level_weights
     of_finest = sum(
         np.repeat(share[end - n : end], FINEST // n) for n, end in zip(GRIDS, ENDS, strict=True)
@@ -188,7 +192,7 @@ def _parameters(state: Array) -> ExaminationParameters:
     return ExaminationParameters(np.append(1.0, slots), np.maximum(weights, LEAST_WEIGHT))
 
 
-@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")  # type: ignore[untyped-decorator]
 def _exp(x: float) -> float:
     """exp(x) for -20 <= x <= 0 to 1e-8 of it: exp(x / 64), by its series, six times squared.
 
@@ -204,55 +208,66 @@ def _exp(x: float) -> float:
     return y * y
 
 
-@njit(parallel=True, cache=True, fastmath=True, error_model="numpy")  # type: ignore[untyped-decorator]
+class Values(NamedTuple):
+    """The distinct counts of `DistinctCounts`, and the blocks of levels from `grids_of` of each."""
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    clicks: Array
+    pairs: Array
+    slot: NDArray[np.int32]
+    non_clicks: Array
+
+
+class Logarithms(NamedTuple):
+    """Of the levels, of the chance of no click by slot and level, and of the levels' weights."""
+
+    level: Array
+    unclicked: Array
+    weight: Array
+
+
+@compiled(fastmath=True)  # type: ignore[untyped-decorator]
 def _integrate(
-    low: NDArray[np.int64],
-    high: NDArray[np.int64],
-    first: NDArray[np.int64],
-    last: NDArray[np.int64],
-    clicks: Array,
-    pairs: Array,
-    slot: NDArray[np.int32],
-    non_clicks: Array,
-    log_level: Array,
-    log_unclicked: Array,
-    log_weight: Array,
+    chunk: int,
+    of: Values,
+    logs: Logarithms,
     likelihood: Array,
     level_pairs: Array,
     level_non_clicks: Array,
 ) -> None:
-    """Adds the likelihood, and the pairs and non-clicks by level, of each chunk of counts."""
-    chunks = len(likelihood)
-    for chunk in prange(chunks):
-        joint = np.empty((len(log_level), LANES))
-        for row in range(chunk, len(clicks), chunks):
-            for block in range(low[row], high[row]):
+    """Adds the likelihood, and the pairs and non-clicks by level, of a chunk of counts."""
+    joint = np.empty((len(logs.level), LANES))
+    for row in range(chunk, len(of.clicks), CHUNKS):
+        for block in range(of.low[row], of.high[row]):
+            for lane in range(LANES):
+                joint[block, lane] = (
+                    of.clicks[row] * logs.level[block, lane] + logs.weight[block, lane]
+                )
+            for seen in range(of.first[row], of.last[row]):
+                at, count = of.slot[seen], of.non_clicks[seen]
                 for lane in range(LANES):
-                    joint[block, lane] = (
-                        clicks[row] * log_level[block, lane] + log_weight[block, lane]
-                    )
-                for seen in range(first[row], last[row]):
-                    at, count = slot[seen], non_clicks[seen]
-                    for lane in range(LANES):
-                        joint[block, lane] += count * log_unclicked[at, block, lane]
-            peak = joint[low[row], 0]
-            for block in range(low[row], high[row]):
+                    joint[block, lane] += count * logs.unclicked[at, block, lane]
+        peak = joint[of.low[row], 0]
+        for block in range(of.low[row], of.high[row]):
+            for lane in range(LANES):
+                peak = max(peak, joint[block, lane])
+        total = 0.0
+        for block in range(of.low[row], of.high[row]):
+            for lane in range(LANES):
+                gap = joint[block, lane] - peak
+                chance = _exp(max(gap, -NEGLIGIBLE))
+                joint[block, lane] = chance if gap > -NEGLIGIBLE else 0.0
+                total += joint[block, lane]
+        likelihood[chunk] += of.pairs[row] * (peak + log(total))
+        share = of.pairs[row] / total
+        for block in range(of.low[row], of.high[row]):
+            for lane in range(LANES):
+                joint[block, lane] *= share
+                level_pairs[chunk, block, lane] += joint[block, lane]
+            for seen in range(of.first[row], of.last[row]):
+                at, count = of.slot[seen], of.non_clicks[seen]
                 for lane in range(LANES):
-                    peak = max(peak, joint[block, lane])
-            total = 0.0
-            for block in range(low[row], high[row]):
-                for lane in range(LANES):
-                    gap = joint[block, lane] - peak
-                    chance = _exp(max(gap, -NEGLIGIBLE))
-                    joint[block, lane] = chance if gap > -NEGLIGIBLE else 0.0
-                    total += joint[block, lane]
-            likelihood[chunk] += pairs[row] * (peak + log(total))
-            share = pairs[row] / total
-            for block in range(low[row], high[row]):
-                for lane in range(LANES):
-                    joint[block, lane] *= share
-                    level_pairs[chunk, block, lane] += joint[block, lane]
-                for seen in range(first[row], last[row]):
-                    at, count = slot[seen], non_clicks[seen]
-                    for lane in range(LANES):
-                        level_non_clicks[chunk, at, block, lane] += count * joint[block, lane]
+                    level_non_clicks[chunk, at, block, lane] += count * joint[block, lane]

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.sparse import coo_array, csr_array, triu
@@ -12,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from clicks.log.click_log import ClickLog
 from clicks.log.pair_counts import count_pairs
+from clicks.log.threads import compiled
 from clicks.log.trials import Array
 
 Estimator = Callable[[Array], Array]  # propensities (positions,) from sums (3, links)
@@ -174,7 +174,7 @@ def _ratios(sums: Array) -> Array:
     return np.divide(lower, upper, out=np.full(len(upper), np.nan), where=upper > 0)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()  # type: ignore[untyped-decorator]
 def _sum_links(
     starts: NDArray[np.int32],
     position: NDArray[np.int32],

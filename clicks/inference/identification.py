@@ -5,14 +5,15 @@ position-based model, a position and the position of the last click in the user 
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from clicks.log.click_log import ClickLog
+from clicks.log.click_log import ClickLog, Rows
+from clicks.log.threads import compiled, for_each_part
 from clicks.log.trials import Array
 
 
@@ -51,10 +52,9 @@ def identify_slots(
     clicked = np.bincount(slot[log.clicks], minlength=slots) > 0
     root = np.tile(np.arange(slots, dtype=np.int32), (parts, 1))
     of_linked = np.zeros((parts, slots), dtype=np.bool_)
-    _link(
-        *(log.parts, log.starts, log.pair, log.clicks, slot, pair_clicks, clicked),
-        *(np.full(pairs, np.int32(-1)), linked, root, of_linked),
-    )
+    before = np.full(pairs, np.int32(-1))
+    found = Links(before, linked, root, of_linked)
+    for_each_part(_link, parts, log.rows, slot, pair_clicks, clicked, found)
     joined = np.flatnonzero((root != np.arange(slots)).any(axis=0))
     ends = root[:, joined].ravel(), np.tile(joined, parts)
     links = coo_array((np.ones(len(ends[0]), dtype=np.bool_), ends), shape=(slots, slots))
@@ -65,46 +65,53 @@ def identify_slots(
     return Identified(known, linked)
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+class Links(NamedTuple):
+    """What `_link` finds.
+
+    Attributes:
+        before: the slot in which each pair was last shown, -1 for none, shape (pairs,).
+        linked: which pairs were shown in several slots, shape (pairs,).
+        root: trees of joined slots, of each part, shape (parts, slots).
+        of_linked: which slots have a click of a pair that was shown in several, of each part, shape
+            (parts, slots).
+    """
+
+    before: NDArray[np.int32]
+    linked: NDArray[np.bool_]
+    root: NDArray[np.int32]
+    of_linked: NDArray[np.bool_]
+
+
+@compiled()  # type: ignore[untyped-decorator]
 def _link(
-    parts: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    pair: NDArray[np.int32],
-    clicks: NDArray[np.bool_],
+    part: int,
+    of: Rows,
     slot: NDArray[np.int32],
     pair_clicks: Array,
     clicked: NDArray[np.bool_],
-    before: NDArray[np.int32],
-    linked: NDArray[np.bool_],
-    root: NDArray[np.int32],
-    of_linked: NDArray[np.bool_],
+    found: Links,
 ) -> None:
-    """Joins the slots of each clicked pair: union-find, with separate trees for each part.
-
-    `before` holds the slot in which each pair was last shown, `of_linked` which slots have a click
-    of a pair that was shown in several.
-    """
-    for part in prange(len(parts) - 1):
-        up = root[part]
-        first, last = starts[parts[part]], starts[parts[part + 1]]
-        for at in range(first, last):
-            number, here = pair[at], slot[at]
-            there = before[number]
-            if there == here or not clicked[here]:
-                continue
-            before[number] = here
-            if there < 0:
-                continue
-            linked[number] = True
-            if pair_clicks[number] == 0:
-                continue
-            while up[here] != here:
-                up[here] = up[up[here]]
-                here = up[here]
-            while up[there] != there:
-                up[there] = up[up[there]]
-                there = up[there]
-            up[max(here, there)] = min(here, there)
-        for at in range(first, last):
-            if clicks[at] and linked[pair[at]]:
-                of_linked[part, slot[at]] = True
+    """Joins the slots of each clicked pair: union-find, with separate trees for each part."""
+    up = found.root[part]
+    first, last = of.starts[of.parts[part]], of.starts[of.parts[part + 1]]
+    for at in range(first, last):
+        number, here = of.pair[at], slot[at]
+        there = found.before[number]
+        if there == here or not clicked[here]:
+            continue
+        found.before[number] = here
+        if there < 0:
+            continue
+        found.linked[number] = True
+        if pair_clicks[number] == 0:
+            continue
+        while up[here] != here:
+            up[here] = up[up[here]]
+            here = up[here]
+        while up[there] != there:
+            up[there] = up[up[there]]
+            there = up[there]
+        up[max(here, there)] = min(here, there)
+    for at in range(first, last):
+        if of.clicks[at] and found.linked[of.pair[at]]:
+            found.of_linked[part, slot[at]] = True

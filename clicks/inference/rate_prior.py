@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
@@ -62,10 +61,7 @@ class RatePrior:
         weight = self.document_strength
         of_document = known.of_documents[:2]
         return PairRates(
-            pair=_rate_pairs(
-                *(known.successes, known.trials, known.document, *of_document),
-                *(self.mean, weight, self.pair_strength),
-            ),
+            pair=_rate_pairs(known, self),
             document=(of_document[0] + self.mean * weight) / (of_document[1] + weight),
             mean=self.mean,
         )
@@ -191,17 +187,7 @@ def _unpack(parameters: Array) -> tuple[float, float, float]:
     return expit(parameters[0]), np.exp(parameters[1]), np.exp(parameters[2])
 
 
-@njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _rate_pairs(
-    successes: Array,
-    trials: Array,
-    document: NDArray[np.int64],
-    document_successes: Array,
-    document_trials: Array,
-    mean: float,
-    document_strength: float,
-    pair_strength: float,
-) -> Array:
+def _rate_pairs(known: Trials, prior: RatePrior) -> Array:
     """Posterior mean rates of pairs.
 
     The prior of a pair, given the other pairs of its document, is the Beta distribution with the
@@ -209,13 +195,10 @@ def _rate_pairs(
     that variance is E[m](1 - E[m]) (1/(s+1) + s/(s+1)/(others+1)); the variance of a Beta of
     strength w is E[m](1 - E[m]) / (w+1).
     """
-    rates = np.empty(len(successes))
-    for pair in prange(len(successes)):
-        all_trials = document_trials[document[pair]]
-        others = max(all_trials - trials[pair], 0.0) + document_strength
-        other_successes = document_successes[document[pair]] - successes[pair]
-        expected = (other_successes + mean * document_strength) / others
-        spread = (1 + pair_strength / (others + 1)) / (pair_strength + 1)
-        strength = 1 / spread - 1
-        rates[pair] = (successes[pair] + expected * strength) / (trials[pair] + strength)
-    return rates
+    of_successes, of_trials, _ = known.of_documents[:, known.document]
+    others = np.maximum(of_trials - known.trials, 0.0) + prior.document_strength
+    other_successes = of_successes - known.successes
+    expected = (other_successes + prior.mean * prior.document_strength) / others
+    spread = (1 + prior.pair_strength / (others + 1)) / (prior.pair_strength + 1)
+    strength = 1 / spread - 1
+    return np.asarray((known.successes + expected * strength) / (known.trials + strength))

@@ -1,12 +1,13 @@
 """The expectation step of sequential click models: what was examined, given the clicks."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
-from clicks.log.click_log import ClickLog
+from clicks.log.click_log import ClickLog, Rows
+from clicks.log.threads import compiled, for_each_part
 from clicks.log.trials import Array
 
 
@@ -65,10 +66,8 @@ def observe_examinations(log: ClickLog) -> ObservedExaminations:
     by_pair = np.zeros((3, pairs))
     by_position = np.zeros((parts, 2, positions))
     skips = np.zeros((parts, 2))
-    _observe(
-        *(log.parts, log.starts, log.pair, log.clicks, log.sessions, last),
-        *(*by_pair, by_position, skips),
-    )
+    counts = ObservedCounts(by_pair[0], by_pair[1], by_pair[2], by_position, skips)
+    for_each_part(_observe, parts, log.rows, last, counts)
     certain = ExpectedExaminations(*by_pair, *by_position.sum(axis=0), *skips.sum(axis=0))
     return ObservedExaminations(certain, last)
 
@@ -98,11 +97,9 @@ def expect_examinations(
     examinations, continuations = certain.examinations.copy(), certain.continuations.copy()
     position_continuations = np.zeros((parts, log.positions))
     skips = np.zeros((parts, 2))
-    _expect(
-        *(log.parts, log.starts, log.pair, log.sessions, observed.last),
-        *(attractiveness, after_skip, after_click),
-        *(examinations, continuations, position_continuations, skips),
-    )
+    chances = Chances(attractiveness, float(after_skip), after_click)
+    counts = ExpectedCounts(examinations, continuations, position_continuations, skips)
+    for_each_part(_expect, parts, log.rows, observed.last, chances, counts)
     further_skips, further_continuations = skips.sum(axis=0)
     return replace(
         certain,
@@ -114,87 +111,89 @@ def expect_examinations(
     )
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
-def _observe(
-    parts: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    pair: NDArray[np.int32],
-    clicks: NDArray[np.bool_],
-    sessions: Array,
-    last: NDArray[np.int64],
-    examinations: Array,
-    pair_clicks: Array,
-    continuations: Array,
-    by_position: Array,
-    skips: Array,
-) -> None:
-    for part in prange(len(parts) - 1):
-        for row in range(parts[part], parts[part + 1]):
-            first, last[row] = starts[row], -1
-            end = starts[row + 1] - first
-            for position in range(end):
-                if clicks[first + position]:
-                    last[row] = position
-            for position in range(last[row] + 1):
-                number = pair[first + position]
-                examinations[number] += sessions[row]
-                if position == end - 1:
-                    break
-                continued = sessions[row] if position < last[row] else 0.0
-                if clicks[first + position]:
-                    pair_clicks[number] += sessions[row]
-                    continuations[number] += continued
-                    by_position[part, 0, position] += sessions[row]
-                    by_position[part, 1, position] += continued
-                else:
-                    skips[part, 0] += sessions[row]
-                    skips[part, 1] += continued
+class ObservedCounts(NamedTuple):
+    """What `_observe` adds to: by pair; by part and position, two sums each; by part, two sums."""
+
+    examinations: Array
+    pair_clicks: Array
+    continuations: Array
+    by_position: Array
+    skips: Array
 
 
-@njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+class Chances(NamedTuple):
+    """The parameters of `expect_examinations`, which are described there."""
+
+    attractiveness: Array
+    after_skip: float
+    after_click: Array
+
+
+class ExpectedCounts(NamedTuple):
+    """What `_expect` adds to: by pair; by part and position; by part, two sums."""
+
+    examinations: Array
+    continuations: Array
+    position_continuations: Array
+    skips: Array
+
+
+@compiled()  # type: ignore[untyped-decorator]
+def _observe(part: int, of: Rows, last: NDArray[np.int64], counts: ObservedCounts) -> None:
+    for row in range(of.parts[part], of.parts[part + 1]):
+        first, last[row] = of.starts[row], -1
+        end = of.starts[row + 1] - first
+        for position in range(end):
+            if of.clicks[first + position]:
+                last[row] = position
+        for position in range(last[row] + 1):
+            number = of.pair[first + position]
+            counts.examinations[number] += of.sessions[row]
+            if position == end - 1:
+                break
+            continued = of.sessions[row] if position < last[row] else 0.0
+            if of.clicks[first + position]:
+                counts.pair_clicks[number] += of.sessions[row]
+                counts.continuations[number] += continued
+                counts.by_position[part, 0, position] += of.sessions[row]
+                counts.by_position[part, 1, position] += continued
+            else:
+                counts.skips[part, 0] += of.sessions[row]
+                counts.skips[part, 1] += continued
+
+
+@compiled()  # type: ignore[untyped-decorator]
 def _expect(
-    parts: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    pair: NDArray[np.int32],
-    sessions: Array,
-    last: NDArray[np.int64],
-    attractiveness: Array,
-    after_skip: float,
-    after_click: Array,
-    examinations: Array,
-    continuations: Array,
-    position_continuations: Array,
-    skips: Array,
+    part: int, of: Rows, last: NDArray[np.int64], chances: Chances, counts: ExpectedCounts
 ) -> None:
     """Adds expectations below the last clicks; row p of `skips` has the two sums of part p."""
-    pair_step = np.int64(after_click.shape[0] > 1)
-    position_step = np.int64(after_click.shape[1] > 1)
-    for part in prange(len(parts) - 1):
-        continuing = np.empty(position_continuations.shape[1])
-        skipped = continued = 0.0
-        for row in range(parts[part], parts[part + 1]):
-            start, first = starts[row], last[row] + 1
-            end = starts[row + 1] - start
-            if first == end:
-                continue
-            # P(no click from here on | examined), from the last position upwards.
-            no_click = 1 - attractiveness[pair[start + end - 1]]
-            for position in range(end - 2, first - 1, -1):
-                continued_without_click = after_skip * no_click
-                no_click_below = 1 - after_skip + continued_without_click
-                continuing[position] = continued_without_click / no_click_below
-                no_click = (1 - attractiveness[pair[start + position]]) * no_click_below
-            examined = sessions[row]  # expected number of sessions that examined the position
-            if first > 0:
-                clicked = pair[start + first - 1]
-                chance = after_click[clicked * pair_step, (first - 1) * position_step]
-                examined *= chance * no_click / (1 - chance + chance * no_click)
-                continuations[clicked] += examined
-                position_continuations[part, first - 1] += examined
-            for position in range(first, end - 1):
-                examinations[pair[start + position]] += examined
-                skipped += examined
-                examined *= continuing[position]
-                continued += examined
-            examinations[pair[start + end - 1]] += examined
-        skips[part, 0], skips[part, 1] = skipped, continued
+    pair_step = np.int64(chances.after_click.shape[0] > 1)
+    position_step = np.int64(chances.after_click.shape[1] > 1)
+    continuing = np.empty(counts.position_continuations.shape[1])
+    skipped = continued = 0.0
+    for row in range(of.parts[part], of.parts[part + 1]):
+        start, first = of.starts[row], last[row] + 1
+        end = of.starts[row + 1] - start
+        if first == end:
+            continue
+        # P(no click from here on | examined), from the last position upwards.
+        no_click = 1 - chances.attractiveness[of.pair[start + end - 1]]
+        for position in range(end - 2, first - 1, -1):
+            continued_without_click = chances.after_skip * no_click
+            no_click_below = 1 - chances.after_skip + continued_without_click
+            continuing[position] = continued_without_click / no_click_below
+            no_click = (1 - chances.attractiveness[of.pair[start + position]]) * no_click_below
+        examined = of.sessions[row]  # expected number of sessions that examined the position
+        if first > 0:
+            clicked = of.pair[start + first - 1]
+            chance = chances.after_click[clicked * pair_step, (first - 1) * position_step]
+            examined *= chance * no_click / (1 - chance + chance * no_click)
+            counts.continuations[clicked] += examined
+            counts.position_continuations[part, first - 1] += examined
+        for position in range(first, end - 1):
+            counts.examinations[of.pair[start + position]] += examined
+            skipped += examined
+            examined *= continuing[position]
+            continued += examined
+        counts.examinations[of.pair[start + end - 1]] += examined
+    counts.skips[part, 0], counts.skips[part, 1] = skipped, continued

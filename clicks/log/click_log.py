@@ -3,17 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from clicks.log.distinct import check_sessions, session_counts
-from clicks.log.numbering import cut, group_rows, number_within
-from clicks.log.string_bytes import one_array
+from clicks.log.numbering import cut, list_starts, number_ids
 from clicks.log.trials import Trials
 
 SHORT = 16  # results; pages up to this length are padded together
@@ -84,6 +83,16 @@ class PageBlock:
         return self.pair >= 0
 
 
+class Rows(NamedTuple):
+    """The arrays of a `ClickLog`, which are described there, for compiled functions."""
+
+    parts: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    pair: NDArray[np.int32]
+    clicks: NDArray[np.bool_]
+    sessions: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class ClickLog:
     """Encoded sessions: the results of all rows, concatenated row by row.
@@ -110,6 +119,11 @@ class ClickLog:
     parts: NDArray[np.int64]
     places: NDArray[np.int32] | None = None
 
+    @property
+    def rows(self) -> Rows:
+        """The arrays of results and rows, as compiled functions take them."""
+        return Rows(self.parts, self.starts, self.pair, self.clicks, self.sessions)
+
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """The number of results of each row, int64, shape (rows,)."""
@@ -125,9 +139,8 @@ class ClickLog:
         """The position of each result, from 0, int32, shape (results,)."""
         if self.places is not None:
             return self.places
-        position = np.empty(len(self.pair), dtype=np.int32)
-        _number_positions(self.starts, position)
-        return position
+        start = np.repeat(self.starts[:-1], self.lengths)
+        return (np.arange(len(self.pair)) - start).astype(np.int32)
 
     def of_results(self, of_rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Repeats a value of each row for each of its results.
@@ -146,13 +159,12 @@ class ClickLog:
         Args:
             where: the results to count, bool, shape (results,); all without it.
         """
-        if where is None:
-            where = np.ones(len(self.pair), dtype=np.bool_)
-        successes, trials = np.zeros((2, len(self.pairs.query)))
-        _count(
-            *(self.parts, self.starts, self.pair, self.clicks, self.sessions),
-            *(where, successes, trials),
-        )
+        pair, weight, clicks = self.pair, self.of_results(self.sessions), self.clicks
+        if where is not None:
+            pair, weight, clicks = pair[where], weight[where], clicks[where]
+        pairs = len(self.pairs.query)
+        trials = np.bincount(pair, weight, pairs).astype(np.float64)
+        successes = np.bincount(pair[clicks], weight[clicks], pairs).astype(np.float64)
         return self.pairs.trials(successes, trials)
 
     def by_position(self, of_results: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
@@ -209,34 +221,6 @@ class ClickLog:
                 yield PageBlock(pair=pair, clicks=clicks, at=at)
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
-def _number_positions(starts: NDArray[np.int64], position: NDArray[np.int32]) -> None:
-    for row in prange(len(starts) - 1):
-        for at in range(starts[row], starts[row + 1]):
-            position[at] = at - starts[row]
-
-
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
-def _count(
-    parts: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    pair: NDArray[np.int32],
-    clicks: NDArray[np.bool_],
-    sessions: NDArray[np.float64],
-    where: NDArray[np.bool_],
-    successes: NDArray[np.float64],
-    trials: NDArray[np.float64],
-) -> None:
-    for part in prange(len(parts) - 1):
-        for row in range(parts[part], parts[part + 1]):
-            for at in range(starts[row], starts[row + 1]):
-                if where[at]:
-                    number = pair[at]
-                    trials[number] += sessions[row]
-                    if clicks[at]:
-                        successes[number] += sessions[row]
-
-
 def read_click_log(sessions: pa.Table) -> ClickLog:
     """Checks and encodes sessions, with rows sorted by query.
 
@@ -257,37 +241,32 @@ def encode_sessions(sessions: pa.Table, by_query: bool = False) -> ClickLog:
         sessions: the table sessions, as in `read_click_log`.
         by_query: sort rows by query, in parts; otherwise rows keep their order, in one part.
     """
-    queries = one_array(sessions["query_id"]).dictionary_encode()
-    query = queries.indices.to_numpy()
-    listed = one_array(sessions["doc_ids"])
-    doc_ids = listed.flatten()
-    items = np.append(0, np.cumsum(pc.list_value_length(listed).to_numpy(), dtype=np.int64))
-    order, starts = group_rows(query, len(queries.dictionary))
-    clicked = one_array(sessions["clicks"]).flatten().to_numpy(zero_copy_only=False)
-    shown = number_within(order, starts, items, doc_ids, clicked, by_query)
-    documents, document = distinct_ids(shown.texts)
-    counted = session_counts(sessions)
+    queries, query = number_ids(sessions["query_id"])
+    documents, document = number_ids(pc.list_flatten(sessions["doc_ids"]))
+    clicks = np.asarray(pc.list_flatten(sessions["clicks"]).to_numpy(), dtype=np.bool_)
+    starts, counted = list_starts(sessions["doc_ids"]), session_counts(sessions)
+    parts = np.array([0, len(query)])
+    if by_query:
+        order = pc.array_sort_indices(pa.array(query)).to_numpy()
+        lengths = np.diff(starts)[order]
+        first, starts = starts[:-1][order], np.append(0, np.cumsum(lengths))
+        moved = np.repeat(first - starts[:-1], lengths) + np.arange(starts[-1])
+        document, clicks = document[moved], clicks[moved]
+        query, counted = query[order], counted[order]
+        ends = np.cumsum(np.bincount(query, minlength=len(queries)))
+        parts = np.append(0, ends)[cut(np.append(0, ends))]
+    of_results = np.repeat(query.astype(np.int64), np.diff(starts))
+    pair, pairs = pd.factorize(of_results * len(documents) + document)
     return ClickLog(
-        pairs=Pairs(
-            queries.dictionary,
-            documents,
-            np.repeat(np.arange(len(queries.dictionary)), shown.distinct),
-            document,
-        ),
-        starts=shown.starts,
-        pair=shown.number,
-        clicks=shown.marked,
-        sessions=counted[order] if by_query else counted,
-        parts=starts[cut(starts)] if by_query else np.array([0, len(order)]),
+        pairs=Pairs(queries, documents, *np.divmod(pairs, len(documents))),
+        starts=starts,
+        pair=pair.astype(np.int32),
+        clicks=clicks,
+        sessions=counted,
+        parts=parts,
     )
 
 
-def distinct_ids(ids: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
-    """The distinct ids, and the number of each id among them, int64, shape (ids,)."""
-    one_row = (np.array([0]), np.array([0, 1]), np.array([0, len(ids)]))
-    found = number_within(*one_row, ids, np.zeros(len(ids), dtype=np.bool_))
-    return found.texts, found.number.astype(np.int64)
-
-
 def _position_in(known: pa.Array, wanted: pa.Array) -> NDArray[np.int64]:
-    return pc.fill_null(pc.index_in(wanted, value_set=known), -1).to_numpy().astype(np.int64)
+    position = pc.index_in(wanted.cast(known.type), value_set=known)
+    return pc.fill_null(position, -1).to_numpy().astype(np.int64)

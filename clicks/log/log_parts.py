@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clicks.log.click_log import ClickLog, Pairs, distinct_ids, read_click_log
+from clicks.log.click_log import ClickLog, Pairs, read_click_log
 from clicks.log.distinct import distinct_sessions, session_counts
-from clicks.log.numbering import PARTS
+from clicks.log.numbering import PARTS, join_ids, number_ids
 from corpus.errors import InputError
 from corpus.places import Place
 from corpus.schemas import SCHEMAS
@@ -216,14 +216,14 @@ def join_logs(logs: Sequence[ClickLog]) -> ClickLog:
             strict=True,
         )
     )
-    ids, document = distinct_ids(pa.concat_arrays([log.pairs.documents for log in logs]))
+    ids, document = number_ids(join_ids([log.pairs.documents for log in logs]))
     places = [log.places for log in logs if log.places is not None]
     return ClickLog(
         pairs=Pairs(
-            pa.concat_arrays([log.pairs.queries for log in logs]),
+            number_ids(join_ids([log.pairs.queries for log in logs]))[0],
             ids,
             _shifted([log.pairs.query for log in logs], queries),
-            document[_shifted([log.pairs.document for log in logs], documents)],
+            document.astype(np.int64)[_shifted([log.pairs.document for log in logs], documents)],
         ),
         starts=np.append(_shifted([log.starts[:-1] for log in logs], results), results[-1]),
         pair=_shifted([log.pair for log in logs], pairs),

@@ -1,13 +1,16 @@
 """Clicks of each pair, and its impressions without a click by examination slot."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
-from clicks.log.click_log import ClickLog
+from clicks.log.click_log import ClickLog, Rows
+from clicks.log.threads import compiled, for_each_part
 from clicks.log.trials import Array
+
+CHUNKS = 32  # of pairs, that threads work on
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,15 @@ class PairCounts:
     non_clicks: Array
 
 
+class NonClicks(NamedTuple):
+    """The non-clicks of `PairCounts`, for compiled functions."""
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    slot: NDArray[np.int32]
+    non_clicks: Array
+
+
 def count_pairs(log: ClickLog, slot: NDArray[np.int32], slots: int) -> PairCounts:
     """Counts clicks and non-clicks of each pair, in parallel over the parts of the log.
 
@@ -45,16 +57,15 @@ def count_pairs(log: ClickLog, slot: NDArray[np.int32], slots: int) -> PairCount
     pairs = len(log.pairs.query)
     shown = np.zeros(pairs, dtype=np.int64)
     of_pairs = np.zeros((2, pairs))
-    _sum(log.parts, log.starts, log.pair, log.clicks, log.sessions, shown, of_pairs)
+    parts = len(log.parts) - 1
+    for_each_part(_sum, parts, log.rows, shown, of_pairs)
     first = np.append(0, np.cumsum(shown))
     last = first[:-1].copy()
-    rows = np.empty(first[-1], dtype=np.int32)
-    non_clicks = np.empty(first[-1])
-    _collect(
-        *(log.parts, log.starts, log.pair, log.clicks, log.sessions),
-        *(slot, last, rows, non_clicks),
-    )
-    _merge(first, last, slots, rows, non_clicks)
+    rows = np.zeros(first[-1], dtype=np.int32)
+    non_clicks = np.zeros(first[-1])
+    found = NonClicks(first, last, rows, non_clicks)
+    for_each_part(_collect, parts, log.rows, slot, found)
+    for_each_part(_merge, CHUNKS, np.full((CHUNKS, slots), np.int64(-1)), found)
     return PairCounts(
         pair_clicks=of_pairs[1],
         pair_impressions=of_pairs[0],
@@ -80,98 +91,61 @@ def count_by_slot(
     Returns:
         Clicks and impressions, each float64, shape (kinds, slots).
     """
-    by_slot = np.zeros((len(log.parts) - 1, 2, kinds, slots))
-    _sum_slots(*(log.parts, log.starts, log.pair, log.clicks, log.sessions, slot, kind, by_slot))
-    impressions, clicks = by_slot.sum(axis=0)
-    return clicks, impressions
+    cell = kind.astype(np.int64)[log.pair] * slots + slot
+    weight = log.of_results(log.sessions)
+    impressions = np.bincount(cell, weight, kinds * slots).astype(np.float64)
+    clicks = np.bincount(cell[log.clicks], weight[log.clicks], kinds * slots).astype(np.float64)
+    return clicks.reshape(kinds, slots), impressions.reshape(kinds, slots)
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
-def _sum_slots(
-    parts: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    pair: NDArray[np.int32],
-    clicks: NDArray[np.bool_],
-    sessions: Array,
-    slot: NDArray[np.int32],
-    kind: NDArray[np.uint8],
-    by_slot: Array,
-) -> None:
-    for part in prange(len(parts) - 1):
-        sums = by_slot[part]
-        for row in range(parts[part], parts[part + 1]):
-            for at in range(starts[row], starts[row + 1]):
-                of_kind = kind[pair[at]]
-                sums[0, of_kind, slot[at]] += sessions[row]
-                if clicks[at]:
-                    sums[1, of_kind, slot[at]] += sessions[row]
-
-
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()  # type: ignore[untyped-decorator]
 def _sum(
-    parts: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    pair: NDArray[np.int32],
-    clicks: NDArray[np.bool_],
-    sessions: Array,
+    part: int,
+    of: Rows,
     shown: NDArray[np.int64],
     of_pairs: Array,
 ) -> None:
     """Adds up impressions and clicks of pairs, and in `shown` their results without a click."""
-    for part in prange(len(parts) - 1):
-        for row in range(parts[part], parts[part + 1]):
-            for at in range(starts[row], starts[row + 1]):
-                number = pair[at]
-                of_pairs[0, number] += sessions[row]
-                if clicks[at]:
-                    of_pairs[1, number] += sessions[row]
-                else:
-                    shown[number] += 1
+    for row in range(of.parts[part], of.parts[part + 1]):
+        for at in range(of.starts[row], of.starts[row + 1]):
+            number = of.pair[at]
+            of_pairs[0, number] += of.sessions[row]
+            if of.clicks[at]:
+                of_pairs[1, number] += of.sessions[row]
+            else:
+                shown[number] += 1
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()  # type: ignore[untyped-decorator]
 def _collect(
-    parts: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    pair: NDArray[np.int32],
-    clicks: NDArray[np.bool_],
-    sessions: Array,
+    part: int,
+    of: Rows,
     slot: NDArray[np.int32],
-    last: NDArray[np.int64],
-    rows: NDArray[np.int32],
-    non_clicks: Array,
+    found: NonClicks,
 ) -> None:
     """Writes the slots and session counts of each pair's non-clicks from row `last` on."""
-    for part in prange(len(parts) - 1):
-        for row in range(parts[part], parts[part + 1]):
-            for at in range(starts[row], starts[row + 1]):
-                number = pair[at]
-                if not clicks[at]:
-                    rows[last[number]] = slot[at]
-                    non_clicks[last[number]] = sessions[row]
-                    last[number] += 1
+    for row in range(of.parts[part], of.parts[part + 1]):
+        for at in range(of.starts[row], of.starts[row + 1]):
+            number = of.pair[at]
+            if not of.clicks[at]:
+                found.slot[found.last[number]] = slot[at]
+                found.non_clicks[found.last[number]] = of.sessions[row]
+                found.last[number] += 1
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
-def _merge(
-    first: NDArray[np.int64],
-    last: NDArray[np.int64],
-    slots: int,
-    rows: NDArray[np.int32],
-    non_clicks: Array,
-) -> None:
+@compiled()  # type: ignore[untyped-decorator]
+def _merge(chunk: int, row_of_slots: NDArray[np.int64], found: NonClicks) -> None:
     """Merges the rows of a pair that have the same slot."""
-    chunks = 64
-    for chunk in prange(chunks):
-        row_of = np.full(slots, -1, dtype=np.int64)
-        for pair in range(chunk * len(last) // chunks, (chunk + 1) * len(last) // chunks):
-            free = first[pair]
-            for row in range(first[pair], last[pair]):
-                known = row_of[rows[row]]
-                if known >= first[pair]:
-                    non_clicks[known] += non_clicks[row]
-                else:
-                    row_of[rows[row]] = free
-                    rows[free], non_clicks[free] = rows[row], non_clicks[row]
-                    free += 1
-            last[pair] = free
+    first, last, rows, non_clicks = found
+    row_of = row_of_slots[chunk]
+    for pair in range(chunk * len(last) // CHUNKS, (chunk + 1) * len(last) // CHUNKS):
+        free = first[pair]
+        for row in range(first[pair], last[pair]):
+            known = row_of[rows[row]]
+            if known >= first[pair]:
+                non_clicks[known] += non_clicks[row]
+            else:
+                row_of[rows[row]] = free
+                rows[free], non_clicks[free] = rows[row], non_clicks[row]
+                free += 1
+        last[pair] = free

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -32,22 +31,5 @@ class Trials:
     @cached_property
     def of_documents(self) -> Array:
         """Successes, trials and pairs with trials, of each document; shape (3, documents)."""
-        sums = np.zeros((3, self.documents))
-        _sum_documents(self.document, self.successes, self.trials, *sums)
-        return sums
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _sum_documents(
-    document: NDArray[np.int64],
-    successes: Array,
-    trials: Array,
-    of_successes: Array,
-    of_trials: Array,
-    of_tried: Array,
-) -> None:
-    for pair in range(len(document)):
-        number = document[pair]
-        of_successes[number] += successes[pair]
-        of_trials[number] += trials[pair]
-        of_tried[number] += trials[pair] > 0
+        weights = (self.successes, self.trials, (self.trials > 0).astype(np.float64))
+        return np.stack([np.bincount(self.document, of, self.documents) for of in weights])

@@ -15,6 +15,7 @@ from clicks.inference.graded_prior import GradedPrior
 from clicks.inference.rate_prior import PairRates, RatePrior
 from clicks.log.click_log import ClickLog, PageBlock, Pairs, encode_sessions, read_click_log
 from clicks.log.grades import add_grades
+from clicks.log.numbering import number_ids, take_ids
 from clicks.log.trials import Array
 from corpus.errors import InputError
 from corpus.places import Place, arrow_files, write_whole
@@ -98,8 +99,8 @@ class ClickModel(ABC):
             graded and not shown.
         """
         columns = {
-            "query_id": self.pairs_.queries.take(self.pairs_.query),
-            "doc_id": self.pairs_.documents.take(self.pairs_.document),
+            "query_id": take_ids(self.pairs_.queries, self.pairs_.query),
+            "doc_id": take_ids(self.pairs_.documents, self.pairs_.document),
         }
         table = pa.table(columns | self.inferred())
         return table.sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
@@ -206,8 +207,8 @@ class ClickModel(ABC):
         rates: dict[str, PairRates] = {name: getattr(self, name) for name in self.rates}
         means = {name: rate.mean for name, rate in rates.items()}
         document = self.pairs_.documents
-        pairs = {"query_id": self.pairs_.queries.take(self.pairs_.query)}
-        pairs |= {"doc_id": document.take(self.pairs_.document)}
+        pairs = {"query_id": take_ids(self.pairs_.queries, self.pairs_.query)}
+        pairs |= {"doc_id": take_ids(document, self.pairs_.document)}
         pairs |= {name: pa.array(rate.pair) for name, rate in rates.items()}
         documents = {"doc_id": document}
         documents |= {name: pa.array(rate.document) for name, rate in rates.items()}
@@ -237,16 +238,11 @@ class ClickModel(ABC):
             pq.read_table(f"{inside}/{name}.parquet", filesystem=store)
             for name in ("pairs", "documents")
         )
-        queries = pairs["query_id"].combine_chunks().dictionary_encode()
-        names = documents["doc_id"].combine_chunks()
-        document = pc.index_in(pairs["doc_id"], value_set=names).to_numpy()
+        queries, query = number_ids(pairs["query_id"])
+        names, _ = number_ids(documents["doc_id"])
+        document = pc.index_in(pairs["doc_id"].cast(names.type), value_set=names).to_numpy()
         model = cls()
-        model.pairs_ = Pairs(
-            queries.dictionary,
-            names,
-            queries.indices.to_numpy().astype(np.int64),
-            document.astype(np.int64),
-        )
+        model.pairs_ = Pairs(queries, names, query.astype(np.int64), document.astype(np.int64))
         for name, value in saved["numbers"].items():
             setattr(model, name, np.array(value, float) if isinstance(value, list) else value)
         for name, mean in saved["means"].items():

@@ -4,7 +4,6 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from clicks.inference.examination_counts import DistinctCounts, gather_counts
@@ -13,7 +12,8 @@ from clicks.inference.graded_prior import GradedPrior, learn_pair_prior
 from clicks.inference.identification import Identified, identify_slots
 from clicks.inference.rate_prior import FIRST_TO_LEARN_FROM, PairRates, RatePrior
 from clicks.log.click_log import ClickLog
-from clicks.log.pair_counts import PairCounts, count_by_slot, count_pairs
+from clicks.log.pair_counts import CHUNKS, NonClicks, PairCounts, count_by_slot, count_pairs
+from clicks.log.threads import compiled, for_each_part
 from clicks.log.trials import Array
 from clicks.models.base import ClickModel
 from corpus.errors import InputError
@@ -149,12 +149,12 @@ def _attractiveness(
     log: ClickLog, counts: PairCounts, examination: Array
 ) -> tuple[PairRates, RatePrior | GradedPrior]:
     attractiveness = np.full(len(counts.pair_clicks), 0.5)
+    non_clicks = NonClicks(counts.first, counts.last, counts.slot, counts.non_clicks)
     prior: RatePrior | GradedPrior | None = None
     for rounds in range(RATE_ROUNDS):
         examined = np.empty_like(attractiveness)
-        _examine_non_clicks(
-            *(counts.first, counts.last, counts.slot, counts.non_clicks),
-            *(examination, attractiveness, examined),
+        for_each_part(
+            _examine_non_clicks, CHUNKS, non_clicks, examination, attractiveness, examined
         )
         known = log.pairs.trials(counts.pair_clicks, counts.pair_clicks + examined)
         if prior is None:
@@ -167,22 +167,17 @@ def _attractiveness(
     return rates, prior
 
 
-@njit(parallel=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled()  # type: ignore[untyped-decorator]
 def _examine_non_clicks(
-    first: NDArray[np.int64],
-    last: NDArray[np.int64],
-    slot: NDArray[np.int32],
-    non_clicks: Array,
-    examination: Array,
-    attractiveness: Array,
-    examined: Array,
+    chunk: int, of: NonClicks, examination: Array, attractiveness: Array, examined: Array
 ) -> None:
     """Writes into `examined` how many non-clicks of each pair are expected to be examined."""
-    for pair in prange(len(first)):
+    pairs = len(of.first)
+    for pair in range(chunk * pairs // CHUNKS, (chunk + 1) * pairs // CHUNKS):
         a, total = attractiveness[pair], 0.0
-        for row in range(first[pair], last[pair]):
-            e = examination[slot[row]]
-            total += non_clicks[row] * e / (1 - e * a)
+        for row in range(of.first[pair], of.last[pair]):
+            e = examination[of.slot[row]]
+            total += of.non_clicks[row] * e / (1 - e * a)
         examined[pair] = total * (1 - a)
 
 

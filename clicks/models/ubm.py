@@ -1,7 +1,6 @@
 """The user browsing model."""
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from clicks.log.click_log import ClickLog, PageBlock
@@ -39,9 +38,7 @@ class UserBrowsingModel(ExaminationModel):
 
     def _slots(self, log: ClickLog) -> tuple[NDArray[np.int32], tuple[int, ...]]:
         positions = min(log.positions, MOST_POSITIONS)
-        slot = np.empty(len(log.pair), dtype=np.int32)
-        _last_click(log.starts, log.clicks, slot)
-        np.minimum(slot, positions - 1, out=slot)
+        slot = np.minimum(_last_click(log.starts, log.clicks), positions - 1)
         slot += np.minimum(log.position, positions - 1) * positions
         return slot, (positions, positions)
 
@@ -61,8 +58,8 @@ class UserBrowsingModel(ExaminationModel):
 
     def _click_given_earlier(self, pages: PageBlock, *rates: Array) -> Array:
         position = np.arange(pages.pair.shape[1])
-        last = np.empty(pages.clicks.size, dtype=np.int32)
-        _last_click(np.arange(0, last.size + 1, len(position)), pages.clicks.ravel(), last)
+        starts = np.arange(0, pages.clicks.size + 1, len(position))
+        last = _last_click(starts, pages.clicks.ravel())
         return self._examined(position, last.reshape(pages.pair.shape)) * rates[0]
 
     def _examined(
@@ -72,14 +69,11 @@ class UserBrowsingModel(ExaminationModel):
         return self.assumed_examination_[np.minimum(position, deepest), np.minimum(last, deepest)]
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
-def _last_click(
-    starts: NDArray[np.int64], clicks: NDArray[np.bool_], before: NDArray[np.int32]
-) -> None:
-    """Writes the position, from 1, of the last click before each result; 0 where there is none."""
-    for row in prange(len(starts) - 1):
-        last = 0
-        for at in range(starts[row], starts[row + 1]):
-            before[at] = last
-            if clicks[at]:
-                last = at - starts[row] + 1
+def _last_click(starts: NDArray[np.int64], clicks: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The position, from 1, of the last click before each result, int32; 0 where there is none."""
+    at = np.arange(len(clicks))
+    clicked = np.maximum.accumulate(np.where(clicks, at, -1))
+    before = (
+        np.append(-1, clicked[:-1])[: len(clicks)] + 1 - np.repeat(starts[:-1], np.diff(starts))
+    )
+    return np.maximum(before, 0).astype(np.int32)

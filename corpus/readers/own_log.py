@@ -1,20 +1,38 @@
 """Reads a team's own click log: JSON lines or parquet, with its own names of columns."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from rich.progress import track
 
 from corpus.errors import InputError
+from corpus.places import Place
 from corpus.readers.ids import id_of, id_of_text, text_of
-from corpus.readers.log_tables import Document, LogFormat, Search
+from corpus.readers.json_columns import Rows, read_json_columns
+from corpus.readers.log_format import (
+    Columns,
+    LogFormat,
+    SearchRows,
+    Shard,
+    byte_shards,
+)
+from corpus.readers.own_columns import (
+    BAD_TIMES,
+    NO_CLICKS,
+    NO_DOC_ID,
+    NO_DOCUMENT_ID,
+    NO_LISTS,
+    NO_QUERY,
+    NO_TEXT,
+    TWICE,
+    documents_of,
+    searches_of,
+)
+from corpus.readers.parquet_columns import group_shards, open_parquet, read_parquet_columns
 from corpus.schemas import SCHEMAS
-from corpus.text_lines import no_terminal, read_json_lines
+from corpus.text_lines import is_gzipped, read_json_lines
 from corpus.window import seconds_of
 
 SEARCH_COLUMNS = {
@@ -30,7 +48,6 @@ NEEDED = ("doc_ids", "clicks", "text", "doc_id")
 # A column `sessions` of the table sessions counts the sessions that each row stands for.
 RESERVED = {*SCHEMAS["sessions"].names, "sessions"}
 KINDS = (".jsonl", ".jsonl.gz", ".parquet")
-ROWS_AT_ONCE = 1_000
 ROWS_TO_NAME_COLUMNS = 100
 
 
@@ -49,7 +66,7 @@ class OwnLog(LogFormat):
             text, one without a session id its row number.
     """
 
-    def __init__(self, sessions: Path, documents: Path, columns: dict[str, str]) -> None:
+    def __init__(self, sessions: Place, documents: Place, columns: dict[str, str]) -> None:
         known = SEARCH_COLUMNS | DOCUMENT_COLUMNS
         for name in columns:
             if name not in known:
@@ -72,54 +89,94 @@ class OwnLog(LogFormat):
                             f"{', '.join(found)}; give columns.{name}"
                         )
 
-    def searches(self, aside: Counter[str]) -> Iterator[Search]:
-        names = {name: self.columns[name] for name in SEARCH_COLUMNS}
-        context = RESERVED | set(names.values())
-        rows = _rows(self.session_files, set(names.values()), names["time"], aside)
-        for number, row in enumerate(rows):
-            shown, clicks = row.get(names["doc_ids"]), row.get(names["clicks"])
-            text = text_of(row.get(names["text"]), aside)
-            if not isinstance(shown, list) or not isinstance(clicks, list) or not shown:
-                aside["searches without a list of documents and a list of clicks"] += 1
-                continue
-            doc_ids = [doc_id for value in shown if (doc_id := id_of(value)) is not None]
-            if len(clicks) != len(shown) or any(click not in (0, 1) for click in clicks):
-                aside["searches whose clicks are not a 0 or 1 for each document"] += 1
-            elif len(doc_ids) < len(shown):
-                aside["searches that show a document without an id"] += 1
-            elif len(set(doc_ids)) < len(doc_ids):
-                aside["searches that show a document twice"] += 1
-            elif not text:
-                aside["searches without a query"] += 1
-            else:
-                told = row.get(names["time"])
-                if (time := seconds_of(told)) is None and told not in (None, ""):
-                    aside["times that are no number and no text of ISO 8601"] += 1
-                yield Search(
-                    session_id=id_of(row.get(names["session_id"])) or str(number),
-                    query_id=id_of(row.get(names["query_id"])) or id_of_text(text),
-                    text=text,
-                    documents=[Document(doc_id) for doc_id in doc_ids],
-                    clicks=[bool(click) for click in clicks],
-                    time=time,
-                    context={
-                        text_of(name, aside) or name: _context(value, aside)
-                        for name, value in row.items()
-                        if name not in context and not isinstance(value, (list, dict))
-                    },
-                )
+    def shards(self, aside: Counter[str]) -> list[Shard]:
+        shards = []
+        for path, of_documents in ((self.document_files, True), (self.session_files, False)):
+            for file in _files(path, aside):
+                if file.suffix == ".parquet":
+                    shards += group_shards(file, of_documents)
+                elif is_gzipped(file):
+                    shards.append(Shard(file, of_documents=of_documents))
+                else:
+                    shards += byte_shards(file, of_documents)
+        return shards
 
-    def documents(self, aside: Counter[str]) -> Iterator[Document]:
-        names = [self.columns[name] for name in DOCUMENT_COLUMNS]
-        for row in _rows(self.document_files, set(names), None, aside):
-            doc_id, *texts = (row.get(name) for name in names)
-            title, body = (text_of(value, aside) for value in texts)
-            if (known := id_of(doc_id)) is None:
-                aside["documents without an id"] += 1
-                continue
-            if title is None or body is None:
-                aside["titles and bodies of documents that are no text"] += 1
-            yield Document(known, title or "", body or "")
+    def read(self, shard: Shard, aside: Counter[str]) -> Iterator[Columns]:
+        own = DOCUMENT_COLUMNS if shard.of_documents else SEARCH_COLUMNS
+        names = {name: self.columns[name] for name in own}
+        reserved = RESERVED | set(names.values())
+        if shard.path.suffix == ".parquet":
+            parts = read_parquet_columns(shard, set(names.values()), names.get("time"))
+        else:
+            parts = read_json_columns(shard.path, shard.start, shard.end, aside)
+        for part in parts:
+            if isinstance(part, list):
+                read = _documents_of_rows if shard.of_documents else _searches_of_rows
+                yield read(part, names, reserved, aside)
+            elif shard.of_documents:
+                yield documents_of(part, names, aside)
+            else:
+                yield searches_of(part, names, reserved, aside)
+
+
+def _searches_of_rows(
+    rows: Rows, names: dict[str, str], reserved: set[str], aside: Counter[str]
+) -> Columns:
+    """What `searches_of` makes of a table, of rows in which a name may have values of any type."""
+    found = SearchRows()
+    for number, row in enumerate(rows):
+        shown, clicks = row.get(names["doc_ids"]), row.get(names["clicks"])
+        text = text_of(row.get(names["text"]), aside)
+        if not isinstance(shown, list) or not isinstance(clicks, list) or not shown:
+            aside[NO_LISTS] += 1
+            continue
+        doc_ids = [doc_id for value in shown if (doc_id := id_of(value)) is not None]
+        if len(clicks) != len(shown) or any(click not in (0, 1) for click in clicks):
+            aside[NO_CLICKS] += 1
+        elif len(doc_ids) < len(shown):
+            aside[NO_DOC_ID] += 1
+        elif len(set(doc_ids)) < len(doc_ids):
+            aside[TWICE] += 1
+        elif not text:
+            aside[NO_QUERY] += 1
+        else:
+            told = row.get(names["time"])
+            if (time := seconds_of(told)) is None and told not in (None, ""):
+                aside[BAD_TIMES] += 1
+            found.documents |= dict.fromkeys(doc_ids, ("", ""))
+            found.add(
+                session_id=id_of(row.get(names["session_id"])),
+                query_id=id_of(row.get(names["query_id"])) or id_of_text(text),
+                text=text,
+                doc_ids=doc_ids,
+                clicks=[bool(click) for click in clicks],
+                time=time,
+                context={
+                    text_of(name, aside) or name: _context(value, aside)
+                    for name, value in row.items()
+                    if name not in reserved and not isinstance(value, (list, dict))
+                },
+                row=number,
+            )
+    return found.columns(len(rows))
+
+
+def _documents_of_rows(
+    rows: Rows, names: dict[str, str], reserved: set[str], aside: Counter[str]
+) -> Columns:
+    """What `documents_of` makes of a table, of rows in which a name may have any values."""
+    found: dict[str, list[str]] = {"doc_id": [], "title": [], "body": []}
+    for row in rows:
+        doc_id, *texts = (row.get(name) for name in names.values())
+        title, body = (text_of(value, aside) for value in texts)
+        if (known := id_of(doc_id)) is None:
+            aside[NO_DOCUMENT_ID] += 1
+            continue
+        if title is None or body is None:
+            aside[NO_TEXT] += 1
+        for name, value in zip(found, (known, title or "", body or ""), strict=True):
+            found[name].append(value)
+    return Columns(documents=pa.table(found, schema=SCHEMAS["documents"]))
 
 
 def _context(value: Any, aside: Counter[str]) -> str | None:
@@ -128,7 +185,7 @@ def _context(value: Any, aside: Counter[str]) -> str | None:
     return text_of(value, aside) or None
 
 
-def _files(path: Path, aside: Counter[str]) -> list[Path]:
+def _files(path: Place, aside: Counter[str]) -> list[Place]:
     if not path.exists():
         raise InputError(f"{path}: there is no such file")
     if not path.is_dir():
@@ -142,91 +199,10 @@ def _files(path: Path, aside: Counter[str]) -> list[Path]:
     return files
 
 
-def _rows(
-    path: Path, wanted: set[str], time: str | None, aside: Counter[str]
-) -> Iterator[dict[str, Any]]:
-    """Rows with the wanted columns; of searches, which have a time, also what may be a context."""
-    for file in _files(path, aside):
-        if file.suffix == ".parquet":
-            yield from _parquet_rows(file, wanted, time)
-        else:
-            yield from (row for _, row in read_json_lines(file, aside))
-
-
-def _column_names(file: Path) -> list[str]:
+def _column_names(file: Place) -> list[str]:
     """The columns of a file; of JSON lines, those of its first rows."""
     if file.suffix == ".parquet":
-        with _open_parquet(file) as parquet:
+        with open_parquet(file) as parquet:
             return list(parquet.schema_arrow.names)
     rows = islice(read_json_lines(file, Counter()), ROWS_TO_NAME_COLUMNS)
     return list(dict.fromkeys(name for _, row in rows for name in row))
-
-
-def _parquet_rows(path: Path, wanted: set[str], time: str | None) -> Iterator[dict[str, Any]]:
-    with _open_parquet(path) as parquet:
-        fields = parquet.schema_arrow
-        columns = [
-            field.name
-            for field in fields
-            # No id or text is a date, and some dates of files are beyond Python's.
-            if (field.name in wanted and not pa.types.is_temporal(field.type))
-            or (field.name == time and _is_moment(field.type))
-            or (time is not None and _may_be_context(field.type))
-        ]
-        groups = track(
-            range(parquet.num_row_groups), path.name, transient=True, disable=no_terminal()
-        )
-        row = 0
-        for group in groups:
-            batches = parquet.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=columns)
-            for batch in _readable(batches, path):
-                try:
-                    batch.validate(full=True)
-                except pa.ArrowInvalid as error:
-                    raise InputError(
-                        f"{path}: rows {row} to {row + batch.num_rows - 1} hold text that is not "
-                        f"in UTF-8 ({error}); write the file anew, with its texts as UTF-8"
-                    ) from error
-                row += batch.num_rows
-                if time in columns and _is_moment(fields.field(time).type):
-                    batch = batch.set_column(columns.index(time), time, _in_seconds(batch[time]))
-                yield from batch.to_pylist()
-
-
-def _is_moment(kind: pa.DataType) -> bool:
-    return pa.types.is_timestamp(kind) or pa.types.is_date(kind)
-
-
-def _in_seconds(moments: pa.Array) -> pa.Array:
-    zone = getattr(moments.type, "tz", None)
-    return moments.cast(pa.timestamp("s", zone), safe=False).cast(pa.int64())
-
-
-def _open_parquet(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: is no parquet file: {error}") from error
-
-
-def _readable(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from batches
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: is broken: {error}") from error
-
-
-def _may_be_context(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return any(
-        holds(kind)
-        for holds in (
-            pa.types.is_string,
-            pa.types.is_large_string,
-            pa.types.is_string_view,
-            pa.types.is_integer,
-            pa.types.is_floating,
-            pa.types.is_boolean,
-        )
-    )

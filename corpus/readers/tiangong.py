@@ -3,19 +3,29 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, cast
-from xml.etree.ElementTree import Element, ParseError, XMLPullParser
+from itertools import count
 
-from corpus.errors import InputError
-from corpus.readers.log_tables import Document, Judgment, LogFormat, Search
-from corpus.text_lines import TOO_LONG, decode_line, open_bytes, read_lines
+import pyarrow as pa
+
+from corpus.places import Place
+from corpus.readers.log_format import (
+    Columns,
+    Judgment,
+    LogFormat,
+    SearchRows,
+    Shard,
+    byte_shards,
+)
+from corpus.readers.tiangong_xml import Interaction, check_encoding, read_sessions
+from corpus.schemas import SCHEMAS
+from corpus.text_lines import TOO_LONG, decode_line, is_gzipped, read_blocks, read_lines
 from corpus.window import seconds_of
 
 LABEL = re.compile(r"[0-4](\.0*)?")
 PAGE_LENGTH = 10  # results and clicks beyond it are junk
-MOST_ELEMENT_BYTES = 2**22  # without the end of a session, of which the published are far shorter
-BYTES_AT_ONCE = 2**12  # more would keep more elements alive, which takes longer
+RANKS = {str(rank): rank for rank in range(1, PAGE_LENGTH + 1)}
+RANK_TEXTS = tuple(RANKS)
+SESSIONS_AT_ONCE = 5_000
 
 
 class TianGongLog(LogFormat):
@@ -27,43 +37,40 @@ class TianGongLog(LogFormat):
         bodies: documents by id: a line each, id and text, parted by a tab.
     """
 
-    def __init__(self, sessions: Path, human_labels: Path | None, bodies: Path | None) -> None:
+    def __init__(self, sessions: Place, human_labels: Place | None, bodies: Place | None) -> None:
         self.sessions, self.human_labels, self.bodies = sessions, human_labels, bodies
 
     def check(self) -> None:
-        with open_bytes(self.sessions):
-            pass
+        check_encoding(self.sessions)
         for path in (self.human_labels, self.bodies):
             if path is not None:
                 next(read_lines(path), None)
 
-    def searches(self, aside: Counter[str]) -> Iterator[Search]:
-        for session in _elements(self.sessions, "session"):
-            started = seconds_of(session.get("starttime") or _text(session, "starttime"))
-            for interaction in session.iter("interaction"):
-                name = f"{session.get('num', '')}-{interaction.get('num', '')}"
-                search = _read_interaction(interaction, name, started, aside)
-                if search is not None:
-                    yield search
+    def shards(self, aside: Counter[str]) -> list[Shard]:
+        bodies, log = (
+            []
+            if path is None
+            else [Shard(path, of_documents=of_documents)]
+            if is_gzipped(path)
+            else byte_shards(path, of_documents)
+            for path, of_documents in ((self.bodies, True), (self.sessions, False))
+        )
+        return bodies + log
 
-    def documents(self, aside: Counter[str]) -> Iterator[Document]:
-        if self.bodies is None:
+    def read(self, shard: Shard, aside: Counter[str]) -> Iterator[Columns]:
+        if shard.of_documents:
+            yield from _read_bodies(shard, aside)
             return
-        # Bodies come without titles; the log's titles are read first, as it is read anyway.
-        titles: dict[str, str] = {}
-        for session in _elements(self.sessions, "session"):
-            for result in session.iter("result"):
-                titles.setdefault(_text(result, "docid"), _text(result, "title"))
-        for _, line in read_lines(self.bodies):
-            if line is None:
-                aside[TOO_LONG] += 1
-                continue
-            # Pages of the web have bytes that are none of UTF-8, and are text all the same.
-            doc_id, tab, body = line.decode(errors="replace").partition("\t")
-            if not tab or not doc_id:
-                aside["lines of bodies without an id and a text"] += 1
-            elif doc_id in titles:
-                yield Document(doc_id, titles[doc_id], body)
+        found = SearchRows()
+        for number, session in zip(count(1), read_sessions(shard), strict=False):
+            started = seconds_of(session.started) if session.started else None
+            for interaction in session.interactions:
+                name = f"{session.name}-{interaction.name}"
+                _add_search(found, interaction, name, started, aside)
+            if number % SESSIONS_AT_ONCE == 0:
+                yield found.columns()
+                found = SearchRows()
+        yield found.columns()
 
     def judgments(self, aside: Counter[str]) -> Iterator[Judgment]:
         if self.human_labels is None:
@@ -73,78 +80,86 @@ class TianGongLog(LogFormat):
             if len(columns) != 5 or not LABEL.fullmatch(columns[4]):
                 aside["lines of human labels without five columns and a grade of 0-4"] += 1
             else:
-                yield Judgment(columns[2], Document(columns[3]), int(columns[4][0]))
+                yield Judgment(columns[2], columns[3], int(columns[4][0]))
 
 
-def _elements(path: Path, tag: str) -> Iterator[Element]:
-    """The elements of a tag, each forgotten once the next is asked for."""
-    parser: XMLPullParser[Any] = XMLPullParser(("start", "end"))
-    root: Element | None = None
-    unused = 0
-    try:
-        with open_bytes(path) as file:
-            while read := file.read(BYTES_AT_ONCE):
-                parser.feed(read)
-                unused += len(read)
-                for event, element in cast(Iterator[tuple[str, Element]], parser.read_events()):
-                    root = element if root is None else root
-                    if event == "end" and element.tag == tag:
-                        yield element
-                        root.clear()
-                        unused = 0
-                if unused > MOST_ELEMENT_BYTES:
-                    raise InputError(
-                        f"{path}: has {MOST_ELEMENT_BYTES // 2**20} MiB without the end of a "
-                        f"<{tag}>; give the XML as published"
-                    )
-            parser.close()
-    except ParseError as error:
-        raise InputError(f"{path}: is not well-formed XML: {error}") from error
+def _read_bodies(shard: Shard, aside: Counter[str]) -> Iterator[Columns]:
+    """Documents without titles, which the log has."""
+    for _, block in read_blocks(shard.path, shard.start, shard.end):
+        if block is None:
+            aside[TOO_LONG] += 1
+            continue
+        ids, bodies = [], []
+        # Pages of the web have bytes that are none of UTF-8, and are text all the same.
+        for line in block.removesuffix(b"\n").split(b"\n"):
+            doc_id, tab, body = line.rstrip(b"\r").decode(errors="replace").partition("\t")
+            if tab and doc_id:
+                ids.append(doc_id)
+                bodies.append(body)
+            else:
+                aside["lines of bodies without an id and a text"] += 1
+        columns = [ids, [None] * len(ids), bodies]
+        arrays = [pa.array(column, pa.string()) for column in columns]
+        yield Columns(documents=pa.Table.from_arrays(arrays, schema=SCHEMAS["documents"]))
 
 
-def _read_interaction(
-    interaction: Element, name: str, time: int | None, aside: Counter[str]
-) -> Search | None:
-    ranked: dict[int, Document] = {}
-    for result in interaction.iter("result"):
-        rank = _rank(result.get("rank"))
-        doc_id = _text(result, "docid")
-        if rank is None or not doc_id:
-            aside["results with a rank out of 1-10 or without a document id"] += 1
-        elif rank in ranked or any(doc_id == other.doc_id for other in ranked.values()):
-            aside["results that repeat a rank or a document of their page"] += 1
-        else:
-            ranked[rank] = Document(doc_id, _text(result, "title"))
-    query_id = _text(interaction, "query_id")
-    if not ranked or not query_id:
+def _add_search(
+    found: SearchRows, interaction: Interaction, name: str, time: int | None, aside: Counter[str]
+) -> None:
+    page = _whole_page(interaction) or _checked_page(interaction, aside)
+    if not page or not interaction.query_id:
         aside["searches without results or without a query id"] += 1
-        return None
+        return
     clicked: set[int] = set()
-    for click in interaction.iter("click"):
-        rank = _rank(click.get("rank") or _text(click, "rank"))
-        if rank in ranked:
+    for given in interaction.clicks:
+        rank = _rank(given)
+        if rank in page:
             clicked.add(rank)
         else:
             aside["clicks on a rank that the page does not show"] += 1
-    ranks = sorted(ranked)
-    if ranks[-1] != len(ranks):
+    if max(page) != len(page):
         # Later documents would move up and be given a position where nobody saw them.
         aside["searches with a gap between their ranks"] += 1
+        return
+    ranks = range(1, len(page) + 1)
+    doc_ids = [page[rank][0] for rank in ranks]
+    for doc_id, title in page.values():
+        if doc_id not in found.documents:
+            found.documents[doc_id] = title.strip(), ""
+    clicks = [rank in clicked for rank in ranks]
+    found.add(name, interaction.query_id, interaction.query, doc_ids, clicks, time)
+
+
+def _whole_page(interaction: Interaction) -> dict[int, tuple[str, str]] | None:
+    """Document id and title by rank, where ranks are 1, 2, 3 and so on, and ids are distinct."""
+    if not interaction.results:
         return None
-    return Search(
-        session_id=name,
-        query_id=query_id,
-        text=_text(interaction, "query"),
-        documents=[ranked[rank] for rank in ranks],
-        clicks=[rank in clicked for rank in ranks],
-        time=time,
-    )
+    ranks, doc_ids, titles = zip(*interaction.results, strict=True)
+    whole = ranks == RANK_TEXTS[: len(ranks)] and len(set(doc_ids)) == len(ranks)
+    # Ids of which none is empty or has a blank are what they are split into.
+    if not whole or " ".join(doc_ids).split() != list(doc_ids):
+        return None
+    return dict(enumerate(zip(doc_ids, titles, strict=True), 1))
+
+
+def _checked_page(interaction: Interaction, aside: Counter[str]) -> dict[int, tuple[str, str]]:
+    """Document id and title by rank, without results that are not one."""
+    page: dict[int, tuple[str, str]] = {}
+    doc_ids: set[str] = set()
+    for given, spaced, title in interaction.results:
+        rank, doc_id = _rank(given), spaced.strip()
+        if rank is None or not doc_id:
+            aside["results with a rank out of 1-10 or without a document id"] += 1
+        elif rank in page or doc_id in doc_ids:
+            aside["results that repeat a rank or a document of their page"] += 1
+        else:
+            page[rank] = doc_id, title
+            doc_ids.add(doc_id)
+    return page
 
 
 def _rank(text: str | None) -> int | None:
+    if text in RANKS:
+        return RANKS[text]
     rank = int(text) if text and re.fullmatch(r"\s*\d{1,9}\s*", text) else 0
     return rank if 1 <= rank <= PAGE_LENGTH else None
-
-
-def _text(element: Element, tag: str) -> str:
-    return (element.findtext(tag) or "").strip()

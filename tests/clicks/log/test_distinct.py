@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clicks import compact_sessions, distinct_sessions, list_results
+from clicks import DocumentCTR, compact_sessions, distinct_sessions, list_results
+from clicks.log import numbering
 from corpus.errors import InputError
 from corpus.schemas import SCHEMAS
 
@@ -154,3 +155,34 @@ def test_results_list_each_position_of_each_page(log: list[Session]) -> None:
 def test_unusable_sessions_are_refused(log: list[Session], message: str) -> None:
     with pytest.raises(InputError, match=message):
         compact_sessions(make_sessions(log))
+
+
+@given(logs)
+def test_ids_of_many_bytes_are_counted_in_chunks(log: list[Session]) -> None:
+    sessions = make_sessions(log)
+    counted = compact_sessions(sessions), distinct_sessions(sessions)
+    lists = {
+        name: sessions[name].cast(kind)
+        for name, kind in (
+            ("doc_ids", pa.large_list(pa.large_string())),
+            ("query_id", pa.large_string()),
+        )
+    }
+    large = pa.table({name: lists.get(name, sessions[name]) for name in sessions.column_names})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numbering, "MOST_BYTES", 10)
+        for table in (sessions, large):
+            assert compact_sessions(table).equals(counted[0])
+            assert distinct_sessions(table).equals(counted[1])
+
+
+def test_models_are_fitted_to_ids_of_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = make_sessions(
+        [(f"q{n % 5}", [f"d{n % 4}", f"d{n % 4 + 1}"], [n % 3 == 0, n % 4 == 0]) for n in range(60)]
+    )
+    relevance = DocumentCTR().fit(sessions).relevance()
+    monkeypatch.setattr(numbering, "MOST_BYTES", 10)
+    model = DocumentCTR().fit(sessions)
+    assert model.pairs_.documents.type == pa.large_string()
+    assert model.relevance().equals(relevance)
+    assert model.perplexity(sessions) < 2

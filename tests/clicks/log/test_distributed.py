@@ -1,5 +1,7 @@
 """Sessions counted by Ray Data over many files are the sessions counted in one process."""
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +16,11 @@ from clicks import DynamicBayesianNetwork, PositionBasedModel, distinct_sessions
 from clicks.fit_clicks import fit_clicks
 from clicks.log.distributed import count_sessions
 from corpus.errors import InputError
+from corpus.prepare import prepare
+from corpus.readers import log_format, log_tables
 from corpus.schemas import SCHEMAS
-from corpus.tables import read_table, write_table
+from corpus.sources import OwnLogFiles
+from corpus.tables import read_collection, read_table, write_table
 
 pytestmark = pytest.mark.slow
 
@@ -120,3 +125,25 @@ def test_bad_files_are_named_not_traced(
     folder = write_parts(pa.concat_tables([sessions, unequal]), tmp_path / "bad", 3)
     with pytest.raises(InputError, match="another length than doc_ids"):
         count_sessions(folder)
+
+
+def test_shards_of_a_log_are_read_by_tasks(
+    two_nodes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        json.dumps({"query": f"q{n % 3}", "doc_ids": [f"d{n % 5}", "x"], "clicks": [n % 2, 0]})
+        for n in range(40)
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    (tmp_path / "documents.jsonl").write_text('{"doc_id": "x", "title": "X"}')
+    source = OwnLogFiles(tmp_path / "log.jsonl", tmp_path / "documents.jsonl")
+    prepare(tmp_path / "here", source)
+    monkeypatch.setattr(log_format, "SHARD_BYTES", 500)
+    assert len(source.log().shards(Counter())) > 3
+    monkeypatch.setattr(log_tables, "FEW_SHARDS", 1)
+    prepare(tmp_path / "tasks", source)
+    assert read_collection(tmp_path / "tasks") == read_collection(tmp_path / "here")
+    with (tmp_path / "log.jsonl").open("ab") as file:
+        file.write(b'\n{"query": "\xe9"}')
+    with pytest.raises(InputError, match=r"log.jsonl: line 41 is not JSON in UTF-8: byte 12"):
+        prepare(tmp_path / "bad", source)
