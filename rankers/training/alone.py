@@ -47,7 +47,7 @@ def train_alone(
         worker = _Told(checkpoints, device, task.folder, told, save)
         if (stop := train_ranker(task, worker)) is not None:
             return stop
-    leave_ranker(worker, task.folder)
+        leave_ranker(worker, task.folder)
     return None
 
 

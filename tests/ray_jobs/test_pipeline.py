@@ -1,4 +1,4 @@
-"""The whole way on the real stack, small: a cluster, the job API, vLLM, DDP, Tune, a report."""
+"""The whole way on the real stack, small: a cluster, the job API, a store, vLLM, DDP, a report."""
 
 import json
 import re
@@ -18,6 +18,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from sentence_transformers import CrossEncoder
 
 from corpus.errors import InputError
+from corpus.places import download, place_of
 from corpus.tables import read_collection, read_table
 from evaluation.measures import MAIN_MEASURE
 from rankers.data.lists import candidate_lists
@@ -35,13 +36,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # One that knows one signal alone, beside those that the pipeline adds.
 MIXES = {"llm": {"class_path": "Constant", "init_args": {"click_weight": 0.0}}}
 ARMS = [*MIXES, "fusion", "tuned"]
+OUTPUT, CHECKPOINTS = place_of("s3://tandem/small"), place_of("s3://tandem/checkpoints")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def dashboard() -> Iterator[str]:
-    """The dashboard's address of a cluster with two CPUs, as a small machine has it.
+def dashboard(s3_server: str) -> Iterator[str]:
+    """The dashboard's address of a cluster with two CPUs that knows the store.
 
     Its ports are free ones, so that it stands beside another cluster on the same machine.
     """
@@ -58,10 +60,9 @@ def dashboard() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def finished(dashboard: str, random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of a small pipeline, submitted as a job."""
-    output = tmp_path_factory.mktemp("pipeline") / "small"
+    """A copy of the output of a small pipeline, submitted as a job that writes into a store."""
     settings = {
-        "output": output,
+        "output": OUTPUT,
         "arms": shlex.quote(json.dumps(MIXES)),
         "prepare.source.init_args.queries": 60,
         "prepare.source.init_args.documents": 150,
@@ -73,7 +74,7 @@ def finished(dashboard: str, random_model: Path, tmp_path_factory: pytest.TempPa
         "tune.training.resources.workers": 1,
         "tune.trials": 2,
         "tune.finalist_seeds": 1,
-        "tune.checkpoints": output.with_name("checkpoints"),
+        "tune.checkpoints": CHECKPOINTS,
     }
     command = "python ray_jobs/pipeline.py --config configs/demo.yaml"
     command += "".join(f" --{name} {value}" for name, value in settings.items())
@@ -83,6 +84,8 @@ def finished(dashboard: str, random_model: Path, tmp_path_factory: pytest.TempPa
         time.sleep(1)
     log = client.get_job_logs(job)
     assert client.get_job_status(job) == JobStatus.SUCCEEDED, log[-5000:]
+    output = tmp_path_factory.mktemp("pipeline") / "small"
+    download(OUTPUT, output)
     (output / "log.txt").write_text(log)
     return output
 
@@ -94,7 +97,7 @@ def test_ends_with_one_table_and_the_path_of_the_report(finished: Path) -> None:
     for arm in ARMS:
         # High, medium, low, all, in the log and new; a small world may lack one of them.
         assert len(re.findall(rf"{arm}\b.*(?:(?:\d\.\d{{3}}|–).*){{6}}", table)) == 1
-    assert str(finished / "report.html") in tables.splitlines()[-1]
+    assert f"{OUTPUT}/report.html" in tables.splitlines()[-1]
 
 
 def test_the_report_is_whole_and_self_contained(finished: Path) -> None:
@@ -121,8 +124,8 @@ def test_each_arm_learns_its_own_and_each_trial_has_a_store_of_its_own(finished:
         json.loads((finished / "rankers" / arm / "history.json").read_text()) for arm in ARMS[:2]
     ]
     assert len({history[-1]["click_loss"] for history in histories}) == 2
-    stores = finished.with_name("checkpoints")
-    assert len(list(stores.glob("tuning/*/checkpoints/*/training_state.pt"))) == 2
+    states = CHECKPOINTS.glob("tuning/*/checkpoints/*/training_state.pt")
+    assert len(list(states)) == 2
 
 
 def test_measures_follow_from_the_trec_runs(finished: Path) -> None:
@@ -153,9 +156,10 @@ def test_the_ranker_is_a_cross_encoder_of_sentence_transformers(finished: Path) 
     np.testing.assert_allclose(1 / (1 + np.exp(-scores)), theirs, atol=1e-5)
 
 
-def test_a_finished_pipeline_is_refused_without_resume(finished: Path) -> None:
-    with pytest.raises(InputError, match=f"{finished}: .*--resume"):
-        run_pipeline(finished, stages={})
+@pytest.mark.usefixtures("finished")
+def test_a_finished_pipeline_is_refused_without_resume() -> None:
+    with pytest.raises(InputError, match=f"{OUTPUT}: .*--resume"):
+        run_pipeline(OUTPUT, stages={})
 
 
 def test_the_best_trial_is_a_config_that_train_takes_as_it_is(
@@ -168,7 +172,7 @@ def test_the_best_trial_is_a_config_that_train_takes_as_it_is(
     arguments = parse(parser, "train")
     assert arguments["mix"] == best_of(finished / "tuning").mix
     assert arguments["training"].resources.workers == 1
-    assert arguments["collection"] == finished / "collection"
+    assert arguments["collection"] == OUTPUT / "collection"
 
 
 def test_a_model_that_does_not_exist_is_refused(finished: Path, tmp_path: Path) -> None:
