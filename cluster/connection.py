@@ -126,12 +126,19 @@ def find_cluster() -> tuple[str | None, str]:
     if given not in ("", "auto", "local"):
         host, port = _host_and_port(given)
         here = started == f"{resolve_ip_for_localhost(host)}:{port}"
-        if here:
+        by_token = False
+        try:
+            fault = _fault(host, port, client=given.startswith("ray://"))
+        except InputError:
+            if not here:
+                raise
+            # Not sooner: a cluster without a token takes a driver that asks for one to be dead.
             maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-        if fault := _fault(host, port, client=given.startswith("ray://")):
+            fault, by_token = _fault(host, port), True
+        if fault:
             raise InputError(f"RAY_ADDRESS={given}: {fault}; start that cluster, or {ANOTHER}")
         # Ray gives a token of this machine only to a cluster that it finds by itself.
-        return None if here else given, f"joins the cluster of RAY_ADDRESS, {given}"
+        return None if by_token else given, f"joins the cluster of RAY_ADDRESS, {given}"
     if not started:
         return "local", "starts a local cluster"
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)

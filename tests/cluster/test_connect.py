@@ -152,15 +152,25 @@ def test_a_cluster_that_wants_a_token_says_how_to_give_it(
             connect()
 
 
-def test_the_address_of_ray_start_itself_is_joined_as_ray_finds_it(
-    monkeypatch: pytest.MonkeyPatch, started: Path
+@pytest.mark.parametrize("guarded", [False, True])
+def test_the_address_of_ray_start_itself_is_joined_with_a_token_only_where_it_asks_for_one(
+    monkeypatch: pytest.MonkeyPatch, started: Path, guarded: bool
 ) -> None:
-    # Ray gives a token to no address that it is told, but to the cluster that it finds by itself.
-    with serving(Head(guarded=False)) as address:
+    """Ray takes a driver that asks for a token to be dead where the cluster has none."""
+    head, taken = Head(guarded), []
+
+    def take_token(warn_if_disabled: bool) -> None:
+        taken.append("token")
+        head.guarded = False
+
+    monkeypatch.setattr(connection, "maybe_enable_token_auth_if_token_available", take_token)
+    with serving(head) as address:
         port = address.split(":")[1]
         started.write_text(f"{get_node_ip_address()}:{port}")
         monkeypatch.setenv("RAY_ADDRESS", f"localhost:{port}")
-        assert find_cluster()[0] is None
+        # Ray gives a token to no address that it is told, but to the cluster that it finds itself.
+        assert find_cluster()[0] == (None if guarded else f"localhost:{port}")
+    assert taken == (["token"] if guarded else [])
 
 
 def test_what_was_submitted_with_a_job_goes_before_what_tandem_sets(
