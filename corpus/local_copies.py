@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from upath import UPath
 
@@ -18,6 +19,7 @@ from corpus.errors import InputError
 from corpus.places import (
     Place,
     download,
+    files_in,
     in_store,
     is_local,
     make_folder,
@@ -87,9 +89,9 @@ def content_key(place: Place) -> str:
     Raises:
         InputError: there is nothing, or the store cannot be reached.
     """
-    store = UPath(place.absolute()) if is_local(place) else in_store(place)
     with reaching(place):
-        found = store.fs.find(store.path, detail=True)
+        store = UPath(place.absolute()) if is_local(place) else in_store(place)
+        found = files_in(cast(Place, store))
         if not found:
             raise InputError(f"{place}: there is nothing there")
     state = [str(store), *(f"{path} {_state(info)}" for path, info in sorted(found.items()))]

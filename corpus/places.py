@@ -12,8 +12,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
@@ -220,10 +220,25 @@ def upload(file: Path, place: Place) -> None:
         shutil.copyfile(file, copy)
 
 
+def files_in(place: Place) -> dict[str, dict[str, Any]]:
+    """What a store tells of each file in a folder, or of a file, by its path in the store.
+
+    Some clients, Arrow's among them, leave empty files that stand for folders; they are left out.
+    """
+    store = in_store(place)
+    found: dict[str, dict[str, Any]] = store.fs.find(store.path, detail=True)
+    folders = {str(folder) for path in found for folder in PurePosixPath(path).parents}
+    return {
+        path: info
+        for path, info in found.items()
+        if not path.endswith("/") and path not in folders and info["type"] == "file"
+    }
+
+
 def download(place: Place, folder: Path) -> None:
     """Copies what is in a folder of a store into a local one; nothing, where there is none."""
     store = in_store(place)
-    for path in store.fs.find(store.path):
+    for path in files_in(place):
         file = folder / path[len(store.path) :].strip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         store.fs.get_file(path, str(file))

@@ -5,7 +5,7 @@ import pytest
 from corpus import local_copies
 from corpus.errors import InputError
 from corpus.local_copies import local_copy, working_copy
-from corpus.places import Place, whole_folder, write_whole
+from corpus.places import Place, arrow_files, whole_folder, write_whole
 
 
 def test_a_folder_is_copied_once(place: Place) -> None:
@@ -18,6 +18,16 @@ def test_a_folder_is_copied_once(place: Place) -> None:
     assert (copy / "config.json").read_text() == "{}"
     assert (copy / "weights" / "part").read_text() == "1"
     assert local_copy(place / "ranker") == copy
+
+
+def test_an_empty_file_that_stands_for_a_folder_is_no_file(store: Place) -> None:
+    files, path = arrow_files(store / "ranker")
+    files.create_dir(f"{path}/checkpoints", recursive=True)
+    write_whole(store / "ranker" / "checkpoints" / "state", "1")
+    write_whole(store / "ranker" / "config.json", "{}")
+    copy = local_copy(store / "ranker")
+    assert (copy / "checkpoints" / "state").read_text() == "1"
+    assert (copy / "config.json").read_text() == "{}"
 
 
 def test_a_file_that_was_replaced_is_copied_anew(store: Place) -> None:
