@@ -24,7 +24,8 @@ from annotation.plan.selection import (
     pairs_to_annotate,
     starts_of_runs,
 )
-from annotation.prompts.prompt import Language, StrategyName, load_prompt
+from annotation.prompt_files import read_prompt
+from annotation.prompts.prompt import Language, StrategyName
 from annotation.settings_checks import DEMO_JUDGE, check_sizes, read_budget
 from annotation.summary import Summary, summarise
 from annotation.told import told
@@ -134,7 +135,7 @@ def annotate(
         model=checkpoint,
         engine=engine,
         strategy=strategy,
-        prompt=load_prompt(strategy, language, criterion, prompt, examples),
+        prompt=read_prompt(strategy, language, criterion, prompt, examples),
         max_model_len=min(max_model_len, engine.context_length(checkpoint)),
         documents_per_prompt=documents_per_prompt,
         seed=seed,

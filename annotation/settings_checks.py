@@ -4,7 +4,8 @@ from annotation.engines.base import EngineChoice
 from annotation.engines.endpoint import Endpoint
 from annotation.judge import Judge
 from annotation.plan.budget import Budget, Policy
-from annotation.prompts.prompt import Language, StrategyName, load_prompt
+from annotation.prompt_files import read_prompt
+from annotation.prompts.prompt import Language, StrategyName
 from corpus.errors import InputError
 from corpus.places import Place
 
@@ -49,7 +50,7 @@ def check_annotation_settings(
         seed,
     )
     read_budget(buckets, max_pairs, max_tokens, policy)
-    asked = load_prompt(strategy, language, criterion, prompt, examples)
+    asked = read_prompt(strategy, language, criterion, prompt, examples)
     if model == DEMO_JUDGE:
         return
     judge = Judge(

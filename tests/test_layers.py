@@ -16,7 +16,8 @@ FLOORS = {
     "cluster": "blocks environment growth metrics|connection|reach resources",
     "evaluation": "graded_measures means trec_run|given_runs measures significance"
     "|tables yardstick|diagnosis traffic|measuring report",
-    "annotation": "prompts|engines|asking quality|judge|actor demo_judge plan told|summary"
+    "annotation": "prompts|engines|asking prompt_files quality|judge"
+    "|actor demo_judge plan told|summary"
     "|demand|pool settings_checks|annotate",
     "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks"
     "|compile_ahead",

@@ -16,9 +16,8 @@ from jinja2 import TemplateSyntaxError
 
 from annotation.prompts.templates import compile_template, template_fields
 from corpus.errors import InputError
-from corpus.places import Place, place_of, reaching
 
-PROMPT_FOLDER = place_of(Path(__file__).with_name("texts"))
+PROMPT_FOLDER = Path(__file__).with_name("texts")
 FIELDS = frozenset({"query", "title", "body", "documents", "fence", "criterion", "examples"})
 GRADES = (0, 1, 2, 3)
 GRADE_TEXTS = tuple(str(grade) for grade in GRADES)
@@ -160,15 +159,15 @@ def load_prompt(
     strategy: StrategyName = "pointwise",
     language: Language = "english",
     criterion: str = "relevance",
-    template: Place | None = None,
-    examples: Place | None = None,
+    template: Path | None = None,
+    examples: Path | None = None,
 ) -> Prompt:
     """Reads and checks a prompt: its template, criterion and examples.
 
     Args:
         strategy: the strategy that will use the prompt.
         language: the language of Tandem's own templates and criteria.
-        criterion: relevance, utility, or the path or URL of a text file.
+        criterion: relevance, utility, or the path of a text file.
         template: a Jinja file to use instead of the strategy's own.
         examples: a YAML file of examples in the form of `read_examples`; None for none.
 
@@ -203,7 +202,7 @@ def load_prompt(
     return prompt
 
 
-def read_examples(path: Place) -> tuple[Example, ...]:
+def read_examples(path: Path) -> tuple[Example, ...]:
     """Reads examples from YAML: a list of `query` and `documents` (`title`, `body`, `grade`).
 
     Raises:
@@ -240,25 +239,25 @@ def _example(entry: Any, source: str) -> Example:
     return Example(str(entry["query"]), tuple(documents))
 
 
-def _read_criterion(folder: Place, name: str) -> str:
+def _read_criterion(folder: Path, name: str) -> str:
+    own = folder / f"{name}.txt"
     known = ", ".join(sorted(file.stem for file in folder.glob("*.txt")))
-    path = folder / f"{name}.txt" if name in known.split(", ") else place_of(name)
+    path = own if name in known.split(", ") else Path(name)
     return _read_text(path, f"a criterion is one of {known}, or a text file").strip()
 
 
-def _read_text(path: Place, wanted: str) -> str:
+def _read_text(path: Path, wanted: str) -> str:
     """Reads a file of text.
 
     Raises:
         InputError: it is missing, or is not UTF-8.
     """
-    with reaching(path, "be read"):
-        try:
-            return path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = error.object[: error.start].count(b"\n") + 1
-            raise InputError(
-                f"{path}: line {line}, byte {error.start}: is not UTF-8; save it as UTF-8"
-            ) from error
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: there is no such file; {wanted}") from error
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{path}: line {line}, byte {error.start}: is not UTF-8; save it as UTF-8"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: there is no such file; {wanted}") from error
