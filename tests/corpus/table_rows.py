@@ -17,6 +17,12 @@ ROWS: dict[str, Columns] = {
         "rank": [1, 2],
         "score": [2.5, 1.0],
     },
+    "runs": {
+        "query_id": ["q1", "q1"],
+        "doc_id": ["d1", "d2"],
+        "rank": [1, 2],
+        "score": [2.5, 1.0],
+    },
     "sessions": {
         "session_id": ["s1", "s2"],
         "query_id": ["q1", "q1"],

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from corpus.errors import InputError
 from rankers.batch import Pages
-from rankers.data.impressions import add_pages
+from rankers.data.impressions import add_pages, refuse_unshown, shown_candidates
 from rankers.data.padding import pad_pages
 from rankers.losses.click_objectives import CLICK_OBJECTIVES
 from rankers.losses.sessions import SessionLoss
@@ -242,10 +242,10 @@ def test_one_long_page_costs_what_it_shows() -> None:
 
 
 def test_sessions_without_a_candidate_are_refused() -> None:
-    with pytest.raises(InputError, match="no click to learn from"):
-        add_pages(lists_of(1, 1), sessions_table([(0, [5], [True])]), linear=True)
-    with pytest.raises(InputError, match="no click to learn from"):
-        add_pages(lists_of(1, 1), sessions_table([(4, [0], [True])]), linear=True)
+    for session in ((0, [5], [True]), (4, [0], [True])):
+        lists = add_pages(lists_of(1, 1), sessions_table([session]), linear=True)
+        with pytest.raises(InputError, match="no click to learn from"):
+            refuse_unshown(shown_candidates(lists))
 
 
 @pytest.mark.parametrize("name", NAMES)
