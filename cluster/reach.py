@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import GetTimeoutError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.connection import connect, find_cluster
@@ -88,6 +88,8 @@ def _ask(nodes: dict[str, str], found: dict[str, str]) -> None:
         except GetTimeoutError:
             # Busy with other things, or slow to fetch packages: no reason to give up.
             print(f"node {address} does not say whether it sees the output", file=sys.stderr)
+            continue
+        except TaskUnschedulableError:  # a node that has left since it was listed
             continue
         except RayError as error:
             reason = str(error).strip().splitlines()[-1]

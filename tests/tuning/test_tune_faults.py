@@ -131,8 +131,8 @@ def test_a_lost_node_costs_its_trial_a_restart(inputs: Path, tmp_path: Path) -> 
             assert table["epochs"].tolist() == [EPOCHS] * 2
             assert lost
             ray.shutdown()  # as the end of a job does
-            cluster.add_node(num_cpus=1)
-            assert len(search(inputs, output, 3, cpus=0.9, resume=True)) == 3
+            left = {"concurrent_trials": 1}  # there is room for no more
+            assert len(search(inputs, output, 3, cpus=0.9, resume=True, **left)) == 3
     finally:
         ray.shutdown()
         cluster.shutdown()
