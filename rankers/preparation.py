@@ -220,7 +220,7 @@ def prepare_input(
 
     Args:
         found: from `find_parts`.
-        parts: likewise.
+        parts: how many parts the queries are cut into, from `find_parts`.
         inputs: where the tables are.
         signals: from `rankers.supervision.check_signals`.
         training: the settings.
