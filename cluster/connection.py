@@ -5,6 +5,8 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -51,28 +53,50 @@ def connect() -> None:
         return
     logging.getLogger(authentication_token_setup.__name__).addFilter(_is_no_praise)
     address, said = find_cluster()
-    environment = dict(WORKER_ENVIRONMENT)
     options: dict[str, Any] = {"logging_level": logging.WARNING}
     if address == "local":
         # Nobody takes a node of it away, and the watcher is a process in each training.
-        environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
+        os.environ.update(WORKER_ENVIRONMENT | {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"})
         # Left to Ray, a local cluster has as few logical CPUs as there are real ones.
         options["num_cpus"] = local_cpus()
         # Else Ray starts as many workers at once, before anything asks for one.
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
-    elif address is None:
+    else:
+        options["runtime_env"] = runtime_environment(address, WORKER_ENVIRONMENT)
+        os.environ.update(options["runtime_env"]["env_vars"])
+    if address is None:
         os.environ.pop("RAY_ADDRESS", None)  # "auto" would take the first Ray that runs here
-    options["runtime_env"] = runtime_environment(address, environment)
-    os.environ.update(options["runtime_env"]["env_vars"])
     if not sys.stdout.isatty():
         os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # else workers' lines hold escapes in a log
     try:
-        ray.init(address=address, **options)
+        with _named_beforehand() if address == "local" else nullcontext():
+            ray.init(address=address, **options)
     except Exception as error:  # Ray has no class for a node that does not come up in time
         raise InputError(f"Ray: {said}, but cannot: {_reason(error)}; {ANOTHER}") from error
     print(f"Ray: {said}")
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+@contextmanager
+def _named_beforehand() -> Iterator[None]:
+    """Lets the processes of a local cluster, which have this one's environment, know its address.
+
+    Told by a runtime environment, as those of another cluster are, each would start Python twice.
+    """
+    with socket.create_server(("", 0)) as free:
+        port = str(free.getsockname()[1])
+    named = {"RAY_GCS_SERVER_PORT": port, "RAY_ADDRESS": f"127.0.0.1:{port}"}
+    before = {name: os.environ.get(name) for name in named}
+    os.environ.update(named)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _is_no_praise(record: logging.LogRecord) -> bool:
@@ -85,13 +109,13 @@ def local_cpus() -> int:
     return max(os.cpu_count() or 1, LEAST_LOGICAL_CPUS)
 
 
-def runtime_environment(address: str | None, environment: dict[str, str]) -> dict[str, Any]:
-    """What Ray gives every process of the job: variables of the environment, and Tandem itself.
+def runtime_environment(address: str | None, environment: Mapping[str, str]) -> dict[str, Any]:
+    """What a cluster gives every process of the job: variables of the environment, and Tandem.
 
     What `ray job submit` was given goes before it: Ray refuses to start with both.
 
     Args:
-        address: of the cluster, from `find_cluster`.
+        address: of the cluster, from `find_cluster`; a local one of the job's own needs nothing.
         environment: variables that anybody may read.
     """
     submitted = RAY_JOB_CONFIG_JSON_ENV_VAR in os.environ
@@ -104,7 +128,7 @@ def runtime_environment(address: str | None, environment: dict[str, str]) -> dic
     through_client = address is not None and address.startswith("ray://")
     if "worker_process_setup_hook" not in given and not through_client:
         made["worker_process_setup_hook"] = worker_setup(forwarded(os.environ))
-    if address != "local" and not submitted:
+    if not submitted:
         # The nodes may have none of it, or another version.
         made["py_modules"] = package_folders()
     return made

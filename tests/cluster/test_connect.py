@@ -188,7 +188,6 @@ def test_what_was_submitted_with_a_job_goes_before_what_tandem_sets(
     submitted = runtime_environment("10.0.0.1:6379", environment)
     assert submitted["env_vars"] == {"TOKENIZERS_PARALLELISM": "false"}
     assert "py_modules" not in submitted
-    assert "py_modules" not in runtime_environment("local", environment)
 
 
 def test_all_packages_reach_the_nodes() -> None:
