@@ -22,6 +22,8 @@ SHARED_DATA = Path(os.environ.get("TANDEM_SHARED_DATA", REPOSITORY.parent / "sha
 
 # Tests run beside each other, and none may join another's cluster.
 os.environ.setdefault("RAY_ADDRESS", "local")
+# GPUs that are declared and not there, so that what asks for one is scheduled.
+os.environ.setdefault("RAY_OVERRIDE_RESOURCES", '{"GPU": 2}')
 # No cluster of a test starts workers before anything asks for them.
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 # Nor is it watched for nodes that a cloud takes away.
@@ -79,6 +81,8 @@ def s3_server() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    if ray := sys.modules.get("ray"):
+        ray.shutdown()  # processes of a cluster that is there know nothing of it
     with pytest.MonkeyPatch.context() as environment:
         for name, value in {
             "AWS_ACCESS_KEY_ID": "tests",
@@ -111,15 +115,26 @@ def store(
         yield place_of(f"s3://tandem/{tmp_path.name}")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_cluster_left() -> Iterator[None]:
-    """Leaves the cluster that a job has joined in this process: the next file's tests begin alone.
+@pytest.fixture(scope="session")
+def cluster(s3_server: str) -> None:
+    """The local cluster that a job starts where it finds none; its processes know the store.
 
-    Which files share a process differs from run to run.
+    It stays for all files of this process, since to start one takes longer than most jobs here.
+    What needs another has `own_cluster`.
     """
+    from cluster.connection import connect  # brings Ray, which most tests need not
+
+    connect()
+
+
+@pytest.fixture(scope="module")
+def own_cluster() -> Iterator[None]:
+    """Leaves the cluster of other files; and that which this file has made for itself."""
+    import ray
+
+    ray.shutdown()
     yield
-    if ray := sys.modules.get("ray"):  # most tests never import it
-        ray.shutdown()
+    ray.shutdown()
 
 
 def hear_ctrl_c() -> None:

@@ -1,13 +1,11 @@
 """A small collection with everything that can go wrong in it, and a judge with random weights."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-import ray
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -128,15 +126,3 @@ def grade_alone(
         logits = [model(torch.tensor([token_ids])).logits[0, -1] for token_ids in prompts]
     believed = torch.stack(logits)[:, encoder.choice_tokens(CHOICES.choices)].double().numpy()
     return grade_from_log_probabilities(believed)
-
-
-@pytest.fixture(scope="module")
-def cluster(s3_server: str) -> Iterator[None]:
-    """A local Ray cluster with two CPUs, as `ray start --head` makes it on a small machine.
-
-    It is told of a GPU that is not there, so that what asks for one is scheduled. Its workers have
-    the keys of the tests' store.
-    """
-    ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()

@@ -41,10 +41,16 @@ ROOM = 1024  # tokens of a prompt and its answer
 
 
 @pytest.fixture(scope="module")
+def two_cpus(s3_server: str, own_cluster: None) -> None:
+    """A cluster as `ray start --head` makes it on a small machine."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+
+
+@pytest.fixture(scope="module")
 def finished_output(
     collection_folder: Path,
     random_model: Path,
-    cluster: None,
+    two_cpus: None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     output = tmp_path_factory.mktemp("output") / "annotations"
@@ -192,7 +198,7 @@ def test_edited_texts_never_mix_with_older_rows(
 
 
 def test_engines_with_gpus_get_whole_parts_and_say_that_there_is_no_gpu(
-    collection_folder: Path, random_model: Path, cluster: None
+    collection_folder: Path, random_model: Path, two_cpus: None
 ) -> None:
     tables = read_collection(collection_folder)
     judge = Judge(
@@ -255,7 +261,7 @@ def test_a_judge_in_a_store_annotates_there_and_goes_on_after_a_kill(
 def test_an_estimate_says_what_all_would_take_and_writes_nothing(
     collection_folder: Path,
     random_model: Path,
-    cluster: None,
+    two_cpus: None,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

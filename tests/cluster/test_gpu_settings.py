@@ -5,7 +5,6 @@ The GPUs are declared to Ray and not there. GPU settings of annotation and of sc
 """
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,17 +24,10 @@ from tuning.tune import tune
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("cluster"),
     pytest.mark.skipif(torch.cuda.is_available(), reason="PyTorch finds a GPU here: see tests/gpu"),
 ]
 MISSING = r"training.resources.use_gpu: PyTorch .* finds no GPU where Ray has one"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    """A local cluster that is told of two GPUs."""
-    ray.init(address="local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +66,7 @@ def test_trials_with_gpus_begin_and_say_what_is_missing(
     tables = (inputs / "collection", inputs / "clicks", inputs / "llm")
     with pytest.raises(InputError, match=MISSING):
         tune(*tables, tmp_path / "search", training, trials=1, concurrent_trials=1)
-    with pytest.raises(InputError, match=r"would never have a place: there is .* with 4 CPU and 2"):
+    with pytest.raises(InputError, match=r"would never have a place: there is .* with 8 CPU and 2"):
         tune(*tables, tmp_path / "more", training, trials=3, concurrent_trials=3)
     assert not (tmp_path / "more").exists()
 

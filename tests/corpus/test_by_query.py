@@ -130,7 +130,7 @@ def refusing(part: QueryPart) -> pa.Table:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_small_parts")
+@pytest.mark.usefixtures("_small_parts", "own_cluster")
 def test_a_cluster_of_two_processors_shuffles_and_says_what_a_task_refuses(tmp_path: Path) -> None:
     """So few must not make the shuffle wait for others."""
     sources = sources_of(folder_of(tmp_path))

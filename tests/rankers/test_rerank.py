@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import ir_measures
@@ -11,7 +10,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
 import torch
 from numpy.typing import NDArray
 from transformers import (
@@ -55,17 +53,6 @@ from tests.rankers.conftest import random_model, score_in_one_process, upload_fo
 
 WORDS = ["tide", "moon", "bread", "rye", "fox", "train", "night", "Paris"]
 MIX = FrequencySigmoid(midpoint=15.0)
-
-
-@pytest.fixture(scope="module")
-def cluster(s3_server: str) -> Iterator[None]:
-    """A local Ray cluster with four CPUs, and two GPUs that are declared and not there.
-
-    Its workers know the store.
-    """
-    ray.init(address="local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

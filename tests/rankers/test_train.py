@@ -2,17 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
 import torch
 from safetensors.torch import load_file
 
-from cluster.connection import connect
 from corpus import by_query
 from corpus.errors import InputError
 from corpus.places import Place, stamps, upload
@@ -33,20 +30,12 @@ from rankers.training.workers import OneProcess
 from tests.conftest import with_settings
 from tests.rankers.trainings import last_state, make_inputs, settings, trained
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("cluster")]
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_inputs(tmp_path_factory.mktemp("inputs"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster(s3_server: str) -> Iterator[None]:
-    """Whose workers have the keys of the store."""
-    connect()
-    yield
-    ray.shutdown()
 
 
 def alone(inputs: Path, folder: Path, training: TrainingSettings) -> WorkerTask:

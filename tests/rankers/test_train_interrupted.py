@@ -7,19 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
-import ray
 import torch
 from ray.cluster_utils import Cluster
 from safetensors.torch import load_file
 
-from cluster.connection import connect
 from corpus.errors import InputError
 from rankers.settings import TrainingSettings
 from rankers.training.checkpoints import HISTORY, TRAINING_STATE
@@ -47,12 +44,10 @@ def long_training(inputs: Path) -> TrainingSettings:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def undisturbed(cluster: None, inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two workers' training, from its beginning to its end."""
-    connect()
     output = tmp_path_factory.mktemp("whole") / "ranker"
-    yield trained(inputs, output, long_training(inputs))
-    ray.shutdown()
+    return trained(inputs, output, long_training(inputs))
 
 
 def start_training(

@@ -42,7 +42,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def dashboard(s3_server: str) -> Iterator[str]:
+def dashboard(s3_server: str, own_cluster: None) -> Iterator[str]:
     """The dashboard's address of a cluster with two CPUs that knows the store.
 
     Its ports are free ones, so that it stands beside another cluster on the same machine.
@@ -68,8 +68,10 @@ def finished(dashboard: str, random_model: Path, tmp_path_factory: pytest.TempPa
         "prepare.source.init_args.documents": 150,
         "prepare.source.init_args.sessions": 900,
         "annotate.model": random_model,
+        "train.training.model.max_length": 48,
         "train.training.optimization.epochs": 2,
         "train.training.resources.workers": 1,
+        "tune.training.model.max_length": 48,
         "tune.training.optimization.epochs": 1,
         "tune.training.resources.workers": 1,
         "tune.trials": 2,
