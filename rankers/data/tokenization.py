@@ -113,7 +113,8 @@ def map_with_ray(cpus: float) -> MapInOrder:
         tables = list(blocks)
         if len(tables) == 1:  # done here sooner than a worker starts
             return map(function, tables)
-        mapped = ray.data.from_arrow(tables).map_batches(
+        # from_arrow would ask a task what each block is.
+        mapped = ray.data.from_blocks(tables).map_batches(
             function, batch_format="pyarrow", batch_size=None, num_cpus=cpus
         )
         mapped.context.enable_progress_bars = False

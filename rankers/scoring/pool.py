@@ -180,7 +180,8 @@ def score_pieces(
     )
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as progress:
         bar = progress.add_task("score pairs", total=missing.total())
-        for part in pool.map(ray.data.from_arrow(blocks), PooledScorer, arguments):
+        # from_arrow would ask a task what each block is, and start a process for each of them.
+        for part in pool.map(ray.data.from_blocks(blocks), PooledScorer, arguments):
             ranker, pair = part["ranker"][0].as_py(), part["pair"].to_numpy()
             begin = int(begins[np.searchsorted(begins, pair[0], side="right") - 1])
             piece, scores = waiting[ranker, begin]
