@@ -21,12 +21,14 @@ from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from ray._private.services import find_bootstrap_address, resolve_ip_for_localhost
 from ray.core.generated.gcs_service_pb2 import GetClusterIdRequest
 from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
+from ray.data import ExecutionResources
 
 from cluster.environment import forwarded, package_folders, worker_setup
 from corpus.errors import InputError
 
 # Ray Data, Train and Tune each reserve some; the CPUs of a small machine would not suffice.
 LEAST_LOGICAL_CPUS = 8
+LEAST_TASKS_AT_ONCE = 2  # with fewer, a shuffle could wait for itself
 WORKER_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # otherwise every progress line comes twice
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a short run would wait long for its own end
@@ -74,7 +76,12 @@ def connect() -> None:
     except Exception as error:  # Ray has no class for a node that does not come up in time
         raise InputError(f"Ray: {said}, but cannot: {_reason(error)}; {ANOTHER}") from error
     print(f"Ray: {said}")
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    if address == "local":
+        # Its logical CPUs are for reservations: more tasks than real ones only start processes.
+        at_once = max(os.cpu_count() or 1, LEAST_TASKS_AT_ONCE)
+        context.execution_options.resource_limits = ExecutionResources.for_limits(cpu=at_once)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import ray
 import ray.data
 from numpy.typing import NDArray
+from ray.data import ExecutionResources
 from rich.progress import MofNCompleteColumn
 
 from cluster.blocks import table_as_row
@@ -92,6 +93,8 @@ class Pool:
             num_cpus=self.asked.each["CPU"],
             num_gpus=self.asked.each["GPU"],
         )
+        # As many as are asked for, see `cluster.connection.connect`.
+        scored.context.execution_options.resource_limits = ExecutionResources.for_limits()
         for part in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
             if "refusal" in part.column_names:
                 raise InputError(part["refusal"].drop_null()[0].as_py())
