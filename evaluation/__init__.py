@@ -1,8 +1,8 @@
 """What needs only tables and runs: measures of rankings, tests between them, TREC files.
 
-Rankers measure themselves by `measures` and `yardstick`, and read and write runs by `trec_run` and
-`given_runs`; `means` are over groups of queries, `significance` tells which differences are shown,
-`tables` prints them, and `report` makes a page of them.
+Rankers measure themselves by `measures` and `yardstick`; runs are read and written by
+`trec_reading`, `trec_writing` and `given_runs`; `means` are over groups of queries, `significance`
+tells which differences are shown, `tables` prints them, and `report` makes a page of them.
 """
 
 OPEN = (
@@ -29,6 +29,7 @@ OPEN = (
     "significance",
     "tables",
     "traffic",
-    "trec_run",
+    "trec_reading",
+    "trec_writing",
     "yardstick",
 )

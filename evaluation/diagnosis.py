@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from evaluation.trec_run import in_trec_order
+from evaluation.trec_writing import in_trec_order
 from evaluation.yardstick import ndcg_of_gains
 
 RELEVANT = 1  # the least relevance that counts as relevant

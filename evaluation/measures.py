@@ -14,7 +14,7 @@ from corpus.frequency import BUCKETS
 from corpus.groups import query_groups
 from corpus.tables import Collection
 from evaluation.graded_measures import dcg, err
-from evaluation.trec_run import in_trec_order
+from evaluation.trec_writing import in_trec_order
 
 # Of ir-measures, by trec_eval's definitions but for Judged, which is its own.
 MEASURES = [nDCG @ 1, nDCG @ 3, nDCG @ 5, nDCG @ 10, RR, AP, Judged @ 10]

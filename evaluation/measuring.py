@@ -29,7 +29,8 @@ from evaluation.traffic import (
     traffic_ndcg,
     with_scores,
 )
-from evaluation.trec_run import REPEATED, candidates_of_lines, in_trec_order, trec_lines
+from evaluation.trec_reading import REPEATED, candidates_of_lines
+from evaluation.trec_writing import in_trec_order, trec_lines
 
 # The tables of a collection that a part is measured by.
 TABLES = ("queries", "splits", "judgments", "candidates", "held_out_sessions")

@@ -25,7 +25,7 @@ from evaluation.traffic import (
     TRAFFIC_NDCG,
     log_likelihood,
 )
-from evaluation.trec_run import qrels_lines, write_texts
+from evaluation.trec_writing import qrels_lines, write_texts
 
 # The folder, in the output, of what is only needed until the job has finished.
 PARTS = "parts"

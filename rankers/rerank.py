@@ -4,7 +4,7 @@ from typing import Literal
 
 from corpus.output_folder import RECORD, begin_output, finish_output, withdrawn_if_refused
 from corpus.places import Place, place_of, remove
-from evaluation.trec_run import trec_lines, write_texts
+from evaluation.trec_writing import trec_lines, write_texts
 from rankers.settings import Precision
 
 Split = Literal["train", "validation", "test", "all"]

@@ -30,7 +30,7 @@ from evaluation.measuring import (
     measured_parts,
 )
 from evaluation.traffic import read_propensities
-from evaluation.trec_run import REPEATED, read_trec_run, say_set_aside
+from evaluation.trec_reading import REPEATED, read_trec_run, say_set_aside
 from rankers.data.lists import candidate_ids
 from rankers.scoring.lists import convert_run, fits_in_memory
 from rankers.scoring.pieces import CutPieces, pieces_of, read_piece

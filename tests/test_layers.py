@@ -14,7 +14,7 @@ FLOORS = {
     "|splits tables|candidates groups mapped_tables query_parts window"
     "|by_query documents protocol readers simulation|sources|prepare",
     "cluster": "blocks environment growth metrics|connection|reach resources",
-    "evaluation": "graded_measures means trec_run|given_runs measures significance"
+    "evaluation": "graded_measures means trec_writing|given_runs measures significance trec_reading"
     "|tables yardstick|diagnosis traffic|measuring report",
     "annotation": "prompts|engines|asking prompt_files quality|judge"
     "|actor demo_judge plan told|summary"

@@ -13,7 +13,7 @@ from corpus.simulation.world import simulate_world
 from corpus.sources import SimulatedWorld
 from corpus.tables import Collection, read_collection, read_parquet
 from evaluation.diagnosis import PAIR, diagnose
-from evaluation.trec_run import read_trec_run
+from evaluation.trec_reading import read_trec_run
 
 
 def diagnose_rankers(evaluation: Place, collection: Place) -> pd.DataFrame:

@@ -43,7 +43,7 @@ from evaluation.report.signals import (
     rank_differences,
 )
 from evaluation.report.training import training_section
-from evaluation.trec_run import read_trec_run
+from evaluation.trec_reading import read_trec_run
 from rankers.training.checkpoints import HISTORY
 from rankers.training.validation import VALIDATION_MEASURE
 from tuning.analysis.reading import has_study

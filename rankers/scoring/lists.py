@@ -20,7 +20,7 @@ from corpus.places import Place, remove, whole_file
 from corpus.query_parts import read_footers, read_span
 from corpus.schemas import SCHEMAS
 from corpus.tables import check_folder, read_collection
-from evaluation.trec_run import (
+from evaluation.trec_reading import (
     REPEATED,
     read_trec_rows,
     read_trec_run,

@@ -18,7 +18,7 @@ from corpus.places import Place, arrow_files
 from corpus.query_parts import QueryPart
 from corpus.schemas import empty_table
 from corpus.tables import Collection, write_parquet
-from evaluation.trec_run import candidates_of_lines
+from evaluation.trec_reading import candidates_of_lines
 from rankers.data.lists import ids_of_split
 
 # So many that sorted micro-batches are hardly padded; what a kill can cost.

@@ -24,7 +24,7 @@ from evaluation.measures import (
     telling_queries,
     unranked_queries,
 )
-from evaluation.trec_run import write_trec_qrels, write_trec_run
+from evaluation.trec_writing import write_trec_qrels, write_trec_run
 
 
 def _run(scores: dict[str, list[float]]) -> pd.DataFrame:

@@ -14,14 +14,10 @@ import pytest
 
 from corpus.errors import InputError
 from corpus.tables import Collection
-from evaluation import trec_run
+from evaluation import trec_reading
 from evaluation.measures import measure_run
-from evaluation.trec_run import (
-    candidates_of_lines,
-    read_trec_rows,
-    read_trec_run,
-    write_trec_run,
-)
+from evaluation.trec_reading import candidates_of_lines, read_trec_rows, read_trec_run
+from evaluation.trec_writing import write_trec_run
 from tests.conftest import make_table
 
 RUN = """\
@@ -232,7 +228,7 @@ def test_many_lines_are_read_as_few_are(
     tiny_collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ids as they are and encoded, known or not; lines that repeat, in other reads, too."""
-    monkeypatch.setattr(trec_run, "LINES_AT_ONCE", 3)
+    monkeypatch.setattr(trec_reading, "LINES_AT_ONCE", 3)
     queries = make_table("queries", [(name, "t", 1) for name in ("q1", "50%", "a b", "%61", "")])
     documents = make_table("documents", [(name, "", "") for name in ("d1", "d%20e", "d e", "%")])
     collection = replace(tiny_collection, queries=queries, documents=documents)

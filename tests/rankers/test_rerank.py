@@ -26,7 +26,7 @@ from corpus.output_folder import RECORD
 from corpus.places import Place, place_of, remove, write_whole
 from corpus.schemas import empty_table
 from corpus.tables import Collection, read_collection, write_collection, write_parquet
-from evaluation.trec_run import read_trec_run
+from evaluation.trec_reading import read_trec_run
 from rankers.data.lists import candidate_ids, candidate_lists
 from rankers.data.padding import list_traffic
 from rankers.mixes import FrequencySigmoid

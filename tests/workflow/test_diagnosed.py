@@ -12,7 +12,7 @@ from corpus.simulation.world import human_grade
 from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection, write_parquet
 from evaluation.diagnosis import PAIR
-from evaluation.trec_run import write_trec_run
+from evaluation.trec_writing import write_trec_run
 from workflow.diagnosed import diagnose_rankers, known_truth
 
 
