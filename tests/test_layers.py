@@ -22,7 +22,8 @@ FLOORS = {
     "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks"
     "|compile_ahead",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
-    "|demand settings_checks supervision systems|fit|preparation|evaluate rerank train|train_each",
+    "|demand settings_checks supervision systems|fit part_counts|part_tasks|preparation"
+    "|evaluate rerank train|train_each",
     "tuning": "demand journal ranges storage|objectives space|known_points population_space study"
     "|early_stopping trial|inputs|outcomes records|exploring search|analysis finalists population"
     "|analyse tune",

@@ -14,7 +14,7 @@ from corpus.prepare import prepare
 from corpus.query_parts import pack_span
 from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection, write_table
-from rankers import preparation
+from rankers import part_tasks
 from rankers.data import part_tokens, token_files
 from rankers.data.bucket_floors import BUCKET_FLOORS, frequency_ranges, write_ranges
 from rankers.data.padding import BatchReader
@@ -26,17 +26,9 @@ from rankers.fit import training_log
 from rankers.mixes import Constant
 from rankers.models.cross_encoder import load_tokenizer
 from rankers.models.small_bert import build_small_bert
-from rankers.preparation import (
-    COLUMNS,
-    Counted,
-    Inputs,
-    PartTask,
-    count_parts,
-    find_parts,
-    used_documents,
-    write_contents,
-    write_documents,
-)
+from rankers.part_counts import Counted, count_parts, write_contents
+from rankers.part_tasks import PartTask, used_documents, write_documents
+from rankers.preparation import COLUMNS, Inputs, find_parts
 from rankers.settings import TrainingSettings
 from rankers.supervision import check_signals, check_told, read_supervised_lists
 from rankers.training.validation import with_judgments
@@ -84,7 +76,7 @@ def made_in_parts(inputs: Inputs, folder: Place, objective: str, **changes: bool
     counted, used = count_parts(tables, documents)
     for row in used_documents(used):
         write_documents(pa.Table.from_pylist([row]), task, documents)
-    write_contents(counted, task)
+    write_contents(counted, task.lists, task.tokens)
     labels = inputs.click_labels, None
     told = check_told(counted.told, inputs.collection, *labels, signals, settings(objective))
     assert told == "grade"
@@ -122,7 +114,7 @@ def test_parts_hold_what_one_process_makes_of_all(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     place = request.getfixturevalue("store") if kind == "store" else tmp_path / "parts"
-    for module in (token_files, part_tokens, preparation):
+    for module in (token_files, part_tokens, part_tasks):
         monkeypatch.setattr(module, "DOCUMENTS_OF_PART", 16)
     counted = made_in_parts(inputs, place, objective, whole_pairs=whole_pairs)
     lists = read_supervised_lists(
