@@ -16,7 +16,8 @@ from annotation.asking.answers import grades_schema
 from annotation.asking.ask import CHOICES, Asking, DocumentList, Verdict
 from annotation.asking.strategies import STRATEGIES
 from annotation.engines.base import Answer, AnswerForm, Json
-from annotation.engines.vllm import VllmEngine, VllmPool
+from annotation.engines.vllm import VllmPool
+from annotation.engines.vllm_engine import VllmEngine
 from annotation.engines.vllm_start import engine_environment
 from annotation.judge import Judge
 from annotation.prompts.chat import ThoughtTokens
