@@ -20,6 +20,7 @@ OPEN = (
     "progress",
     "protocol",
     "query_parts",
+    "row_groups",
     "schemas",
     "sources",
     "shown_text",

@@ -22,15 +22,12 @@ from corpus.places import Place
 from corpus.query_parts import (
     Origin,
     QueryPart,
-    Span,
-    TableFiles,
     pack_span,
-    read_footers,
-    read_span,
     refuse_unknown_queries,
     unpack,
     wanted_columns,
 )
+from corpus.row_groups import Span, TableFiles, read_footers, read_span
 from corpus.schemas import empty_table
 from corpus.tables import read_table, table_path
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from corpus.local_copies import content_key, kept_on_node
 from corpus.mapped_tables import take_rows
 from corpus.places import Place
-from corpus.query_parts import LACKS_DOCUMENT, QueryPart, read_footers, read_span
+from corpus.query_parts import LACKS_DOCUMENT, QueryPart
+from corpus.row_groups import read_footers, read_span
 from corpus.schemas import SCHEMAS
 from corpus.table_checks import check_unique
 from corpus.tables import SHOWN_TWICE, pages_with_repeats, table_path

@@ -20,7 +20,7 @@ from corpus.by_query import parts_of, shuffled, table_files, tasks_refuse
 from corpus.documents import open_documents
 from corpus.local_copies import content_key
 from corpus.places import Place
-from corpus.query_parts import TableFiles, read_footers, read_span
+from corpus.row_groups import TableFiles, read_footers, read_span
 from corpus.schemas import empty_table
 from corpus.tables import Collection, check_folder, table_path
 from rankers.data.bucket_floors import FrequencyRanges

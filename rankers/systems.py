@@ -18,7 +18,7 @@ from corpus.documents import open_documents
 from corpus.errors import InputError
 from corpus.names import file_name
 from corpus.places import Place, remove
-from corpus.query_parts import read_footers, read_span
+from corpus.row_groups import read_footers, read_span
 from corpus.tables import Collection, read_collection, table_path
 from evaluation.given_runs import FIRST_STAGE
 from evaluation.measuring import (

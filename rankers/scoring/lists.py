@@ -17,7 +17,7 @@ from cluster.connection import connect
 from corpus.by_query import ROWS_AT_ONCE, by_query, table_files
 from corpus.documents import open_documents
 from corpus.places import Place, remove, whole_file
-from corpus.query_parts import read_footers, read_span
+from corpus.row_groups import read_footers, read_span
 from corpus.schemas import SCHEMAS
 from corpus.tables import check_folder, read_collection
 from evaluation.trec_reading import (

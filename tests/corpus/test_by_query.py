@@ -16,8 +16,9 @@ from corpus.by_query import by_query, make_call, table_files
 from corpus.errors import InputError
 from corpus.frequency import frequency_buckets
 from corpus.groups import bucket_floors, query_groups
-from corpus.query_parts import QueryPart, pack_span, part_of, read_footers
+from corpus.query_parts import QueryPart, pack_span, part_of
 from corpus.refused_rows import TableError
+from corpus.row_groups import read_footers
 from corpus.tables import Collection
 from tests.conftest import make_table
 
