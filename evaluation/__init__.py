@@ -9,6 +9,7 @@ OPEN = (
     "diagnosis",
     "given_runs",
     "means",
+    "measured_parts",
     "measures",
     "measuring",
     "report.ablation",

@@ -1,35 +1,22 @@
 """What a system's ranking measures, of all queries at once or of some, as parts of a collection.
 
-A part gives back a row for each measure of each of its queries, and what else the page of results
-wants of a query; rankings themselves go where the part lies into files, for those who want them.
+There is a row for each measure of each query, and what else the page of results wants of a query.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from corpus.documents import open_documents, refuse_pages, rows_of_part
 from corpus.frequency import BUCKETS
 from corpus.groups import GROUPS, IN_LOG, NEW, query_groups
-from corpus.places import Place, arrow_files, write_whole
-from corpus.query_parts import QueryPart
 from corpus.schemas import empty_table
-from corpus.tables import Collection, write_parquet
+from corpus.tables import Collection
 from evaluation.measures import candidate_gains, measure_run, telling_queries, unranked_queries
-from evaluation.traffic import (
-    PAIR,
-    Propensities,
-    count_by_context,
-    traffic_ndcg,
-    with_scores,
-)
-from evaluation.trec_reading import REPEATED, candidates_of_lines
+from evaluation.traffic import PAIR, Propensities, count_by_context, traffic_ndcg, with_scores
 from evaluation.trec_writing import in_trec_order, trec_lines
 
 # The tables of a collection that a part is measured by.
@@ -156,84 +143,8 @@ def measure_tables(
     if len(ranking):
         lowest = {"kind": [LEAST], "name": ["score"], "value": [ranking["score"].min()]}
         results.append(pd.DataFrame(lowest))
-    table = pa.concat_tables([_as_results(frame) for frame in results])
+    table = pa.concat_tables([as_results(frame) for frame in results])
     return Measured(table, [trec_lines(ranking, name)], [with_scores(counts, ranking)])
-
-
-@dataclass(frozen=True)
-class MeasurePart:
-    """Measures a system on a part, for `corpus.by_query`; what is of pairs it writes into files.
-
-    Attributes:
-        collection: folder of the collection, for its documents.
-        folder: of the files.
-        truth: what to measure by.
-        name: of the system.
-        run: the file of the system's TREC run, for messages.
-    """
-
-    collection: Place
-    folder: Place
-    truth: Truth
-    name: str
-    run: Place | None = None
-
-    def __call__(self, part: QueryPart) -> pa.Table:
-        """Returns `RESULTS`."""
-        set_aside: Counter[str] = Counter()
-        if "runs" in part.tables:
-            lines = part.tables["runs"]
-            ranked = candidates_of_lines(lines, self.run or self.name, set_aside)
-            if self.run is None:  # scores of a ranker, as it gave them
-                place = ranked.schema.get_field_index("score")
-                ranked = ranked.set_column(place, "score", ranked["score"].cast(pa.float32()))
-            part.tables["runs"] = ranked
-        else:
-            documents = open_documents(self.collection)
-            for name in ("candidates", "judgments"):
-                rows_of_part(part, name, documents)
-            refuse_pages(part, "held_out_sessions", documents)
-        given = self.run is not None
-        measured = measure_tables(part.tables, self.truth, self.name, given)
-        number = f"part-{part.number:06d}"
-        for text in measured.lines:
-            write_whole(self.folder / "lines" / number, text)
-        for traffic in measured.traffic:
-            table = pa.Table.from_pandas(traffic, preserve_index=False)
-            write_parquet(table, self.folder / "traffic" / number)
-        repeated = pd.DataFrame({"kind": [SUM], "name": [REPEATED], "value": [set_aside.total()]})
-        return pa.concat_tables([measured.results, _as_results(repeated)])
-
-
-def measured_parts(results: Iterable[pa.Table], folder: Place) -> Measured:
-    """What a system measures, of all parts.
-
-    Args:
-        results: from `MeasurePart`.
-        folder: of its files.
-    """
-    together = pa.concat_tables([RESULTS.empty_table(), *results])
-    return Measured(together, _Texts(folder / "lines"), _Tables(folder / "traffic"))
-
-
-@dataclass(frozen=True)
-class _Texts:
-    folder: Place
-
-    def __iter__(self) -> Iterator[str]:
-        for path in sorted(self.folder.iterdir(), key=lambda path: path.name):
-            yield path.read_text(encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class _Tables:
-    folder: Place
-
-    def __iter__(self) -> Iterator[pd.DataFrame]:
-        for path in sorted(self.folder.iterdir(), key=lambda path: path.name):
-            files, inside = arrow_files(path)
-            with files.open_input_file(inside) as file:
-                yield pq.ParquetFile(file).read().to_pandas()
 
 
 def texts_of_measured(system: Measured) -> pd.DataFrame:
@@ -303,7 +214,8 @@ def _firsts(ranking: pd.DataFrame, judgments: pa.Table) -> pd.DataFrame:
     return graded.rename(columns={"doc_id": "name", "grade": "value"})
 
 
-def _as_results(frame: pd.DataFrame) -> pa.Table:
+def as_results(frame: pd.DataFrame) -> pa.Table:
+    """The columns of `RESULTS`, null where a frame has none of that name."""
     columns = {
         field.name: pa.array(frame[field.name], field.type, from_pandas=True)
         if field.name in frame

@@ -13,18 +13,8 @@ from corpus.places import Place, remove, write_whole
 from corpus.tables import write_parquet
 from evaluation.given_runs import FIRST_STAGE, check_compared
 from evaluation.measures import MAIN_MEASURE
-from evaluation.measuring import (
-    FIRST,
-    VALUE,
-    Measured,
-    groups_of_queries,
-    texts_of_measured,
-)
-from evaluation.traffic import (
-    TRAFFIC_LIKELIHOOD,
-    TRAFFIC_NDCG,
-    log_likelihood,
-)
+from evaluation.measuring import FIRST, VALUE, Measured, groups_of_queries, texts_of_measured
+from evaluation.traffic import TRAFFIC_LIKELIHOOD, TRAFFIC_NDCG, log_likelihood
 from evaluation.trec_writing import qrels_lines, write_texts
 
 # The folder, in the output, of what is only needed until the job has finished.

@@ -21,14 +21,8 @@ from corpus.places import Place, remove
 from corpus.row_groups import read_footers, read_span
 from corpus.tables import Collection, read_collection, table_path
 from evaluation.given_runs import FIRST_STAGE
-from evaluation.measuring import (
-    TABLES,
-    Measured,
-    MeasurePart,
-    Truth,
-    measure_tables,
-    measured_parts,
-)
+from evaluation.measured_parts import MeasurePart, measured_parts
+from evaluation.measuring import TABLES, Measured, Truth, measure_tables
 from evaluation.traffic import read_propensities
 from evaluation.trec_reading import REPEATED, read_trec_run, say_set_aside
 from rankers.data.lists import candidate_ids

@@ -15,7 +15,7 @@ FLOORS = {
     "|by_query documents protocol readers simulation|sources|prepare",
     "cluster": "blocks environment growth metrics|connection|reach resources",
     "evaluation": "graded_measures means trec_writing|given_runs measures significance trec_reading"
-    "|tables yardstick|diagnosis traffic|measuring report",
+    "|tables yardstick|diagnosis traffic|measuring report|measured_parts",
     "annotation": "prompts|engines|asking prompt_files quality|judge"
     "|actor demo_judge plan told|summary"
     "|demand|pool settings_checks|annotate",
