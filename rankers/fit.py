@@ -32,8 +32,8 @@ from rankers.data.tokenization import map_with_ray, tokenize_once
 from rankers.losses.hybrid import POWER, Objective
 from rankers.losses.sessions import SessionLoss
 from rankers.mixes import Mix, TrainingLog
-from rankers.models.cross_encoder import load_tokenizer
 from rankers.models.small_bert import build_small_bert
+from rankers.models.tokenizer import load_tokenizer
 from rankers.settings import SMALL_BERT, ObjectiveSettings, TrainingSettings
 from rankers.supervision import SupervisedLists
 from rankers.training.learner import TrainingInput, WorkerTask

@@ -23,7 +23,7 @@ from rankers.data.part_tokens import PartTokens
 from rankers.data.store import write_lists
 from rankers.data.token_files import DOCUMENTS_OF_PART, QUERIES_OF_PART
 from rankers.mixes import TrainingLog
-from rankers.models.cross_encoder import load_tokenizer
+from rankers.models.tokenizer import load_tokenizer
 from rankers.part_counts import TRAINING, VALIDATION, Counted, list_file
 from rankers.supervision import Signals, supervise
 from rankers.training.validation import with_judgments

@@ -27,7 +27,7 @@ from rankers.data.bucket_floors import FrequencyRanges
 from rankers.data.fingerprint import VERSION, tokenizer_content
 from rankers.data.token_files import template_content
 from rankers.fit import find_backbone, make_objective
-from rankers.models.cross_encoder import load_tokenizer
+from rankers.models.tokenizer import load_tokenizer
 from rankers.part_counts import TRAINING, VALIDATION, count_parts, write_contents
 from rankers.part_tasks import PartTask, used_documents, write_documents
 from rankers.settings import TrainingSettings

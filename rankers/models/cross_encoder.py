@@ -1,9 +1,6 @@
 """The cross-encoder: any Hugging Face sequence classifier with one output, as a ranker."""
 
 import os
-import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +9,17 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
 
 from corpus.errors import InputError
-from corpus.local_copies import local_copy
-from corpus.places import place_of
+from rankers.models.tokenizer import load_tokenizer, model_place, one_line, quietly
 
 # They score by the last token of a row, which is padding in all pairs but the longest.
 SCORE_BY_LAST_TOKEN = ("xlnet",)
 # Tokenizers that know of no limit tell a number far beyond all texts.
 NO_LIMIT = 1_000_000
-# Of a folder without a tokenizer's files the library makes one that knows special tokens, and up to
-# two others: every text is the same to it.
-FEWEST_TOKENS = 3
-
-
-def model_place(name: str | Path) -> str:
-    """Where a process finds a model: a folder's absolute path, or a Hugging Face id as it is.
-
-    What a URL names is copied to this node.
-
-    Raises:
-        InputError: nothing is at the URL, or its store cannot be reached.
-    """
-    if "://" in str(name):
-        return str(local_copy(place_of(str(name))))
-    folder = Path(name).expanduser()
-    return str(folder.absolute()) if folder.is_dir() else str(name)
 
 
 def check_model(
@@ -79,37 +56,6 @@ def load_cross_encoder(
             that long.
     """
     return _load(name, max_length, heads, new_head, None)
-
-
-def load_tokenizer(name: str, max_length: int | None = None) -> PreTrainedTokenizerBase:
-    """Loads the tokenizer of a model alone, as `load_cross_encoder` returns it.
-
-    Args:
-        name: a Hugging Face id or a folder.
-        max_length: tokens of a query-document pair; None keeps what the tokenizer has. What the
-            model takes is not looked at: `check_model` does that.
-
-    Raises:
-        InputError: there is no tokenizer that can be loaded, or it has no words or no padding.
-    """
-    place = model_place(name)
-    with _quietly(), _one_line(f"{name}: its tokenizer cannot be loaded"):
-        tokenizer = AutoTokenizer.from_pretrained(place)
-    if len(tokenizer) - len(tokenizer.all_special_tokens) < FEWEST_TOKENS:
-        raise InputError(
-            f"{name}: has no tokenizer, or one without words; copy tokenizer.json and "
-            "tokenizer_config.json there"
-        )
-    if tokenizer.pad_token is None:
-        if tokenizer.eos_token is None:
-            raise InputError(
-                f"{name}: its tokenizer has no token for padding; add pad_token to the folder's "
-                "tokenizer_config.json"
-            )
-        tokenizer.pad_token = tokenizer.eos_token
-    if max_length is not None:
-        tokenizer.model_max_length = max_length
-    return tokenizer
 
 
 def score_in_float32(model: PreTrainedModel) -> nn.Linear:
@@ -184,8 +130,8 @@ def _load(
             f"{name}: has its weights in {pickled[0].name}, which can run code when it is read; "
             "save them as safetensors, as save_pretrained does"
         )
-    with _quietly():
-        with _one_line(
+    with quietly():
+        with one_line(
             f"{name}: is neither a checkpoint folder nor a Hugging Face model that can be loaded"
         ):
             config = AutoConfig.from_pretrained(place)
@@ -194,7 +140,7 @@ def _load(
                 f"{name}: models of the type {config.model_type} score by the last token of a "
                 "micro-batch, where shorter pairs have padding; give another model"
             )
-        with _one_line(f"{name}: cannot be loaded as a cross-encoder"):
+        with one_line(f"{name}: cannot be loaded as a cross-encoder"):
             model, found = AutoModelForSequenceClassification.from_pretrained(
                 place,
                 num_labels=heads,
@@ -288,25 +234,3 @@ def _positions(model: PreTrainedModel) -> int | None:
             return layer.num_embeddings - layer.padding_idx - 1
     longest = getattr(model.config, "max_position_embeddings", None)
     return longest if longest is not None and longest > 0 else None
-
-
-@contextmanager
-def _one_line(what: str) -> Iterator[None]:
-    """Turns whatever a library says of a broken folder into a line."""
-    try:
-        yield
-    except Exception as error:  # libraries raise anything from KeyError to SafetensorError
-        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 250)
-        raise InputError(f"{what} ({reason})") from error
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the library's bars and its reports of missing weights, in each worker."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)

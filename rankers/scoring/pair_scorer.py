@@ -16,14 +16,10 @@ from rankers.data.padding import pad_lists
 from rankers.data.pair_template import as_pairs, pair_ids
 from rankers.mixes import Constant
 from rankers.mixes.encoding import read_heads_mix
-from rankers.models.cross_encoder import (
-    check_model,
-    load_cross_encoder,
-    model_place,
-    score_in_float32,
-)
+from rankers.models.cross_encoder import check_model, load_cross_encoder, score_in_float32
 from rankers.models.first_token import end_at_first_token, mask_once
 from rankers.models.list_ranker import ListRanker, ranking_scores, use_tensor_cores, uses_bf16
+from rankers.models.tokenizer import model_place
 from rankers.settings import Precision
 
 # On CPUs the activations of a micro-batch should stay in the cache, and be small enough that the

@@ -24,8 +24,8 @@ from rankers.data.token_files import open_tokens
 from rankers.data.tokenization import tokenize_once
 from rankers.fit import training_log
 from rankers.mixes import Constant
-from rankers.models.cross_encoder import load_tokenizer
 from rankers.models.small_bert import build_small_bert
+from rankers.models.tokenizer import load_tokenizer
 from rankers.part_counts import Counted, count_parts, write_contents
 from rankers.part_tasks import PartTask, used_documents, write_documents
 from rankers.preparation import COLUMNS, Inputs, find_parts

@@ -28,13 +28,9 @@ from corpus.places import Place, stamps, upload
 from rankers.batch import ListBatch, MicroBatches
 from rankers.mixes import Constant, Traffic
 from rankers.mixes.encoding import HEADS_MIX, encode_mix
-from rankers.models.cross_encoder import (
-    add_adapters,
-    check_model,
-    load_cross_encoder,
-    load_tokenizer,
-)
+from rankers.models.cross_encoder import add_adapters, check_model, load_cross_encoder
 from rankers.models.list_ranker import ListRanker, computing_in, copy_on_cpu
+from rankers.models.tokenizer import load_tokenizer
 from rankers.scoring.pair_scorer import ranker_place
 from tests.rankers.conftest import TINY, save_model, tiny_bert
 
