@@ -1,8 +1,11 @@
+"""Small models; sixty queries with their candidates, a ranker, and the scores that it gives."""
+
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
@@ -19,13 +22,21 @@ from transformers import (
 )
 
 from corpus.places import Place, upload
-from corpus.tables import Collection
+from corpus.schemas import empty_table
+from corpus.tables import Collection, read_collection, write_collection
 from corpus.texts import document_column
 from rankers.data.lists import candidate_ids, document_rows
+from rankers.mixes import FrequencySigmoid
+from rankers.models.cross_encoder import load_cross_encoder
+from rankers.models.list_ranker import save_ranker
+from rankers.models.small_bert import build_small_bert
 from rankers.scoring.blocks import scoring_blocks
 from rankers.scoring.pair_scorer import PairScorer
+from tests.conftest import make_table
 
 WORDS = ["<s>", "<pad>", "</s>", "<unk>", "tide", "moon", "bread", "rye"]
+TEXTS = ["tide", "moon", "bread", "rye", "fox", "train", "night", "Paris"]
+MIX = FrequencySigmoid(midpoint=15.0)
 TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 8}
 
 
@@ -77,3 +88,54 @@ def upload_folder(folder: Path, place: Place) -> None:
     for file in folder.rglob("*"):
         if file.is_file():
             upload(file, place / file.relative_to(folder).as_posix())
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection of sixty queries, with one to twenty documents of one to eighty words."""
+    rng = np.random.default_rng(0)
+    queries: list[tuple[object, ...]] = [
+        (f"q{number}", TEXTS[number % 8], number // 2) for number in range(60)
+    ]
+    documents: list[tuple[object, ...]] = [
+        (f"d{number}", "", " ".join(rng.choice(TEXTS, rng.integers(1, 80))))
+        for number in range(100)
+    ]
+    candidates: list[tuple[object, ...]] = [
+        (query_id, f"d{number}", rank, 1 / rank)
+        for query_id, _, _ in queries
+        for rank, number in enumerate(rng.permutation(100)[: rng.integers(1, 20)], 1)
+    ]
+    filled = {
+        "queries": make_table("queries", queries),
+        "documents": make_table("documents", documents),
+        "candidates": make_table("candidates", candidates),
+    }
+    empty = {name: empty_table(name) for name in ("sessions", "judgments", "splits")}
+    folder = tmp_path_factory.mktemp("collection")
+    write_collection(Collection(**filled, **empty), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def collection(folder: Path) -> Collection:
+    """What is in `folder`."""
+    return read_collection(folder)
+
+
+@pytest.fixture(scope="session")
+def ranker(collection: Collection, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One with two heads, which cuts pairs at 48 tokens."""
+    folder = tmp_path_factory.mktemp("ranker")
+    build_small_bert(collection, folder, seed=0)
+    torch.manual_seed(0)
+    model, tokenizer = load_cross_encoder(str(folder), 48, heads=2, new_head=True)
+    torch.nn.init.normal_(model.classifier.weight)
+    save_ranker(model, tokenizer, MIX, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scores(collection: Collection, ranker: Path) -> NDArray[np.float32]:
+    """Of all pairs, by one process."""
+    return score_in_one_process(ranker, collection)
