@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rankers.models.token_rows import Attention, Blocks, is_encoder
+from rankers.models.attention import Blocks, Heads, StandIn, is_encoder
 
 
 def end_at_first_token(model: PreTrainedModel, frozen: bool = False) -> None:
@@ -50,7 +50,7 @@ def _mask_as_numbers(
     return states, named
 
 
-class FirstTokenSublayer(nn.Module):
+class FirstTokenSublayer(StandIn):
     """Attention from the first token to all, and the layer after it, of that token.
 
     Args:
@@ -63,32 +63,18 @@ class FirstTokenSublayer(nn.Module):
         kind = FrozenFirstTokenAttention if frozen else FirstTokenAttention
         self.self, self.output = kind(attention.self), attention.output
 
-    def forward(
-        self,
-        states: Tensor,
-        attention_mask: Tensor | None = None,
-        blocks: Blocks | None = None,
-        **_: Any,
-    ) -> tuple[Tensor, None]:
-        """Takes what the attention it stands for takes.
-
-        Args:
-            states: float (pairs, tokens, size); of a row (1, tokens, size).
-            attention_mask: for scaled dot-product attention, (pairs, 1, tokens or 1, tokens).
-            blocks: how pairs lie in the row.
-
-        Returns:
-            float (pairs, 1, size), and None for the attention's weights.
-        """
+    def attend(self, states: Tensor, mask: Tensor | None, blocks: Blocks | None) -> Tensor:
+        """Returns float (pairs, 1, size)."""
         first = states[:, :1] if blocks is None else blocks.first_tokens(states)
-        mask = None if attention_mask is None else attention_mask[:, :, :1]
-        return self.output(self.self(first, states, mask, blocks), first), None
+        of_first = None if mask is None else mask[:, :, :1]
+        made: Tensor = self.output(self.self(first, states, of_first, blocks), first)
+        return made
 
 
-class FirstTokenAttention(Attention):
+class FirstTokenAttention(Heads):
     """Attention from the first token to all."""
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, first: Tensor, states: Tensor, mask: Tensor | None, blocks: Blocks | None
     ) -> Tensor:
         """Attends.
@@ -104,14 +90,9 @@ class FirstTokenAttention(Attention):
         """
         queries, keys, values = self.query(first), self.key(states), self.value(states)
         if blocks is None:
-            return self._attend(queries, keys, values, mask)
-        of_blocks = zip(
-            torch.split(queries, [pairs for pairs, _ in blocks.sizes]),
-            *map(blocks.apart, (keys, values)),
-            blocks.masks,
-            strict=True,
-        )
-        return torch.cat([self._attend(*of_block) for of_block in of_blocks])
+            return self.by_pair(queries, keys, values, mask)
+        apart = torch.split(queries, [pairs for pairs, _ in blocks.sizes])
+        return torch.cat(self.by_block(apart, keys, values, blocks))
 
 
 class FrozenFirstTokenAttention(FirstTokenAttention):

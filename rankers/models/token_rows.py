@@ -5,97 +5,29 @@ longest pair, can lie one after the other in one row and go apart for attention 
 micro-batch costs beside its tokens is then paid for attention, and not for every layer.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-# Sequence classifiers that score a pair by its first token alone, with BERT's attention.
-FIRST_TOKEN_MODELS = ("bert", "electra", "roberta", "xlm-roberta")
-# Of them those whose positions begin after that of padding, and leave padding out.
+from rankers.models.attention import Blocks, Heads, StandIn, is_encoder
+
+# Of `FIRST_TOKEN_MODELS` those whose positions begin after that of padding, and leave padding out.
 COUNT_FROM_PADDING = ("roberta", "xlm-roberta")
 
 
-@dataclass(frozen=True)
-class Blocks:
-    """How the pairs of a row lie in it: in blocks, each of pairs of one length.
+class RowAttention(Heads, StandIn):
+    """BERT's attention of all tokens to all tokens of their pair, also where pairs lie in a row."""
 
-    Attributes:
-        sizes: pairs and tokens of each block.
-        masks: of each block what attention adds to its tokens, (pairs, 1, 1, tokens): 0, and minus
-            infinity for padding; None where nothing is padded.
-        begins: where each pair begins, int64 (pairs,).
-    """
-
-    sizes: Sequence[tuple[int, int]]
-    masks: Sequence[Tensor | None]
-    begins: Tensor
-
-    def first_tokens(self, states: Tensor) -> Tensor:
-        """The states (1, tokens, size) of all first tokens, (pairs, 1, size)."""
-        return states[0].index_select(0, self.begins)[:, None]
-
-    def apart(self, states: Tensor) -> Iterator[Tensor]:
-        """The states (1, tokens, size) of each block, (pairs, tokens, size)."""
-        parts = torch.split(states[0], [pairs * tokens for pairs, tokens in self.sizes])
-        return (part.view(*size, -1) for part, size in zip(parts, self.sizes, strict=True))
-
-
-class Attention(nn.Module):
-    """BERT's attention of all tokens to all tokens of their pair.
-
-    Args:
-        attention: BERT's self-attention or one like it, whose layers are used.
-    """
-
-    def __init__(self, attention: Any) -> None:
-        super().__init__()
-        self.query, self.key, self.value = attention.query, attention.key, attention.value
-        self.dropout = attention.dropout
-        self.head_size = attention.attention_head_size
-
-    def forward(
-        self,
-        states: Tensor,
-        attention_mask: Tensor | None = None,
-        blocks: Blocks | None = None,
-        **_: Any,
-    ) -> tuple[Tensor, None]:
-        """Takes what the attention it stands for takes.
-
-        Args:
-            states: float (pairs, tokens, size); of a row (1, tokens, size).
-            attention_mask: for scaled dot-product attention, (pairs, 1, tokens or 1, tokens).
-            blocks: how pairs lie in the row.
-
-        Returns:
-            The same shape as states, and None for the attention's weights.
-        """
-        made = self.query(states), self.key(states), self.value(states)
+    def attend(self, states: Tensor, mask: Tensor | None, blocks: Blocks | None) -> Tensor:
+        """Returns the same shape as states."""
+        queries, keys, values = self.query(states), self.key(states), self.value(states)
         if blocks is None:
-            return self._attend(*made, attention_mask), None
-        of_blocks = zip(*map(blocks.apart, made), blocks.masks, strict=True)
-        attended = [self._attend(*of_block).flatten(0, 1) for of_block in of_blocks]
-        return torch.cat(attended)[None], None
-
-    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """Attention from some queries, (pairs, some, size), to all tokens (pairs, tokens, size)."""
-        queries, keys, values = (
-            of.view(*of.shape[:2], -1, self.head_size).transpose(1, 2)
-            for of in (queries, keys, values)
-        )
-        attended = nn.functional.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            attn_mask=mask,
-            dropout_p=self.dropout.p if self.training else 0.0,
-            scale=self.head_size**-0.5,
-        )
-        return attended.transpose(1, 2).flatten(2)
+            return self.by_pair(queries, keys, values, mask)
+        attended = self.by_block(blocks.apart(queries), keys, values, blocks)
+        return torch.cat([of_block.flatten(0, 1) for of_block in attended])[None]
 
 
 def read_rows(model: PreTrainedModel) -> bool:
@@ -111,14 +43,8 @@ def read_rows(model: PreTrainedModel) -> bool:
         return False
     for layer in list(model.base_model.get_submodule("encoder.layer").children())[:-1]:
         attention: Any = layer.get_submodule("attention")
-        attention.self = Attention(attention.self).train(attention.training)
+        attention.self = RowAttention(attention.self).train(attention.training)
     return True
-
-
-def is_encoder(model: PreTrainedModel) -> bool:
-    """Whether a model has BERT's attention, of all tokens to all, and scores by the first."""
-    config = model.config
-    return config.model_type in FIRST_TOKEN_MODELS and not config.is_decoder
 
 
 def join(model: PreTrainedModel, inputs: Sequence[dict[str, Tensor]], tokens: int) -> list[Any]:
