@@ -1,14 +1,14 @@
 """Candidate lists: the documents that the first-stage ranker finds for each query."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import bm25s
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from corpus.pair_sums import rank_shown, shown_once, sum_pairs
 from corpus.table_checks import check_table
 from corpus.tables import Collection
 from corpus.texts import document_text
@@ -83,66 +83,22 @@ def judged_candidates(
     """
     kept = pa.chunked_array([*candidates["query_id"].chunks, *but_of.chunks], pa.string())
     added = judgments.filter(pc.invert(pc.is_in(judgments["query_id"], value_set=pc.unique(kept))))
-    shown = added.select(["query_id", "doc_id"]).to_pandas().assign(positions=1.0, impressions=1)
-    if shown.empty:
+    if added.num_rows == 0:
         return candidates
-    return pa.concat_tables([candidates, rank_shown(shown)], promote_options="default")
+    ranked = rank_shown(shown_once(added), "judged documents")
+    return pa.concat_tables([candidates, ranked], promote_options="default")
 
 
 def shown_candidates(sessions: pa.Table) -> pa.Table:
     """The documents that the log shows for each query, ranked by their mean position.
 
     Args:
-        sessions: the table sessions.
+        sessions: the table sessions, as of `corpus.pair_sums.sum_pairs`.
 
     Returns:
         The table candidates; the score is the negative mean position, at most -1.
     """
-    return rank_shown(sum_positions(sessions))
-
-
-def sum_positions(sessions: pa.Table) -> pd.DataFrame:
-    """Sums the positions at which sessions show each pair.
-
-    Args:
-        sessions: the table sessions. A column `sessions` (int64) says how many sessions each row
-            stands for.
-
-    Returns:
-        query_id, doc_id, positions (sum of positions, which count from 1) and impressions; one row
-        for each pair.
-    """
-    doc_ids = sessions["doc_ids"].combine_chunks()
-    session = pc.list_parent_indices(doc_ids)
-    starts = np.append(0, np.cumsum(pc.list_value_length(doc_ids).to_numpy()))
-    times: int | NDArray[np.int64] = 1
-    if "sessions" in sessions.column_names:
-        times = sessions["sessions"].take(session).to_numpy()
-    shown = pd.DataFrame(
-        {
-            "query_id": sessions["query_id"].take(session).to_pandas(),
-            "doc_id": doc_ids.flatten().to_pandas(),
-            "positions": times * (np.arange(len(session)) - starts[session.to_numpy()] + 1.0),
-            "impressions": times,
-        }
-    )
-    return add_positions([shown])
-
-
-def add_positions(sums: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Adds the tables that `sum_positions` returns for parts of a log."""
-    together = pd.concat(sums, ignore_index=True)
-    return together.groupby(["query_id", "doc_id"], as_index=False, sort=False).sum()
-
-
-def rank_shown(shown: pd.DataFrame) -> pa.Table:
-    """Makes the table candidates from the sums of `sum_positions`, ranked by mean position."""
-    mean = shown[["query_id", "doc_id"]].assign(position=shown["positions"] / shown["impressions"])
-    mean = mean.sort_values(["query_id", "position", "doc_id"], kind="stable")
-    mean["rank"] = mean.groupby("query_id").cumcount() + 1
-    mean["score"] = -mean["position"]
-    table = pa.Table.from_pandas(mean.drop(columns="position"), preserve_index=False)
-    return check_table(table, "candidates", "documents shown in sessions")
+    return rank_shown(sum_pairs(sessions), "documents shown in sessions")
 
 
 def score_each(texts: pa.ChunkedArray, documents: pa.Table) -> Iterator[NDArray[np.float64]]:

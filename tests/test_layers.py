@@ -11,7 +11,7 @@ ROOMS = "corpus|cluster|evaluation|annotation clicks|rankers|tuning|workflow|ray
 FLOORS = {
     "corpus": "errors frequency mapped_arrays progress schemas shown_text texts"
     "|names places|local_copies output_folder refused_rows text_lines|table_checks"
-    "|splits tables|candidates groups mapped_tables row_groups window|query_parts"
+    "|pair_sums splits tables|candidates groups mapped_tables row_groups window|query_parts"
     "|by_query documents protocol readers simulation|sources|prepare",
     "cluster": "blocks environment growth metrics|connection|reach resources",
     "evaluation": "graded_measures means trec_writing|given_runs measures significance trec_reading"

@@ -8,21 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
-from corpus.candidates import rank_shown
 from corpus.errors import InputError
+from corpus.pair_sums import add_pair_sums, rank_shown, shown_once
 from corpus.places import Place
 from corpus.readers.log_format import Judgment, LogFormat, Shard, documents_table
-from corpus.readers.pair_sums import (
-    add_pair_sums,
-    add_texts,
-    first_texts,
-    ranked_frame,
-    sum_pairs,
-)
+from corpus.readers.query_texts import add_texts, first_texts
 from corpus.readers.settling import rename, settle_documents, settle_sessions
 from corpus.readers.shard_tables import ROWS_PER_PART, ShardSums, write_shard
 from corpus.schemas import SCHEMAS
-from corpus.table_checks import check_table
 from corpus.tables import table_path, write_parquet
 from corpus.window import hold_out_parts
 
@@ -194,8 +187,5 @@ def _write_candidates(shown: pa.Table, judgments: pa.Table, folder: Place) -> No
     known = pc.unique(shown["query_id"].cast(pa.string()))
     more = judgments.filter(pc.invert(pc.is_in(judgments["query_id"], value_set=known)))
     if more.num_rows:
-        lists = pa.array([[doc_id] for doc_id in more["doc_id"].to_pylist()])
-        pages = pa.table({"query_id": more["query_id"], "doc_ids": lists})
-        shown = add_pair_sums([shown, sum_pairs(pages)])
-    table = rank_shown(ranked_frame(shown))
-    write_parquet(check_table(table, "candidates", "the log"), table_path(folder, "candidates"))
+        shown = add_pair_sums([shown, shown_once(more)])
+    write_parquet(rank_shown(shown, "the log"), table_path(folder, "candidates"))

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from corpus.places import Place, remove
-from corpus.readers.pair_sums import first_rows
+from corpus.readers.query_texts import first_rows
 from corpus.readers.shard_tables import SessionPart, ShardSums
 from corpus.tables import write_parquet
 from corpus.window import open_parquet

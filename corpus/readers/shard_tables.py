@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from corpus.pair_sums import add_pair_sums, sum_pairs
 from corpus.places import Place
 from corpus.readers.log_format import SEARCHES, Columns, LogFormat, Shard
-from corpus.readers.pair_sums import add_pair_sums, add_texts, count_texts, sum_pairs
+from corpus.readers.query_texts import add_texts, count_texts
 from corpus.schemas import SCHEMAS
 from corpus.table_checks import check_table
 from corpus.tables import table_path, write_parquet

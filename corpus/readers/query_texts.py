@@ -1,0 +1,69 @@
+"""The texts of queries in a log: how often each is searched, and which was first."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+OTHER_TEXTS = "texts of searches, as their query id had another text before, which is kept"
+
+
+def count_texts(searches: pa.Table) -> pa.Table:
+    """Counts the searches of each query with each text.
+
+    Returns:
+        query_id, text and searches (int64), in the order of their first search.
+    """
+    counted = searches.select(["query_id", "text"]).append_column(
+        "searches", pa.repeat(pa.scalar(1, pa.int64()), searches.num_rows)
+    )
+    return add_texts([counted])
+
+
+def add_texts(counted: Sequence[pa.Table]) -> pa.Table:
+    """Adds the tables that `count_texts` returns for parts of a log."""
+    together = pa.concat_tables(counted)
+    codes = [_code(together[name]) for name in ("query_id", "text")]
+    code, pair = pd.factorize(codes[0] * (codes[1].max(initial=0) + 1) + codes[1])
+    first = first_rows(code, len(pair))
+    kept = together.select(["query_id", "text"]).take(pa.array(first))
+    counts = np.bincount(code, together["searches"].to_numpy(), len(pair)).astype(np.int64)
+    return kept.append_column("searches", pa.array(counts))
+
+
+def first_texts(counted: pa.Table, aside: Counter[str]) -> pa.Table:
+    """The table queries with the first text of each query; searches with another are counted.
+
+    Args:
+        counted: query_id, text and searches, from `add_texts`.
+        aside: counter of searches with another text.
+    """
+    code = _code(counted["query_id"])
+    first = first_rows(code, int(code.max(initial=-1)) + 1)
+    searches = counted["searches"].to_numpy()
+    number = _code(counted["text"])
+    if other := int(searches[number != number[first][code]].sum()):
+        aside[OTHER_TEXTS] += other
+    frequency = np.bincount(code, searches, len(first)).astype(np.int64)
+    kept = counted.select(["query_id", "text"]).take(pa.array(first))
+    return kept.append_column("frequency", pa.array(frequency))
+
+
+def first_rows(code: NDArray[np.int64], codes: int) -> NDArray[np.int64]:
+    """The first row of each code, int64, shape (codes,)."""
+    first = np.empty(codes, dtype=np.int64)
+    first[code[::-1]] = np.arange(len(code))[::-1]
+    return first
+
+
+def _code(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Numbers of equal values, from 0 in the order of first appearance, int64."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    encoded = column.unify_dictionaries().combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.chunk(0)
+    return np.asarray(encoded.indices.to_numpy(), dtype=np.int64)
