@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
 from upath import UPath
@@ -49,16 +49,7 @@ def place_of(name: str | Place) -> Place:
     text = os.fspath(name)
     if not SCHEME.match(text):
         return cast(Place, UPath(text))
-    try:
-        parts = urlsplit(text)
-    except ValueError as error:
-        raise InputError(f"{text}: is no URL: {error}") from error
-    if parts.password is not None:
-        raise InputError(
-            f"{parts.scheme}://…@{parts.hostname}{parts.path}: the URL holds a password, which "
-            "would be written into job.json; give keys by the environment, as the store's own "
-            "tools have them"
-        )
+    parts = url_parts(text)
     if parts.scheme == "file":
         return cast(Place, UPath(parts.path))
     if not text.startswith(f"{parts.scheme}://"):
@@ -76,6 +67,25 @@ def place_of(name: str | Place) -> Place:
             "s3://bucket/folder"
         ) from error
     return cast(Place, place)
+
+
+def url_parts(text: str) -> SplitResult:
+    """The parts of a URL, or of a local path, which has no scheme.
+
+    Raises:
+        InputError: it is no URL, or holds a password.
+    """
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise InputError(f"{text}: is no URL: {error}") from error
+    if parts.password is not None:
+        raise InputError(
+            f"{parts.scheme}://…@{parts.hostname}{parts.path}: the URL holds a password, which "
+            "would be written into job.json; give keys by the environment, as the store's own "
+            "tools have them"
+        )
+    return parts
 
 
 def is_local(place: Place) -> bool:

@@ -1,6 +1,8 @@
 """Where checkpoints go: a folder, or a store that Arrow or fsspec knows, claimed by one training.
 
-Ray Train's controller reads this module before any worker starts, so it imports little.
+A checkpoint's place is a string, and no `corpus.places.Place`: Ray Train writes by a file system of
+Arrow's, whose options (`?region=...`) the URI may hold. Ray Train's controller reads this module
+before any worker starts, so it imports little.
 """
 
 import json
@@ -13,9 +15,7 @@ from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, PyFile
 
 from corpus.errors import InputError
 from corpus.output_folder import RECORD
-
-# Stores that Arrow has clients for, which need no further package.
-ARROW_STORES = {"s3", "gs", "gcs", "abfs", "abfss"}
+from corpus.places import ARROW_STORES, url_parts
 
 
 class _WholeFile(LocalFileOpener):  # type: ignore[misc]
@@ -45,14 +45,9 @@ def checkpoint_storage(place: str) -> tuple[FileSystem, str]:
             holds a password.
     """
     try:
-        parts = urlsplit(place)
-    except ValueError as error:
-        raise InputError(f"checkpoints: {place} is no URI: {error}") from error
-    if parts.password is not None:
-        raise InputError(
-            "checkpoints: the URI holds a password, which would be written into job.json; give "
-            "keys by the environment, as the store's own tools have them"
-        )
+        parts = url_parts(place)
+    except InputError as error:
+        raise InputError(f"checkpoints: {error}") from error
     try:
         if parts.scheme in ARROW_STORES:
             files, path = FileSystem.from_uri(place)
