@@ -5,14 +5,22 @@ from pathlib import Path
 import pandas as pd
 
 from corpus.errors import InputError
-from corpus.output_folder import begin_output, finish_output
+from corpus.output_folder import finish_output
 from corpus.sources import SimulatedWorld
 from evaluation.measures import MAIN_MEASURE
 from rankers.settings import TrainingSettings
 from workflow.ablations import Ablations, Change, changes_of
-from workflow.cases import DEFAULT, Case, Measured, measure_cases
-from workflow.conditions import ANNOTATION, FAMOL, FUSION, Condition, headline_conditions
-from workflow.study import check_study, describe_conditions, write_frame
+from workflow.cases import (
+    DEFAULT,
+    Case,
+    Measured,
+    begin_study,
+    check_world,
+    measure_cases,
+    write_study,
+)
+from workflow.conditions import ANNOTATION, FAMOL, FUSION, Condition, some_conditions
+from workflow.study import check_study
 
 COLUMNS = ["setting", "level", "share", "ranker", "bucket"]
 MEANS = [*COLUMNS, "value", "low", "high", "queries"]
@@ -56,29 +64,15 @@ def ablate(
     Raises:
         InputError: a setting cannot be right, or `output` is in use.
     """
-    from cluster.reach import check_reach  # brings Ray
-
-    conditions = conditions or {
-        name: condition
-        for name, condition in headline_conditions().items()
-        if name in (ANNOTATION, FAMOL, FUSION)
-    }
-    world.check()
-    if world.judged == 0:
-        raise InputError("world.judged must be above 0: rankers are measured on judged queries")
+    conditions = conditions or some_conditions(ANNOTATION, FAMOL, FUSION)
+    check_world(world)
     default = Case(world, training=training)
     check_study(conditions, training, seeds, at_once)
     changes, own = _touching(changes_of(ablations, default), conditions)
     for name, change in changes.items():
         touched = {condition: conditions[condition] for condition in own[name]}
         check_study(touched, change.case.training, seeds, at_once)
-    record = {
-        "world": vars(world),
-        "conditions": describe_conditions(conditions),
-        "training": training.deciding,
-    }
-    check_reach([output])
-    begin_output(output, "ablate", record, resume)
+    record = begin_study(output, "ablate", world, conditions, training, resume)
     cases = {DEFAULT: default} | {name: change.case for name, change in changes.items()}
     measured = measure_cases(output, cases, own, conditions, seeds, at_once)
     settings = record | {"ablations": vars(ablations), "seeds": seeds}
@@ -120,9 +114,6 @@ def _write_results(
     # These bring SciPy and Matplotlib.
     from evaluation.means import group_means
     from evaluation.report.ablation import ablation_section, ablation_table, shares_section
-    from evaluation.report.exports import markdown_table
-    from evaluation.report.page import write_report
-    from evaluation.report.settings import settings_section
     from evaluation.significance import compare
 
     # A query has one value for each case and condition: here a case is the ranker, and a condition
@@ -137,22 +128,20 @@ def _write_results(
         for frame in (group_means(scores, groups), compare(scores, groups, DEFAULT))
     )
     means, differences = means[MEANS], differences[DIFFERENCES]
-    write_frame(means, output / "ablation.parquet")
-    write_frame(differences, output / "differences.parquet")
-    table = markdown_table(ablation_table(means, differences, MAIN_MEASURE))
-    (output / "ablation.md").write_text(table, encoding="utf-8")
-    sections = [
-        ablation_section(means, differences, MAIN_MEASURE),
-        *shares_section(means, MAIN_MEASURE),
-        settings_section({"ablate": settings}),
-    ]
-    introduction = (
+    shown = ablation_table(means, differences, MAIN_MEASURE)
+    write_study(
+        output,
+        {"ablation": means, "differences": differences},
+        ("ablation", shown),
+        [
+            ablation_section(means, differences, MAIN_MEASURE),
+            *shares_section(means, MAIN_MEASURE),
+        ],
+        {"ablate": settings},
+        "What each part is worth",
         "One thing of the method is changed at a time; the world, its log and its test queries are "
         "the same. Grades are a simulated judge's.",
     )
-    title = f"What each part is worth: {output.name}"
-    write_report(sections, output / "report.html", title, introduction)
-    print(table, end="")
 
 
 def _by_change(frame: pd.DataFrame, changes: dict[str, Change]) -> pd.DataFrame:

@@ -1,13 +1,15 @@
 """Studies that change one thing at a time: what each case has of its own, and what it shares."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
+from corpus.errors import InputError
 from corpus.frequency import BUCKETS
+from corpus.output_folder import begin_output
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
 from evaluation.measures import MAIN_MEASURE
@@ -17,12 +19,17 @@ from workflow.conditions import Condition
 from workflow.simulated_annotations import SimulatedJudge, annotate_simulated
 from workflow.study import (
     announce,
+    describe_conditions,
     label_by_judge,
     label_clicks,
     ranker_folder,
     ranker_of,
     values_of_seeds,
+    write_frame,
 )
+
+if TYPE_CHECKING:
+    from evaluation.report.parts import Section
 
 DEFAULT = "default"
 SHOWN = (*BUCKETS, "all")  # groups of queries
@@ -74,6 +81,50 @@ class Place:
     folder: Path
     world: Path
     judged: Path
+
+
+def check_world(world: SimulatedWorld) -> None:
+    """Refuses a world that cannot be, or on which no ranker can be measured.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    world.check()
+    if world.judged == 0:
+        raise InputError("world.judged must be above 0: rankers are measured on judged queries")
+
+
+def begin_study(
+    output: Path,
+    job: str,
+    world: SimulatedWorld,
+    conditions: Mapping[str, Condition],
+    training: TrainingSettings,
+    resume: bool,
+) -> dict[str, object]:
+    """Claims the folder of a study; returns the settings that decide its cases.
+
+    Args:
+        output: the folder.
+        job: the name of the study's job.
+        world: of the default case.
+        conditions: the ways to train, by name.
+        training: of the default case.
+        resume: go on with what is there.
+
+    Raises:
+        InputError: `output` is in use, or not every node reaches it.
+    """
+    from cluster.reach import check_reach  # brings Ray
+
+    record: dict[str, object] = {
+        "world": vars(world),
+        "conditions": describe_conditions(conditions),
+        "training": training.deciding,
+    }
+    check_reach([output])
+    begin_output(output, job, record, resume)
+    return record
 
 
 def measure_cases(
@@ -167,3 +218,38 @@ def _measured(places: list[Place], conditions: list[str]) -> Measured:
     )
     kept = (values["measure"] == MAIN_MEASURE) & values["ranker"].isin(conditions)
     return Measured(values[kept], groups[groups["group"].isin(SHOWN)])
+
+
+def write_study(
+    output: Path,
+    frames: Mapping[str, pd.DataFrame],
+    shown: tuple[str, pd.DataFrame],
+    sections: Sequence["Section"],
+    settings: Mapping[str, object],
+    title: str,
+    introduction: str,
+) -> None:
+    """Writes the tables and the page of a study, and prints a table.
+
+    Args:
+        output: the folder of the study.
+        frames: what is written as parquet, by the name of the file.
+        shown: the name of a file and the table that is written into it, and printed.
+        sections: of the page, before that of the settings.
+        settings: the settings of the study, by the name of its job.
+        title: of the page, before the name of the folder.
+        introduction: of the page.
+    """
+    # These bring Matplotlib.
+    from evaluation.report.exports import markdown_table
+    from evaluation.report.page import write_report
+    from evaluation.report.settings import settings_section
+
+    for name, frame in frames.items():
+        write_frame(frame, output / f"{name}.parquet")
+    name, table = shown
+    page = markdown_table(table)
+    (output / f"{name}.md").write_text(page, encoding="utf-8")
+    sections = [*sections, settings_section(settings)]
+    write_report(sections, output / "report.html", f"{title}: {output.name}", (introduction,))
+    print(page, end="")

@@ -89,3 +89,8 @@ def labels_beside_annotations(mix: Mix) -> ClickSide:
     stages = mix.stages if isinstance(mix, Staged) else []
     alone = mix == Constant(1.0) or any(stage.click_weight == 1 for stage in stages)
     return "clicks" if alone else "shrunk"
+
+
+def some_conditions(*names: str) -> dict[str, Condition]:
+    """The headline conditions of these names, in their order there."""
+    return {name: how for name, how in headline_conditions().items() if name in names}

@@ -5,14 +5,22 @@ from pathlib import Path
 import pandas as pd
 
 from corpus.errors import InputError
-from corpus.output_folder import begin_output, finish_output
+from corpus.output_folder import finish_output
 from corpus.sources import SimulatedWorld
 from evaluation.measures import MAIN_MEASURE
 from rankers.settings import TrainingSettings
-from workflow.cases import DEFAULT, Case, Measured, measure_cases
-from workflow.conditions import ANNOTATION, CLICK, FUSION, Condition, headline_conditions
+from workflow.cases import (
+    DEFAULT,
+    Case,
+    Measured,
+    begin_study,
+    check_world,
+    measure_cases,
+    write_study,
+)
+from workflow.conditions import ANNOTATION, CLICK, FUSION, Condition, some_conditions
 from workflow.levels import Levels, cases_of, levels_of, own_rankers
-from workflow.study import check_study, describe_conditions, write_frame
+from workflow.study import check_study
 
 PAIR = (CLICK, ANNOTATION)
 ROWS = ["setting", "level", "ranker", "bucket", "value", "low", "high", "queries"]
@@ -57,24 +65,12 @@ def sensitivity(
     Raises:
         InputError: a setting cannot be right, or `output` is in use.
     """
-    from cluster.reach import check_reach  # brings Ray
-
-    conditions = conditions or {
-        name: condition
-        for name, condition in headline_conditions().items()
-        if name in (*PAIR, FUSION)
-    }
+    conditions = conditions or some_conditions(*PAIR, FUSION)
     _check_pair(conditions, world, levels)
     lines = levels_of(levels, world)
     cases = cases_of(lines, Case(world, training=training))
     check_study(conditions, training, seeds, at_once)
-    record = {
-        "world": vars(world),
-        "conditions": describe_conditions(conditions),
-        "training": training.deciding,
-    }
-    check_reach([output])
-    begin_output(output, "sensitivity", record, resume)
+    record = begin_study(output, "sensitivity", world, conditions, training, resume)
     own = own_rankers(lines, conditions)
     measured = measure_cases(output, cases, own, conditions, seeds, at_once)
     measured = {name: _complete(of_case, measured[DEFAULT]) for name, of_case in measured.items()}
@@ -97,9 +93,7 @@ def _check_pair(conditions: dict[str, Condition], world: SimulatedWorld, levels:
         raise InputError(
             f"conditions lack {lacking[0]!r}; the study is of where {PAIR[0]} and {PAIR[1]} cross"
         )
-    world.check()
-    if world.judged == 0:
-        raise InputError("world.judged must be above 0: rankers are measured on judged queries")
+    check_world(world)
     if not any(vars(levels).values()):
         raise InputError("levels are all empty; name a setting's levels to change it to")
 
@@ -120,40 +114,30 @@ def _write_results(
     """
     # These bring SciPy and Matplotlib.
     from evaluation.means import group_means
-    from evaluation.report.exports import markdown_table
-    from evaluation.report.page import write_report
     from evaluation.report.sensitivity import (
         crossings_section,
         crossings_table,
         sensitivity_section,
     )
-    from evaluation.report.settings import settings_section
 
     means = {name: group_means(*of_case) for name, of_case in measured.items()}
     shown = _by_level(lines, means).rename(columns={"group": "bucket"})[ROWS]
     tests = _by_level(lines, _compare_pair(measured)).rename(columns={"group": "bucket"})
     differences = tests[DIFFERENCES]
     crossings = crossings_table(differences, PAIR)
-    for name, frame in (
-        ("sensitivity", shown),
-        ("differences", differences),
+    write_study(
+        output,
+        {"sensitivity": shown, "differences": differences, "crossings": crossings},
         ("crossings", crossings),
-    ):
-        write_frame(frame, output / f"{name}.parquet")
-    page = markdown_table(crossings)
-    (output / "crossings.md").write_text(page, encoding="utf-8")
-    sections = [
-        crossings_section(differences, MAIN_MEASURE, PAIR),
-        sensitivity_section(shown.dropna(subset="value"), MAIN_MEASURE, PAIR),
-        settings_section({"sensitivity": settings}),
-    ]
-    introduction = (
+        [
+            crossings_section(differences, MAIN_MEASURE, PAIR),
+            sensitivity_section(shown.dropna(subset="value"), MAIN_MEASURE, PAIR),
+        ],
+        {"sensitivity": settings},
+        f"Where {PAIR[0]} and {PAIR[1]} cross",
         "One setting of the simulated world is changed at a time; all others are the default "
         "world's. Grades are a simulated judge's, whose share of errors is one of the settings.",
     )
-    title = f"Where {PAIR[0]} and {PAIR[1]} cross: {output.name}"
-    write_report(sections, output / "report.html", title, introduction)
-    print(page, end="")
 
 
 def _compare_pair(measured: dict[str, Measured]) -> dict[str, pd.DataFrame]:
