@@ -127,10 +127,10 @@ def write_table(table: pa.Table, folder: str | Place, name: str) -> Place:
     return path
 
 
-def read_parquet(path: Place) -> pa.Table:
-    """Reads a parquet file, or a folder of them, that Tandem has written."""
+def read_parquet(path: Place, columns: list[str] | None = None) -> pa.Table:
+    """Reads a parquet file, or a folder of them, that Tandem has written: some columns, or all."""
     files, inside = arrow_files(path)
-    return pq.read_table(inside, filesystem=files)
+    return pq.read_table(inside, filesystem=files, columns=columns)
 
 
 def write_parquet(table: pa.Table, path: Place) -> None:

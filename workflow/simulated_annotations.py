@@ -166,7 +166,7 @@ def _graded_candidates(folder: Path, tables: Collection) -> pa.Table:
     """query_id, doc_id and the grade, 0 to 3, of each candidate, as a perfect judge would give."""
     from corpus.simulation.judge import GRADES
 
-    truth = known_truth(folder, tables)
+    truth = known_truth(folder)
     highest = truth["relevance"].max() if len(truth) else 0
     if not highest > 0:
         raise InputError(
