@@ -126,20 +126,28 @@ class IdRows:
 
 def chunks_of(column: pa.ChunkedArray) -> Iterator[tuple[slice, pa.ChunkedArray]]:
     """The rows of a column, few at a time, and where they stand."""
-    for some, [values] in _chunks(pa.table({"column": column}), ["column"]):
-        yield some, values
+    start = 0
+    for some in chunks_of_table(pa.table({"column": column})):
+        yield slice(start, start + some.num_rows), some["column"]
+        start += some.num_rows
+
+
+def chunks_of_table(table: pa.Table) -> Iterator[pa.Table]:
+    """The rows of a table, few at a time, whatever the chunks of its columns."""
+    held: list[pa.RecordBatch] = []
+    for batch in [*table.to_batches(ROWS_AT_ONCE), None]:
+        rows = sum(one.num_rows for one in held)
+        if held and (batch is None or rows + batch.num_rows > ROWS_AT_ONCE):
+            yield pa.Table.from_batches(held)
+            held = []
+        held.append(batch)
 
 
 def _chunks(table: pa.Table, key: list[str]) -> Iterator[tuple[slice, list[pa.ChunkedArray]]]:
     start = 0
-    held: list[pa.RecordBatch] = []
-    for batch in [*table.select(key).to_batches(ROWS_AT_ONCE), None]:
-        rows = sum(one.num_rows for one in held)
-        if held and (batch is None or rows + batch.num_rows > ROWS_AT_ONCE):
-            some = slice(start, start + rows)
-            yield some, [pa.chunked_array([one[name] for one in held]) for name in key]
-            start, held = some.stop, []
-        held.append(batch)
+    for some in chunks_of_table(table.select(key)):
+        yield slice(start, start + some.num_rows), [some[name] for name in key]
+        start += some.num_rows
 
 
 def _repeated(ordered: NDArray[np.uint64]) -> NDArray[np.uint64]:

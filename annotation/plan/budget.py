@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from annotation.plan.selection import keep_pairs, shown_codes, starts_of_runs
+from annotation.plan.impressions import count_shown
+from annotation.plan.selection import keep_pairs, starts_of_runs
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from corpus.groups import query_groups
@@ -206,26 +207,23 @@ def _urgency(pairs: pa.Table, tables: Collection, policy: Policy) -> NDArray[np.
     urgency = mapped_array(pairs.num_rows, np.float64)
     if policy == "uniform":
         return urgency
-    query_row, doc_row = (pairs[name].to_numpy() for name in ("query_row", "doc_row"))
     if policy == "tail":
+        query_row = pairs["query_row"].to_numpy()
         frequency = mapped_array(tables.queries.num_rows, np.int64)
         for some, values in chunks_of(tables.queries["frequency"]):
             frequency[some] = values.to_numpy()
         for some in slices(len(urgency)):
             urgency[some] = -frequency[query_row[some]]
         return urgency
-    shown = shown_codes(tables, clicked=True)
-    shown.sort()
+    impressions, clicks = count_shown(pairs, tables)
     for some in slices(len(urgency)):
-        code = 2 * (query_row[some] * tables.documents.num_rows + doc_row[some])
-        first, clicked, after = (np.searchsorted(shown, code + more) for more in range(3))
-        impressions, clicks = (after - first).astype(float), (after - clicked).astype(float)
         if policy == "fewest_impressions":
-            urgency[some] = -impressions
+            urgency[some] = -impressions[some]
         else:
             from scipy.stats import beta  # a second that no other policy needs
 
-            urgency[some] = beta.std(clicks + 0.5, impressions - clicks + 0.5)
+            clicked, skipped = clicks[some], impressions[some] - clicks[some]
+            urgency[some] = beta.std(clicked + 0.5, skipped + 0.5)
     return urgency
 
 

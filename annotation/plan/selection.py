@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from annotation.plan.impressions import shown_codes
 from corpus.errors import InputError
 from corpus.groups import query_groups
 from corpus.mapped_arrays import IdRows, chunks_of, mapped_array, slices
@@ -23,7 +24,6 @@ from corpus.tables import Collection
 TEXT_COLUMNS = ("query_id", "doc_id", "text", "title", "body")
 HASHED_AT_ONCE = 1000  # texts
 QUERIES_AT_ONCE = 2**16
-
 Rows = NDArray[np.int64]
 
 
@@ -136,32 +136,6 @@ def hash_texts(pairs: pa.Table, tables: Collection) -> str:
                 frame = texts.take(used[few]).to_pandas()
                 digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
     return digest.hexdigest()[:12]
-
-
-def shown_codes(tables: Collection, clicked: bool = False) -> Rows:
-    """query_row * documents + doc_row of each document shown in the sessions, in their order.
-
-    Args:
-        tables: the collection.
-        clicked: double the codes, and add 1 to those of documents that were clicked.
-
-    Returns:
-        The codes, int64, mapped, shape (results,).
-    """
-    queries, documents = IdRows(tables.queries["query_id"]), IdRows(tables.documents["doc_id"])
-    sessions = tables.sessions
-    count = sum(len(_flat(shown)) for _, shown in chunks_of(sessions["doc_ids"]))
-    codes, end = mapped_array(count, np.int64), 0
-    chunks = (chunks_of(sessions[name]) for name in ("query_id", "doc_ids", "clicks"))
-    for (_, query_id), (_, shown), (_, clicks) in zip(*chunks, strict=True):
-        doc_row = documents.find(_flat(shown))
-        query_row = np.repeat(queries.find(query_id), pc.list_value_length(shown).to_numpy())
-        start, end = end, end + len(doc_row)
-        codes[start:end] = query_row * tables.documents.num_rows + doc_row
-        if clicked:
-            codes[start:end] *= 2
-            codes[start:end] += _flat(clicks).to_numpy()
-    return codes
 
 
 def _of_candidates(tables: Collection) -> pa.Table:
@@ -278,7 +252,3 @@ def _are_sorted(values: NDArray[np.int64]) -> bool:
         bool(np.all(np.diff(values[some.start : some.stop + 1]) >= 0))
         for some in slices(len(values))
     )
-
-
-def _flat(lists: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pa.chunked_array([pc.list_flatten(lists.combine_chunks())])

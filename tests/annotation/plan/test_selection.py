@@ -168,6 +168,27 @@ def test_the_pairs_of_the_most_open_click_rate_come_first(tables: Collection) ->
     assert {(0, 0), (0, 1)}.isdisjoint(rows)
 
 
+def test_rows_that_stand_for_many_sessions_count_as_many(tables: Collection) -> None:
+    # One row each, of 8 and of 2 sessions: the same traffic as the ten rows.
+    counted = tables.sessions.take([0, 8]).append_column("sessions", pa.array([8, 2]))
+    for policy in get_args(Policy):
+        for count in range(36, 40):
+            budget = Budget(max_pairs=count, policy=policy)
+            assert bought(replace(tables, sessions=counted), budget) == bought(tables, budget)
+    # "a" was shown three times now, "b" once and "c" twice, whatever the order of their rows.
+    again = counted.set_column(4, "sessions", pa.array([1, 2])).take([1, 0])
+    for policy, last in (("fewest_impressions", [0, 2, 1]), ("widest_posterior", [2, 0, 1])):
+        for count in range(3):
+            budget = Budget(max_pairs=39 - count, policy=policy)
+            kept = bought(replace(tables, sessions=again), budget)
+            assert {(0, row) for row in last[: count + 1]}.isdisjoint(kept)
+    # Counts need not be in the chunks of the other columns.
+    chunked = pa.concat_tables([tables.sessions.slice(0, 7), tables.sessions.slice(7)])
+    chunked = chunked.append_column("sessions", pa.array([1] * 10, pa.uint32()))
+    budget = Budget(max_pairs=38, policy="widest_posterior")
+    assert bought(replace(tables, sessions=chunked), budget) == bought(tables, budget)
+
+
 def test_equals_are_bought_query_by_query(tables: Collection) -> None:
     chosen = set()
     for seed in range(20):
