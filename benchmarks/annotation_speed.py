@@ -1,7 +1,7 @@
 """How fast Tandem annotates, beside plain vLLM and beside ray.data.llm, in one run.
 
     python -m benchmarks.annotation_speed                  # the demo's judge
-    python -m benchmarks.annotation_speed --model large    # 113M parameters, random weights
+    python -m benchmarks.annotation_speed --model large    # 115M parameters, random weights
     python -m benchmarks.annotation_speed --model large --pairs 200000 --gpu true
 
 Every contestant gets the same prompts, the same model, the same sampling parameters (one token, the
@@ -62,7 +62,7 @@ def main(
     """Prints pairs a second of each contestant, their ratios, and the cost of each strategy.
 
     Args:
-        model: the demo's judge, or one of 113M parameters.
+        model: the demo's judge, or one of 115M parameters.
         pairs: number of pairs; of the large model, a tenth.
         rounds: how often each contestant runs.
         strategy_pairs: pairs that each strategy is timed on.

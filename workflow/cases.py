@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -225,7 +225,7 @@ def write_study(
     frames: Mapping[str, pd.DataFrame],
     shown: tuple[str, pd.DataFrame],
     sections: Sequence["Section"],
-    settings: Mapping[str, object],
+    settings: Mapping[str, Mapping[str, Any]],
     title: str,
     introduction: str,
 ) -> None:
