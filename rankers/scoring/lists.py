@@ -1,4 +1,11 @@
-"""The lists that a job scores: few of them in memory, or many in files, where they are scored."""
+"""The lists that a job scores: few of them in memory, or many in files, where they are scored.
+
+These are two ways since neither serves for both. In files a scorer takes a piece of up to
+`MOST_PAIRS_PER_PIECE` pairs and looks up their texts itself, so that no memory grows with the
+pairs; but few lists are one piece, which one scorer would score while all others wait. In memory
+they are blocks of a size that keeps every scorer at work to the end, whose texts lie in Ray's
+object store; many would fill it.
+"""
 
 import dataclasses
 from collections import Counter
