@@ -57,7 +57,7 @@ def test_scorers_with_gpus_begin_and_say_what_is_missing(
     rankers = {"r": ranker, "again": ranker}
 
     def score() -> dict[str, pd.DataFrame]:
-        return score_candidates(lists, collection.documents, rankers, Pool(2, use_gpu=True))
+        return score_candidates(lists, collection.documents, rankers, Pool(use_gpu=True))
 
     if torch.cuda.is_available():
         np.testing.assert_allclose(score()["again"]["score"], scores, rtol=1e-4, atol=1e-5)
@@ -82,7 +82,7 @@ def test_a_trec_run_is_reranked_as_the_same_candidates_are(
     ]
     first = tmp_path / "first.run"
     first.write_text("\n".join([*lines, "q1 Q0 unknown 0 9 bm25"]))
-    rerank(folder, ranker, tmp_path / "out", run=first, scorers=2)
+    rerank(folder, ranker, tmp_path / "out", run=first)
     assert f"{first}: set aside 1 lines of unknown documents" in capsys.readouterr().out
     run = pd.read_parquet(tmp_path / "out" / "run.parquet")
     lists = candidate_ids(collection, None)
@@ -120,7 +120,7 @@ def test_many_lists_are_scored_part_by_part_where_they_lie(
     write_collection(collection, store / "collection")
     upload_folder(ranker, store / "ranker")
     arguments = store / "collection", store / "ranker", store / "out"
-    rerank(*arguments, scorers=2)
+    rerank(*arguments)
     of_pairs = collection.candidates.select(["query_id", "doc_id"]).to_pandas()
     ids = candidate_ids(collection, None)
     expected = pd.DataFrame(
