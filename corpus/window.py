@@ -16,7 +16,8 @@ from corpus.errors import InputError
 from corpus.frequency import count_frequency
 from corpus.places import Place, arrow_files, remove
 from corpus.schemas import SESSION_TABLES
-from corpus.tables import Collection, table_path, write_parquet
+from corpus.session_parts import read_session_part, write_session_part
+from corpus.tables import Collection, table_path
 
 TIME = "time"
 LAST_SECOND = 2**62
@@ -128,7 +129,7 @@ def hold_out_parts(folder: Place, share: float) -> pa.Table:
     Returns:
         query_id and searches (int64): how many sessions of each query are no longer in the window.
     """
-    moved = [pa.array([], pa.string())]
+    moved = [pa.table({"query_id": pa.array([], pa.string()), "searches": pa.array([], pa.int64())})]
     paths = sorted(table_path(folder, "sessions").glob("*.parquet")) if share else []
     seconds, lengths = _times_of_parts(paths)
     parts = _part(seconds, np.ones(sum(lengths), dtype=np.int64), share) if share else np.zeros(0)
@@ -136,18 +137,18 @@ def hold_out_parts(folder: Place, share: float) -> pa.Table:
         part = parts[end - length : end]
         if not part.any():
             continue
-        with open_parquet(path) as file:
-            table = file.read()
-        moved += table["query_id"].filter(pa.array(part != WINDOW)).chunks
+        table = read_session_part(path)
+        counted = table["query_id"].filter(pa.array(part != WINDOW)).value_counts()
+        columns = [counted.field(0).dictionary_decode(), counted.field(1)]
+        moved.append(pa.table(columns, names=["query_id", "searches"]))
         for name, wanted in zip(SESSION_TABLES, (WINDOW, LATER), strict=True):
             rows, place = table.filter(pa.array(part == wanted)), table_path(folder, name)
             if rows.num_rows:
-                write_parquet(rows, place / path.name)
+                write_session_part(rows, place / path.name)
             else:
                 remove(place / path.name)
-    counted = pa.chunked_array(moved).value_counts()
-    columns = [counted.field(0), counted.field(1)]
-    return pa.table(columns, names=["query_id", "searches"])
+    summed = pa.concat_tables(moved).group_by("query_id").aggregate([("searches", "sum")])
+    return summed.rename_columns(["query_id", "searches"])
 
 
 def open_parquet(path: Place) -> pq.ParquetFile:

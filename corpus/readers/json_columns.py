@@ -24,8 +24,8 @@ from corpus.text_lines import (
 PIECES = 16  # that a block is cut into where Arrow refuses it, to keep what it refuses small
 FEW_BYTES = 2**16  # that are read line by line
 MOST_NESTED = 200  # Arrow's own stack ends at some ten thousand
-ALL_BYTES = bytes(range(256))
-BUT_OPENINGS = ALL_BYTES.translate(None, b"[{\n")
+END = ord("\n")
+BUT_OPENINGS = bytes(range(256)).translate(None, b"[{\n")
 
 Rows = list[dict[str, Any]]
 
@@ -82,8 +82,12 @@ def _table(block: bytes, texts: dict[str, pa.DataType]) -> pa.Table | None:
         block: whole lines.
         texts: columns that are texts, though they look like dates; it is added to.
     """
-    lines = _object_lines(block)
-    if lines is None or _most_openings(block) > MOST_NESTED:
+    # The brackets and braces that each line opens are at least as many as it is nested deep.
+    openings = block.translate(None, BUT_OPENINGS)
+    ends = np.flatnonzero(np.frombuffer(openings, dtype=np.uint8) == END)
+    lines = _object_lines(block, len(ends))
+    opened = np.diff(ends, prepend=-1, append=len(openings)) - 1
+    if lines is None or opened.max() > MOST_NESTED:
         return None
     try:
         block.decode()
@@ -109,16 +113,15 @@ def _parse(block: bytes, texts: dict[str, pa.DataType]) -> pa.Table:
     )
 
 
-def _object_lines(block: bytes) -> int | None:
-    """How many lines are not blank; None where one of them is surely no object.
+def _object_lines(block: bytes, ends: int) -> int | None:
+    """How many lines, of which so many end, are not blank; None where one is surely no object.
 
     Arrow takes two objects on one line, and one on two lines. Where each line begins and ends with
     a brace, an object on two lines is impossible.
     """
-    lines = block.count(b"\n") + (not block.endswith(b"\n"))
-    begins = block.count(b"\n{") + block.startswith(b"{")
-    ends = block.count(b"}\n") + block.endswith(b"}")
-    if begins == ends == lines:
+    lines = ends + (not block.endswith(b"\n"))
+    whole = block.startswith(b"{") and block.endswith((b"}", b"}\n"))
+    if whole and block.count(b"}\n{") == lines - 1:
         return lines
     lines = 0
     for line in block.split(b"\n"):
@@ -127,11 +130,6 @@ def _object_lines(block: bytes) -> int | None:
             if stripped[:1] != b"{" or stripped[-1:] != b"}":
                 return None
     return lines or None
-
-
-def _most_openings(block: bytes) -> int:
-    """The most brackets and braces that a line opens, which is at least how deep it is nested."""
-    return max(map(len, block.translate(None, BUT_OPENINGS).split(b"\n")))
 
 
 def _undated(kind: pa.DataType) -> pa.DataType | None:

@@ -14,12 +14,13 @@ from corpus.schemas import SCHEMAS
 from corpus.window import TIME
 
 SHARD_BYTES = 2**26
+CODED = pa.dictionary(pa.int32(), pa.string())  # ids that come again and again, numbered once
 SEARCHES = pa.schema(
     [
         ("session_id", pa.string()),
-        ("query_id", pa.string()),
+        ("query_id", CODED),
         ("text", pa.string()),
-        ("doc_ids", pa.list_(pa.string())),
+        ("doc_ids", pa.list_(CODED)),
         ("clicks", pa.list_(pa.bool_())),
         (TIME, pa.int64()),
     ]
@@ -50,7 +51,8 @@ class Columns:
     Attributes:
         searches: session_id (null where the log has none), query_id, text (of the query), doc_ids
             in the order of positions, clicks, time (int64, null where the log tells none), and
-            further columns of strings; a row a search, in the order of the log.
+            further columns of strings; a row a search, in the order of the log. Ids of queries and
+            documents are dictionary-coded, so that what follows compares numbers.
         documents: doc_id, title, body; the first of an id counts. A null title is the one that the
             log has, and where it has none the document is left out.
         rows: how many rows of the log were read, with those that were set aside.
@@ -161,12 +163,14 @@ class SearchRows:
         names = ("session_id", "query_id", "text", TIME)
         plain = dict(zip(names, zip(*self._plain, strict=True), strict=True)) if self._plain else {}
         starts = pa.array(np.cumsum(self._lengths), pa.int32())
-        lists = {"doc_ids": (self._doc_ids, pa.string()), "clicks": (self._clicks, pa.bool_())}
+        doc_ids = pa.array(self._doc_ids, pa.string()).dictionary_encode()
         arrays = {
-            name: pa.ListArray.from_arrays(starts, pa.array(*lists[name]))
-            if name in lists
-            else pa.array(plain.get(name, ()), SEARCHES.field(name).type)
-            for name in SEARCHES.names
+            "session_id": pa.array(plain.get("session_id", ()), pa.string()),
+            "query_id": pa.array(plain.get("query_id", ()), pa.string()).dictionary_encode(),
+            "text": pa.array(plain.get("text", ()), pa.string()),
+            "doc_ids": pa.ListArray.from_arrays(starts, doc_ids),
+            "clicks": pa.ListArray.from_arrays(starts, pa.array(self._clicks, pa.bool_())),
+            TIME: pa.array(plain.get(TIME, ()), pa.int64()),
         }
         for name in dict.fromkeys(name for context in self._contexts for name in context):
             values = [context.get(name) for context in self._contexts]

@@ -50,14 +50,20 @@ def searches_of(
     leave_out((sizes <= 0) | (clicked < 0), NO_LISTS)
     marks, no_mark = _truths(_items(clicks, clicked))
     leave_out((sizes != clicked) | _any_of(no_mark, clicked), NO_CLICKS)
-    doc_ids = ids_of(_items(shown, sizes))
+    doc_ids = ids_of(_items(shown, sizes)).dictionary_encode()
     leave_out(_any_of(pc.is_null(doc_ids).to_numpy(zero_copy_only=False), sizes), NO_DOC_ID)
-    leave_out(_repeated(doc_ids, sizes), TWICE)
+    leave_out(_repeated(pc.fill_null(doc_ids.indices, -1).to_numpy(), sizes), TWICE)
     text = texts_of(columns["text"])
     leave_out(pc.fill_null(pc.equal(text, ""), True).to_numpy(zero_copy_only=False), NO_QUERY)
     kept = np.flatnonzero(usable)
     rows = pa.array(kept)
     every = len(kept) == table.num_rows
+    if not every:
+        # Without the ids of what is left out, among the values of the dictionary too.
+        of_kept_lists = doc_ids.filter(pa.array(np.repeat(usable, sizes.clip(0))))
+        doc_ids = of_kept_lists.dictionary_decode().dictionary_encode()
+        marks = marks.filter(pa.array(np.repeat(usable, clicked.clip(0))))
+    starts = pa.array(np.append(0, np.cumsum(sizes[usable])), pa.int32())
 
     def of_kept(column: pa.Array) -> pa.Array:
         return column if every else column.take(rows)
@@ -73,13 +79,13 @@ def searches_of(
     }
     arrays = {
         "session_id": ids_of(of_kept(columns["session_id"])),
-        "query_id": query_ids,
+        "query_id": query_ids.dictionary_encode(),
         "text": text,
-        "doc_ids": _lists(doc_ids, sizes, usable),
-        "clicks": _lists(marks, clicked, usable),
+        "doc_ids": pa.ListArray.from_arrays(starts, doc_ids),
+        "clicks": pa.ListArray.from_arrays(starts, marks),
         TIME: times_of(of_kept(columns["time"]), aside),
     }
-    documents = pc.unique(arrays["doc_ids"].flatten())
+    documents = doc_ids.dictionary
     empty = pa.repeat("", len(documents))
     return Columns(
         searches=pa.table({name: arrays[name] for name in SEARCHES.names} | context),
@@ -213,9 +219,8 @@ def _any_of(items: Mask, lengths: NDArray[np.int64]) -> Mask:
     return found
 
 
-def _repeated(doc_ids: pa.Array, lengths: NDArray[np.int64]) -> Mask:
-    """Which lists hold an id more than once, bool, shape (lists,)."""
-    number = doc_ids.dictionary_encode(null_encoding="encode").indices.to_numpy()
+def _repeated(number: NDArray[np.int32], lengths: NDArray[np.int64]) -> Mask:
+    """Which lists hold a number more than once, bool, shape (lists,)."""
     repeated = np.zeros(len(lengths), dtype=np.bool_)
     starts = np.cumsum(lengths.clip(0)) - lengths.clip(0)
     for length in np.unique(lengths[lengths > 1]):
@@ -242,14 +247,6 @@ def _truths(items: pa.Array) -> tuple[pa.Array, Mask]:
 
 def _truth(value: Any) -> bool | None:
     return bool(value) if value in (0, 1) else None
-
-
-def _lists(items: pa.Array, lengths: NDArray[np.int64], usable: Mask) -> pa.ListArray:
-    """The usable lists, of items that follow each other."""
-    if not usable.all():
-        items = items.filter(pa.array(np.repeat(usable, lengths.clip(0))))
-    starts = np.append(0, np.cumsum(lengths[usable]))
-    return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), items)
 
 
 def _has(column: pa.Array, value: str) -> bool:

@@ -20,7 +20,8 @@ def count_texts(searches: pa.Table) -> pa.Table:
     counted = searches.select(["query_id", "text"]).append_column(
         "searches", pa.repeat(pa.scalar(1, pa.int64()), searches.num_rows)
     )
-    return add_texts([counted])
+    added = add_texts([counted])
+    return added.set_column(0, "query_id", added["query_id"].cast(pa.string()))
 
 
 def add_texts(counted: Sequence[pa.Table]) -> pa.Table:

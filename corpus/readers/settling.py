@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from corpus.places import Place, remove
 from corpus.readers.query_texts import first_rows
-from corpus.readers.shard_tables import SessionPart, ShardSums
+from corpus.readers.shard_tables import SessionPart, ShardSums, hash_ids
+from corpus.session_parts import read_session_part, write_session_part
 from corpus.tables import write_parquet
 from corpus.window import open_parquet
 
@@ -38,9 +38,7 @@ def settle_sessions(shards: Sequence[ShardSums], other_ids: Sequence[dict[str, s
     renamed = [
         names for names, shard in zip(other_ids, shards, strict=True) for _ in shard.sessions
     ]
-    hashes = [
-        _hash(_session_ids(part, offset)) for part, offset in zip(parts, offsets, strict=True)
-    ]
+    hashes = [_hashes(part, offset) for part, offset in zip(parts, offsets, strict=True)]
     known = np.sort(np.concatenate(hashes))
     repeated = np.unique(known[1:][known[1:] == known[:-1]])
     seen: Counter[str] = Counter()
@@ -50,7 +48,7 @@ def settle_sessions(shards: Sequence[ShardSums], other_ids: Sequence[dict[str, s
         moved = offset and len(part.numbered)
         if not (len(rows) or lacking or other or moved or list(columns) != list(part.columns)):
             continue
-        table = read_part(part.path)
+        table = read_session_part(part.path)
         for name in lacking:
             table = table.append_column(name, pa.nulls(table.num_rows, columns[name]))
         ids = _numbered(table["session_id"], part, offset)
@@ -61,7 +59,7 @@ def settle_sessions(shards: Sequence[ShardSums], other_ids: Sequence[dict[str, s
                 own[row] = name
             ids = pa.array(own, pa.string())
         settled = {"session_id": ids, "query_id": rename(table["query_id"], other)}
-        write_parquet(
+        write_session_part(
             pa.table({name: settled.get(name, table[name]) for name in columns}), part.path
         )
 
@@ -116,6 +114,7 @@ def rename(column: pa.ChunkedArray | pa.Array, names: dict[str, str]) -> pa.Chun
     """The column with some of its values replaced."""
     if not names:
         return column
+    column = column.cast(pa.string())
     at = pc.index_in(column, value_set=pa.array(list(names), pa.string()))
     return pc.coalesce(pa.array(list(names.values()), pa.string()).take(at), column)
 
@@ -142,8 +141,12 @@ def _log_titles(
     return titles.take(pa.array(row)).combine_chunks(), known
 
 
-def _session_ids(part: SessionPart, offset: int) -> pa.ChunkedArray:
-    return _numbered(read_part(part.path, ["session_id"])["session_id"], part, offset)
+def _hashes(part: SessionPart, offset: int) -> NDArray[np.uint64]:
+    """The hashes of a part's session ids, which end with `_numbered`."""
+    if not offset or not len(part.numbered):
+        return part.hashes
+    ids = read_part(part.path, ["session_id"])["session_id"]
+    return hash_ids(_numbered(ids, part, offset))
 
 
 def _numbered(ids: pa.ChunkedArray, part: SessionPart, offset: int) -> pa.ChunkedArray:
@@ -174,9 +177,7 @@ def _own_ids(ids: list[str], seen: Counter[str], known: NDArray[np.uint64]) -> l
 
 
 def _is_known(names: list[str], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    hashed = _hash(pa.chunked_array([names], pa.string()))
+    hashed = hash_ids(pa.chunked_array([names], pa.string()))
     return known[np.searchsorted(known, hashed).clip(max=len(known) - 1)] == hashed
 
 
-def _hash(ids: pa.ChunkedArray | pa.Array) -> NDArray[np.uint64]:
-    return pd.util.hash_array(ids.to_numpy(zero_copy_only=False).astype(object), categorize=False)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from corpus.readers.log_format import SEARCHES, Columns, LogFormat, Shard
 from corpus.readers.query_texts import add_texts, count_texts
 from corpus.schemas import SCHEMAS
 from corpus.table_checks import check_table
+from corpus.session_parts import write_session_part
 from corpus.tables import table_path, write_parquet
 from corpus.window import TIME
 
@@ -29,11 +31,13 @@ class SessionPart:
         path: its file.
         columns: its columns and their types.
         numbered: the rows whose session id is their number in the shard, int64.
+        hashes: of the session ids, uint64.
     """
 
     path: Place
     columns: dict[str, pa.DataType]
     numbered: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
 
 
 @dataclass
@@ -79,9 +83,10 @@ def write_shard(log: LogFormat, shard: Shard, number: int, folder: Place, rows: 
     for part, (searches, numbered, documents) in enumerate(parts):
         name = f"part-{number:05d}-{part:05d}.parquet"
         if searches.num_rows:
-            columns = write_sessions(searches, table_path(folder, "sessions") / name)
             path = table_path(folder, "sessions") / name
-            sums.sessions.append(SessionPart(path, columns, numbered))
+            columns = write_sessions(searches, path)
+            hashes = hash_ids(searches["session_id"])
+            sums.sessions.append(SessionPart(path, columns, numbered, hashes))
             texts.append(count_texts(searches))
             pairs.append(sum_pairs(searches))
         if not shard.of_documents:
@@ -100,8 +105,14 @@ def write_sessions(searches: pa.Table, path: Place) -> dict[str, pa.DataType]:
     table = searches.drop_columns("text")
     if table[TIME].null_count == table.num_rows:
         table = table.drop_columns(TIME)
-    write_parquet(check_table(table, "sessions", "the log", check_keys=False), path)
-    return dict(zip(table.column_names, table.schema.types, strict=True))
+    checked = check_table(table, "sessions", "the log", check_keys=False)
+    write_session_part(table, path)
+    return dict(zip(checked.column_names, checked.schema.types, strict=True))
+
+
+def hash_ids(ids: pa.ChunkedArray | pa.Array) -> NDArray[np.uint64]:
+    """A hash of each id, equal for equal ones, uint64."""
+    return pd.util.hash_array(ids.to_numpy(zero_copy_only=False).astype(object), categorize=False)
 
 
 def _read(log: LogFormat, shard: Shard, sums: ShardSums) -> Iterator[Columns]:
