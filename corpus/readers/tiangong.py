@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 
 import pyarrow as pa
@@ -106,32 +106,31 @@ def _read_bodies(shard: Shard, aside: Counter[str]) -> Iterator[Columns]:
 def _add_search(
     found: SearchRows, interaction: Interaction, name: str, time: int | None, aside: Counter[str]
 ) -> None:
-    page = _whole_page(interaction) or _checked_page(interaction, aside)
-    if not page or not interaction.query_id:
+    ranks, doc_ids, titles = _whole_page(interaction) or _checked_page(interaction, aside)
+    if not ranks or not interaction.query_id:
         aside["searches without results or without a query id"] += 1
         return
-    clicked: set[int] = set()
+    clicks = [False] * len(ranks)
     for given in interaction.clicks:
-        rank = _rank(given)
-        if rank in page:
-            clicked.add(rank)
+        if (rank := _rank(given)) in ranks:
+            clicks[ranks.index(rank)] = True
         else:
             aside["clicks on a rank that the page does not show"] += 1
-    if max(page) != len(page):
+    if ranks[-1] != len(ranks):
         # Later documents would move up and be given a position where nobody saw them.
         aside["searches with a gap between their ranks"] += 1
         return
-    ranks = range(1, len(page) + 1)
-    doc_ids = [page[rank][0] for rank in ranks]
-    for doc_id, title in page.values():
+    for doc_id, title in zip(doc_ids, titles, strict=True):
         if doc_id not in found.documents:
             found.documents[doc_id] = title.strip(), ""
-    clicks = [rank in clicked for rank in ranks]
     found.add(name, interaction.query_id, interaction.query, doc_ids, clicks, time)
 
 
-def _whole_page(interaction: Interaction) -> dict[int, tuple[str, str]] | None:
-    """Document id and title by rank, where ranks are 1, 2, 3 and so on, and ids are distinct."""
+Page = tuple[Sequence[int], Sequence[str], Sequence[str]]  # ranks in their order, ids and titles
+
+
+def _whole_page(interaction: Interaction) -> Page | None:
+    """The page, where ranks are 1, 2, 3 and so on, and ids are distinct."""
     if not interaction.results:
         return None
     ranks, doc_ids, titles = zip(*interaction.results, strict=True)
@@ -139,11 +138,11 @@ def _whole_page(interaction: Interaction) -> dict[int, tuple[str, str]] | None:
     # Ids of which none is empty or has a blank are what they are split into.
     if not whole or " ".join(doc_ids).split() != list(doc_ids):
         return None
-    return dict(enumerate(zip(doc_ids, titles, strict=True), 1))
+    return range(1, len(ranks) + 1), doc_ids, titles
 
 
-def _checked_page(interaction: Interaction, aside: Counter[str]) -> dict[int, tuple[str, str]]:
-    """Document id and title by rank, without results that are not one."""
+def _checked_page(interaction: Interaction, aside: Counter[str]) -> Page:
+    """The page without results that are not one."""
     page: dict[int, tuple[str, str]] = {}
     doc_ids: set[str] = set()
     for given, spaced, title in interaction.results:
@@ -155,7 +154,8 @@ def _checked_page(interaction: Interaction, aside: Counter[str]) -> dict[int, tu
         else:
             page[rank] = doc_id, title
             doc_ids.add(doc_id)
-    return page
+    ranks = sorted(page)
+    return ranks, [page[rank][0] for rank in ranks], [page[rank][1] for rank in ranks]
 
 
 def _rank(text: str | None) -> int | None:

@@ -90,7 +90,9 @@ def read_sessions(shard: Shard) -> Iterator[Session]:
             text = chunk.decode()
         except UnicodeDecodeError:
             text = ""  # which the parser refuses
-        found = _by_patterns(text) if SESSION.fullmatch(text) and "]]>" not in text else None
+        # A single character is looked for many times as fast.
+        ends_no_data = "]" not in text or "]]>" not in text
+        found = _by_patterns(text) if ends_no_data and SESSION.fullmatch(text) else None
         yield found or _of_element(_parse(chunk, at, shard.path))
 
 
@@ -105,7 +107,7 @@ def _by_patterns(session: str) -> Session | None:
         results, clicks = RESULT.findall(shown), CLICK.findall(clicked)
         if (
             query is None
-            or len(results) != shown.count("<result") - shown.count("<results")
+            or len(results) != shown.count("</result>")
             or len(clicks) != clicked.count("<click")
         ):
             return None
