@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clicks.log.click_log import ClickLog, Pairs, read_click_log
+from clicks.log.large_arrays import AT_ONCE, large_take, large_zeros, sum_by
 from clicks.models.base import ClickModel
 from corpus.errors import InputError
 from corpus.mapped_arrays import slices
@@ -19,7 +20,7 @@ from corpus.tables import table_path, write_parquet, write_table
 
 PAIR, COUNTS = ["query_id", "doc_id"], ["impressions", "clicks"]
 SORTED = [(name, "ascending") for name in PAIR]
-ROWS_OF_PART = 1_000_000
+ROWS_OF_PART = 300_000
 UNSEEN = 1e-9  # impressions of a pair that a context does not show
 
 
@@ -91,18 +92,19 @@ def weighted_labels(
                 f"a page shows {log.positions} documents, but there are propensities of "
                 f"{len(propensities)} positions"
             )
-        clicked = log.by_position(log.clicks.astype(np.float64)) > 0
+        clicked = log.by_position(log.clicks) > 0
         unknown = unknown[: len(clicked)]
         weight = np.minimum(1 / np.where(unknown, 1.0, propensities[: len(clicked)]), max_weight)
-        kept = ~(unknown & clicked)[log.position]
-        at = np.flatnonzero(log.clicks & kept)
-        sessions = log.sessions[np.searchsorted(log.starts, at, side="right") - 1]
-        weighted = np.bincount(
-            log.pair[at], sessions * weight[log.position[at]], len(log.pairs.query)
-        ).astype(np.float64)  # which without a click it is not
+        position, sessions = log.position, log.of_results(log.sessions)
+        kept = large_take(~(unknown & clicked), position)
+        weighted = large_zeros(len(log.pair), np.float64)
+        for some in slices(len(weighted), AT_ONCE):
+            weighted[some] = sessions[some] * weight[position[some]]
+        weighted = sum_by(log.pair, weighted, len(log.pairs.query), log.clicks & kept)
         counts.append(_count_log(log, kept, weighted=weighted))
     summed = counts[0] if len(counts) == 1 else _sum_pairs(counts, "weighted")
-    relevance = summed["weighted"].to_numpy() / summed["impressions"].to_numpy()
+    relevance = large_zeros(summed.num_rows, np.float64)
+    np.divide(summed["weighted"].to_numpy(), summed["impressions"].to_numpy(), out=relevance)
     return _as_labels(summed, relevance, f"ipw-{method}")
 
 
@@ -131,7 +133,7 @@ def model_labels(model: ClickModel, log: ClickLog) -> pa.Table:
     inferred = model.inferred()
     number, _ = model.pairs_.find(log.pairs)
     counted = log.trials()
-    columns = {name: np.zeros(len(model.pairs_.query), np.int64) for name in COUNTS}
+    columns = {name: large_zeros(len(model.pairs_.query), np.int64) for name in COUNTS}
     columns["impressions"][number] = counted.trials
     columns["clicks"][number] = counted.successes
     counts = _pair_table(model.pairs_, columns | inferred)
@@ -229,28 +231,37 @@ def _count_log(log: ClickLog, kept: NDArray[np.bool_], **further: NDArray[np.flo
     counted = log.trials(kept)
     columns = {"impressions": counted.trials, "clicks": counted.successes}
     shown = np.flatnonzero(counted.trials > 0)
-    counts = {name: values[shown].astype(np.int64) for name, values in columns.items()}
     pairs = replace(
-        log.pairs, query=log.pairs.query[shown], document=log.pairs.document[shown], grade=None
+        log.pairs,
+        query=large_take(log.pairs.query, shown),
+        document=large_take(log.pairs.document, shown),
+        grade=None,
     )
-    return _pair_table(pairs, counts | {name: values[shown] for name, values in further.items()})
+    counts = {name: large_take(values, shown, np.int64) for name, values in columns.items()}
+    return _pair_table(
+        pairs, counts | {name: large_take(values, shown) for name, values in further.items()}
+    )
 
 
 def _pair_table(pairs: Pairs, columns: Mapping[str, NDArray[Any]]) -> pa.Table:
     """The ids of pairs, dictionary-coded, and columns, sorted by both ids."""
     rank = {}
     for name, ids in (("query_id", pairs.queries), ("doc_id", pairs.documents)):
-        rank[name] = np.empty(len(ids), np.int32)
+        rank[name] = np.empty(len(ids), np.int64)
         rank[name][pc.sort_indices(ids)] = np.arange(len(ids))
-    order = np.lexsort((rank["doc_id"][pairs.document], rank["query_id"][pairs.query]))
+    key = large_zeros(len(pairs.query), np.int64)
+    for some in slices(len(key), AT_ONCE):
+        key[some] = rank["query_id"][pairs.query[some]] * len(pairs.documents)
+        key[some] += rank["doc_id"][pairs.document[some]]
+    order = np.argsort(key)
     table = {
-        name: pa.DictionaryArray.from_arrays(number[order].astype(np.int32), ids)
+        name: pa.DictionaryArray.from_arrays(large_take(number, order, np.int32), ids)
         for name, number, ids in (
             ("query_id", pairs.query, pairs.queries),
             ("doc_id", pairs.document, pairs.documents),
         )
     }
-    return pa.table(table | {name: values[order] for name, values in columns.items()})
+    return pa.table(table | {name: large_take(values, order) for name, values in columns.items()})
 
 
 def _sum_pairs(tables: Sequence[pa.Table], *further: str) -> pa.Table:

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
+from clicks.inference.examination_counts import DistinctCounts
 from clicks.inference.examination_em import maximize_marginal_likelihood
 from clicks.inference.harvesting import (
     Links,
@@ -18,9 +21,11 @@ from clicks.inference.harvesting import (
     pivot_one,
 )
 from clicks.log.click_log import ClickLog, read_click_log
+from clicks.log.large_arrays import AT_ONCE, large_zeros
 from clicks.log.trials import Array
 from clicks.models.base import BLAS
 from clicks.models.examination import learn_examination
+from corpus.mapped_arrays import slices
 
 PropensityMethod = Literal["em", "all_pairs", "adjacent_chain", "pivot_one"]
 INTERVAL = (2.5, 97.5)  # percentiles of the resamples
@@ -118,7 +123,7 @@ def estimate(log: ClickLog, method: PropensityMethod) -> Estimate:
         propensity=propensity,
         linked_pairs=_count_linked(log),
         impressions=log.by_position().astype(np.int64),
-        clicks=log.by_position(log.clicks.astype(np.float64)).astype(np.int64),
+        clicks=log.by_position(log.clicks).astype(np.int64),
         groups=groups,
         resample=resample,
     )
@@ -199,45 +204,57 @@ def name_positions(positions: NDArray[np.int64]) -> str:
 
 def _count_linked(log: ClickLog) -> NDArray[np.int64]:
     """How many pairs are shown at each position and at another one, int64, shape (positions,)."""
-    shown = log.pair.astype(np.int64) * log.positions + log.position
-    shown.sort()
-    pair, position = np.divmod(shown[np.append(True, shown[1:] != shown[:-1])], log.positions)
-    several = np.bincount(pair, minlength=len(log.pairs.query)) > 1
-    return np.bincount(position[several[pair]], minlength=log.positions)
+    linked, place = np.zeros(log.positions, dtype=np.int64), log.position
+    # A part has all results of its pairs.
+    for begin, end in pairwise(log.starts[log.parts].tolist()):
+        shown = log.pair[begin:end] * np.int64(log.positions) + place[begin:end]
+        pair, position = np.divmod(np.unique(shown), log.positions)
+        _, code = np.unique(pair, return_inverse=True)
+        several = np.bincount(code) > 1
+        linked += np.bincount(position[several[code]], minlength=log.positions)
+    return linked
 
 
 def _em(log: ClickLog, groups: int) -> tuple[Array, int, Callable[[Array], Array]]:
     found = learn_examination(log, log.position, log.positions, MAX_ITERATIONS, TOLERANCE)
     distinct, known = found.distinct, found.identified.slots
-    chosen = np.zeros(len(log.pairs.query), dtype=np.bool_)
+    chosen = large_zeros(len(log.pairs.query), np.bool_)
     chosen[distinct.chosen] = True
     groups = min(groups, max(MOST_SUMS // int(known.sum()), 50))
-    of_pair = log.pairs.query % groups
-    position = log.position
-    counted = log.clicks & chosen[log.pair] & known[position]
+    position, sessions = log.position, log.of_results(log.sessions)
     number = np.cumsum(known) - 1
-    clicks = np.bincount(
-        of_pair[log.pair[counted]] * known.sum() + number[position[counted]],
-        log.of_results(log.sessions)[counted],
-        groups * known.sum(),
-    ).reshape(groups, -1)
-    of_chosen = of_pair[distinct.chosen]
+    clicks = np.zeros((groups, int(known.sum())))
+    for some in slices(len(log.pair), AT_ONCE):
+        counted = log.clicks[some] & chosen[log.pair[some]] & known[position[some]]
+        group = log.pairs.query[log.pair[some][counted]] % groups
+        cell = group * clicks.shape[1] + number[position[some][counted]]
+        of_cells = np.bincount(cell, sessions[some][counted], clicks.size)
+        clicks += of_cells.reshape(clicks.shape)
+    pairs_of = _pairs_of_groups(log, distinct, groups)
+    start = found.parameters
 
     def resample(weight: Array) -> Array:
-        pairs = np.bincount(distinct.value_of_chosen, weight[of_chosen], len(distinct.pairs))
-        drawn = replace(
-            distinct,
-            pairs=np.asarray(pairs, dtype=np.float64),
-            slot_clicks=weight @ clicks,
-        )
-        parameters, _, _ = maximize_marginal_likelihood(
-            drawn, MAX_ITERATIONS, TOLERANCE, found.parameters
-        )
+        drawn = replace(distinct, pairs=pairs_of @ weight, slot_clicks=weight @ clicks)
+        parameters, _, _ = maximize_marginal_likelihood(drawn, MAX_ITERATIONS, TOLERANCE, start)
         propensity = np.full(len(known), np.nan)
         propensity[known] = parameters.examination
         return propensity
 
     return found.examination, groups, resample
+
+
+def _pairs_of_groups(log: ClickLog, distinct: DistinctCounts, groups: int) -> csr_array:
+    """How many of the chosen pairs of each group have each of the distinct counts.
+
+    Returns:
+        The numbers, float64, shape (distinct, groups).
+    """
+    shape = len(distinct.pairs), groups
+    sums = csr_array(shape, dtype=np.float64)
+    for some in slices(len(distinct.chosen), AT_ONCE):
+        at = distinct.value_of_chosen[some], log.pairs.query[distinct.chosen[some]] % groups
+        sums += csr_array((np.ones(len(at[0])), at), shape)
+    return sums
 
 
 HARVESTS = {"all_pairs": all_pairs, "adjacent_chain": adjacent_chain, "pivot_one": pivot_one}

@@ -38,6 +38,13 @@ def mapped_array(length: int, dtype: DTypeLike) -> NDArray[Any]:
         return np.frombuffer(mmap.mmap(file.fileno(), size), dtype)
 
 
+def mapped_copy(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy of an array of one dimension in a mapped file; see `mapped_array`."""
+    copy = mapped_array(len(array), array.dtype)
+    copy[:] = array
+    return copy
+
+
 def slices(length: int, at_once: int | None = None) -> Iterator[slice]:
     """Cuts a range into slices.
 

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from clicks.inference.identification import Identified
 from clicks.log.click_log import ClickLog
+from clicks.log.large_arrays import AT_ONCE, large_take, large_zeros
 from clicks.log.pair_counts import PairCounts, count_by_slot
 from clicks.log.trials import Array
+from corpus.mapped_arrays import slices
 
 # Examination is learned from the MOST_PAIRS pairs with the most impressions (and from all that tie
 # with the last of them). More pairs are added, MOST_PAIRS at a time, until every slot has half of
@@ -38,7 +41,7 @@ class DistinctCounts:
         slot_impressions: impressions of all chosen pairs by renumbered slot, float64, shape
             (slots,).
         chosen: the chosen pairs, as numbers of the log's pairs; int64, shape (chosen,).
-        value_of_chosen: which distinct value each chosen pair has, int64, shape (chosen,).
+        value_of_chosen: which distinct value each chosen pair has, int32, shape (chosen,).
     """
 
     first: NDArray[np.int64]
@@ -51,7 +54,7 @@ class DistinctCounts:
     slot_clicks: Array
     slot_impressions: Array
     chosen: NDArray[np.int64]
-    value_of_chosen: NDArray[np.int64]
+    value_of_chosen: NDArray[np.int32]
 
 
 def gather_counts(
@@ -77,13 +80,17 @@ def gather_counts(
     random = np.random.default_rng(0).integers(1, 2**63, slots + 1, np.uint64)
     random[:-1][~known] = 0
     # Sums are modulo 2^64, so that they are exact as differences of running sums.
-    known_rows = np.zeros(len(counts.slot) + 1, dtype=np.uint64)
-    np.cumsum(counts.non_clicks.astype(np.uint64) * random[counts.slot], out=known_rows[1:])
-    key = clicks[pairs].astype(np.uint64) * random[-1]
-    key += known_rows[counts.last[pairs]] - known_rows[counts.first[pairs]]
-    _, example, value_of_chosen, multiplicity = np.unique(
-        key, return_index=True, return_inverse=True, return_counts=True
-    )
+    known_rows = large_zeros(len(counts.slot) + 1, np.uint64)
+    for some in slices(len(counts.slot), AT_ONCE):
+        rows = counts.non_clicks[some].astype(np.uint64) * random[counts.slot[some]]
+        rows[0] += known_rows[some.start]
+        np.cumsum(rows, out=known_rows[some.start + 1 : some.stop + 1])
+    key = large_zeros(len(pairs), np.uint64)
+    for some in slices(len(pairs), AT_ONCE):
+        here = pairs[some]
+        key[some] = clicks[here].astype(np.uint64) * random[-1]
+        key[some] += known_rows[counts.last[here]] - known_rows[counts.first[here]]
+    example, value_of_chosen, multiplicity = _distinct(key)
     example = pairs[example]
     first, last = counts.first[example], counts.last[example]
     row = np.repeat(first - np.append(0, np.cumsum(last - first)[:-1]), last - first)
@@ -106,6 +113,24 @@ def gather_counts(
         chosen=pairs,
         value_of_chosen=value_of_chosen,
     )
+
+
+def _distinct(
+    key: NDArray[np.uint64],
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    """The first of each value, the number of each key's value, and how often each value is there.
+
+    As `np.unique` has them, without sorting all keys.
+    """
+    code, values = pd.factorize(key)
+    order = np.argsort(values)
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    value_of = large_take(rank, code)
+    first = np.empty(len(order), dtype=np.int64)
+    for some in reversed(list(slices(len(key), AT_ONCE))):
+        first[value_of[some][::-1]] = np.arange(some.stop - 1, some.start - 1, -1)
+    return first, value_of, np.bincount(code, minlength=len(order))[order]
 
 
 def _choose(

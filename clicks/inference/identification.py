@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from clicks.log.click_log import ClickLog, Rows
+from clicks.log.large_arrays import large_zeros
 from clicks.log.threads import compiled, for_each_part
 from clicks.log.trials import Array
 
@@ -48,11 +49,12 @@ def identify_slots(
         pair_clicks: clicks of each pair in the whole log, float64, shape (pairs,).
     """
     parts, pairs = len(log.parts) - 1, len(pair_clicks)
-    linked = np.zeros(pairs, dtype=np.bool_)
+    linked = large_zeros(pairs, np.bool_)
     clicked = np.bincount(slot[log.clicks], minlength=slots) > 0
     root = np.tile(np.arange(slots, dtype=np.int32), (parts, 1))
     of_linked = np.zeros((parts, slots), dtype=np.bool_)
-    before = np.full(pairs, np.int32(-1))
+    before = large_zeros(pairs, np.int32)
+    before[:] = -1
     found = Links(before, linked, root, of_linked)
     for_each_part(_link, parts, log.rows, slot, pair_clicks, clicked, found)
     joined = np.flatnonzero((root != np.arange(slots)).any(axis=0))

@@ -8,7 +8,9 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from clicks.inference.beta_binomial import two_level_likelihood
+from clicks.log.large_arrays import AT_ONCE, large_zeros
 from clicks.log.trials import Array, Trials
+from corpus.mapped_arrays import slices
 
 # The prior has three parameters. From so many pairs or documents their standard errors are a few
 # per cent, and the loss of likelihood grows with the square of the error.
@@ -170,10 +172,13 @@ def _shared(known: Trials, most: int) -> tuple[Array, Array]:
     shared = draw(np.flatnonzero(known.of_documents[2] > 1), most)
     if len(shared) == 0:
         return np.zeros(0), np.zeros(0)
-    share = (np.exp(STRENGTH) + 1) / (np.exp(STRENGTH) + known.trials)
-    counted = Trials(known.successes * share, known.trials * share, known.document, known.documents)
-    successes, trials, _ = counted.of_documents[:, shared]
-    return successes, trials
+    successes, trials = np.zeros((2, known.documents))
+    for some in slices(len(known.trials), AT_ONCE):
+        share = (np.exp(STRENGTH) + 1) / (np.exp(STRENGTH) + known.trials[some])
+        document = known.document[some]
+        successes += np.bincount(document, known.successes[some] * share, known.documents)
+        trials += np.bincount(document, known.trials[some] * share, known.documents)
+    return successes[shared], trials[shared]
 
 
 def draw(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
@@ -195,10 +200,14 @@ def _rate_pairs(known: Trials, prior: RatePrior) -> Array:
     that variance is E[m](1 - E[m]) (1/(s+1) + s/(s+1)/(others+1)); the variance of a Beta of
     strength w is E[m](1 - E[m]) / (w+1).
     """
-    of_successes, of_trials, _ = known.of_documents[:, known.document]
-    others = np.maximum(of_trials - known.trials, 0.0) + prior.document_strength
-    other_successes = of_successes - known.successes
-    expected = (other_successes + prior.mean * prior.document_strength) / others
-    spread = (1 + prior.pair_strength / (others + 1)) / (prior.pair_strength + 1)
-    strength = 1 / spread - 1
-    return np.asarray((known.successes + expected * strength) / (known.trials + strength))
+    rates: Array = large_zeros(len(known.trials), np.float64)
+    for some in slices(len(rates), AT_ONCE):
+        successes, trials = known.successes[some], known.trials[some]
+        of_successes, of_trials, _ = known.of_documents[:, known.document[some]]
+        others = np.maximum(of_trials - trials, 0.0) + prior.document_strength
+        other_successes = of_successes - successes
+        expected = (other_successes + prior.mean * prior.document_strength) / others
+        spread = (1 + prior.pair_strength / (others + 1)) / (prior.pair_strength + 1)
+        strength = 1 / spread - 1
+        rates[some] = (successes + expected * strength) / (trials + strength)
+    return rates

@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clicks.log.distinct import check_sessions, session_counts
+from clicks.log.large_arrays import AT_ONCE, sum_by
 from clicks.log.numbering import cut, list_starts, number_ids
 from clicks.log.trials import Trials
+from corpus.mapped_arrays import slices
 
 SHORT = 16  # results; pages up to this length are padded together
 MOST_CELLS = 4_000_000  # rows times positions of a block of pages
@@ -151,7 +153,7 @@ class ClickLog:
         Returns:
             The values, float64, shape (results,).
         """
-        return np.repeat(of_rows, self.lengths)
+        return of_rows if self.places is not None else np.repeat(of_rows, self.lengths)
 
     def trials(self, where: NDArray[np.bool_] | None = None) -> Trials:
         """Counts the clicks (successes) and impressions (trials) of each pair.
@@ -159,15 +161,14 @@ class ClickLog:
         Args:
             where: the results to count, bool, shape (results,); all without it.
         """
-        pair, weight, clicks = self.pair, self.of_results(self.sessions), self.clicks
-        if where is not None:
-            pair, weight, clicks = pair[where], weight[where], clicks[where]
-        pairs = len(self.pairs.query)
-        trials = np.bincount(pair, weight, pairs).astype(np.float64)
-        successes = np.bincount(pair[clicks], weight[clicks], pairs).astype(np.float64)
-        return self.pairs.trials(successes, trials)
+        weight, pairs = self.of_results(self.sessions), len(self.pairs.query)
+        clicks = self.clicks if where is None else self.clicks & where
+        successes = sum_by(self.pair, weight, pairs, clicks)
+        return self.pairs.trials(successes, sum_by(self.pair, weight, pairs, where))
 
-    def by_position(self, of_results: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    def by_position(
+        self, of_results: NDArray[np.float64] | NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
         """Sums over the sessions at each position.
 
         Args:
@@ -177,10 +178,12 @@ class ClickLog:
         Returns:
             The sums, float64, shape (positions,).
         """
-        weight = self.of_results(self.sessions)
-        if of_results is not None:
-            weight *= of_results
-        return np.asarray(np.bincount(self.position, weight, self.positions), dtype=np.float64)
+        weight, position = self.of_results(self.sessions), self.position
+        sums = np.zeros(self.positions)
+        for some in slices(len(position), AT_ONCE):
+            weights = weight[some] if of_results is None else weight[some] * of_results[some]
+            sums += np.bincount(position[some], weights, len(sums))
+        return sums
 
     def blocks(self) -> Iterator[PageBlock]:
         """Yields all pages in padded blocks with little padding.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 
 from clicks.log.click_log import ClickLog, Pairs, read_click_log
 from clicks.log.distinct import distinct_sessions, session_counts
+from clicks.log.large_arrays import MOST_BYTES, join_large, large_zeros
 from clicks.log.numbering import PARTS, join_ids, number_ids
 from corpus.errors import InputError
+from corpus.mapped_arrays import mapped_copy
 from corpus.places import Place
 from corpus.schemas import SCHEMAS
 from corpus.table_checks import check_table
@@ -112,6 +115,7 @@ def join_parts(parts: Iterable[LogPart], context: str | None, path: Place) -> di
     found = LogPart()
     for part in parts:
         for value, log in part.logs.items():
+            log.log = _mapped(log.log)
             logs.setdefault(value, []).append(log)
         found.left_out += part.left_out
         found.queries_left_out += part.queries_left_out
@@ -192,6 +196,19 @@ def sum_results(log: ClickLog) -> ClickLog:
     )
 
 
+def _mapped(log: ClickLog) -> ClickLog:
+    """The log, its results and rows in mapped files where they are large."""
+    names = ("starts", "pair", "clicks", "sessions", "places")
+    arrays = {name: getattr(log, name) for name in names}
+    if sum(array.nbytes for array in arrays.values() if array is not None) <= MOST_BYTES:
+        return log
+    pairs = replace(
+        log.pairs, query=mapped_copy(log.pairs.query), document=mapped_copy(log.pairs.document)
+    )
+    copies = {name: array if array is None else mapped_copy(array) for name, array in arrays.items()}
+    return replace(log, pairs=pairs, **copies)
+
+
 def join_logs(logs: Sequence[ClickLog]) -> ClickLog:
     """The log of all rows of logs that share no query.
 
@@ -216,29 +233,34 @@ def join_logs(logs: Sequence[ClickLog]) -> ClickLog:
             strict=True,
         )
     )
-    ids, document = number_ids(join_ids([log.pairs.documents for log in logs]))
+    ids, numbers = number_ids(join_ids([log.pairs.documents for log in logs]))
+    document = large_zeros(int(pairs[-1]), np.int64)
+    for log, at, (first, end) in zip(logs, documents, pairwise(pairs), strict=False):
+        document[first:end] = numbers[log.pairs.document + at]
     places = [log.places for log in logs if log.places is not None]
     return ClickLog(
         pairs=Pairs(
             number_ids(join_ids([log.pairs.queries for log in logs]))[0],
             ids,
             _shifted([log.pairs.query for log in logs], queries),
-            document.astype(np.int64)[_shifted([log.pairs.document for log in logs], documents)],
+            document,
         ),
-        starts=np.append(_shifted([log.starts[:-1] for log in logs], results), results[-1]),
+        starts=_shifted([*(log.starts[:-1] for log in logs), np.zeros(1, np.int64)], results),
         pair=_shifted([log.pair for log in logs], pairs),
-        clicks=np.concatenate([log.clicks for log in logs]),
-        sessions=np.concatenate([log.sessions for log in logs]),
+        clicks=join_large([log.clicks for log in logs]),
+        sessions=join_large([log.sessions for log in logs]),
         parts=_cut(np.append(_shifted([log.parts[:-1] for log in logs], rows), rows[-1])),
-        places=np.concatenate(places) if places else None,
+        places=join_large(places) if places else None,
     )
 
 
 def _shifted(arrays: Sequence[NDArray[Any]], by: NDArray[np.int64]) -> NDArray[Any]:
     """The arrays one behind the other, to each of which a number is added."""
-    return np.concatenate(
-        [array + array.dtype.type(more) for array, more in zip(arrays, by, strict=False)]
-    )
+    joined, first = join_large(arrays), 0
+    for array, more in zip(arrays, by, strict=False):
+        joined[first : first + len(array)] += array.dtype.type(more)
+        first += len(array)
+    return joined
 
 
 def _cut(bounds: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicks.log.click_log import ClickLog, Rows
+from clicks.log.large_arrays import AT_ONCE, large_zeros
 from clicks.log.threads import compiled, for_each_part
 from clicks.log.trials import Array
+from corpus.mapped_arrays import slices
 
 CHUNKS = 32  # of pairs, that threads work on
 
@@ -55,14 +57,15 @@ def count_pairs(log: ClickLog, slot: NDArray[np.int32], slots: int) -> PairCount
         slots: the number of slots.
     """
     pairs = len(log.pairs.query)
-    shown = np.zeros(pairs, dtype=np.int64)
-    of_pairs = np.zeros((2, pairs))
+    shown = large_zeros(pairs, np.int64)
+    of_pairs = large_zeros((2, pairs), np.float64)
     parts = len(log.parts) - 1
     for_each_part(_sum, parts, log.rows, shown, of_pairs)
-    first = np.append(0, np.cumsum(shown))
-    last = first[:-1].copy()
-    rows = np.zeros(first[-1], dtype=np.int32)
-    non_clicks = np.zeros(first[-1])
+    first, last = large_zeros(pairs + 1, np.int64), large_zeros(pairs, np.int64)
+    np.cumsum(shown, out=first[1:])
+    last[:] = first[:-1]
+    rows = large_zeros(int(first[-1]), np.int32)
+    non_clicks = large_zeros(int(first[-1]), np.float64)
     found = NonClicks(first, last, rows, non_clicks)
     for_each_part(_collect, parts, log.rows, slot, found)
     for_each_part(_merge, CHUNKS, np.full((CHUNKS, slots), np.int64(-1)), found)
@@ -91,10 +94,12 @@ def count_by_slot(
     Returns:
         Clicks and impressions, each float64, shape (kinds, slots).
     """
-    cell = kind.astype(np.int64)[log.pair] * slots + slot
-    weight = log.of_results(log.sessions)
-    impressions = np.bincount(cell, weight, kinds * slots).astype(np.float64)
-    clicks = np.bincount(cell[log.clicks], weight[log.clicks], kinds * slots).astype(np.float64)
+    weight, cells = log.of_results(log.sessions), kinds * slots
+    impressions, clicks = np.zeros(cells), np.zeros(cells)
+    for some in slices(len(slot), AT_ONCE):
+        cell = kind[log.pair[some]] * np.int64(slots) + slot[some]
+        impressions += np.bincount(cell, weight[some], cells)
+        clicks += np.bincount(cell, weight[some] * log.clicks[some], cells)
     return clicks.reshape(kinds, slots), impressions.reshape(kinds, slots)
 
 

@@ -6,6 +6,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from clicks.log.large_arrays import AT_ONCE
+from corpus.mapped_arrays import slices
+
 Array = NDArray[np.float64]
 
 
@@ -31,5 +34,9 @@ class Trials:
     @cached_property
     def of_documents(self) -> Array:
         """Successes, trials and pairs with trials, of each document; shape (3, documents)."""
-        weights = (self.successes, self.trials, (self.trials > 0).astype(np.float64))
-        return np.stack([np.bincount(self.document, of, self.documents) for of in weights])
+        of_trials = self.trials
+        sums = [np.bincount(self.document, of, self.documents) for of in (self.successes, of_trials)]
+        tried = np.zeros(self.documents)
+        for some in slices(len(of_trials), AT_ONCE):
+            tried += np.bincount(self.document[some], of_trials[some] > 0, self.documents)
+        return np.stack([*sums, tried])

@@ -9,22 +9,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from clicks.inference.graded_prior import GradedPrior
 from clicks.inference.rate_prior import PairRates, RatePrior
 from clicks.log.click_log import ClickLog, PageBlock, Pairs, encode_sessions, read_click_log
 from clicks.log.grades import add_grades
+from clicks.log.large_arrays import AT_ONCE, large_zeros
 from clicks.log.numbering import number_ids, take_ids
 from clicks.log.trials import Array
 from corpus.errors import InputError
-from corpus.places import Place, arrow_files, write_whole
+from corpus.mapped_arrays import slices
+from corpus.places import Place, arrow_files, whole_file, write_whole
 from corpus.table_checks import check_table
 from corpus.tables import write_parquet
 
 # Fits do only small linear algebra. BLAS threads that wait for more of it spin, and would take the
 # processors from the threads that count clicks.
 BLAS = ThreadpoolController().select(user_api="blas")
+PAIRS_AT_ONCE = 100_000  # that are written with their ids
 
 
 class ClickModel(ABC):
@@ -126,7 +130,7 @@ class ClickModel(ABC):
             InputError: there are no sessions, they show no documents, or they break the schema.
         """
         log = read_click_log(sessions)
-        chance = np.zeros(len(log.pair))
+        chance = large_zeros(len(log.pair), np.float64)
         for block, rates in self._blocks(log):
             chance[block.at[block.shown]] = self._click_given_earlier(block, *rates)[block.shown]
         weight = log.of_results(log.sessions)
@@ -153,7 +157,7 @@ class ClickModel(ABC):
 
     def perplexity_of_log(self, log: ClickLog, by_position: bool = False) -> float | Array:
         """See `perplexity`; of encoded sessions."""
-        chance = np.zeros(len(log.pair))
+        chance = large_zeros(len(log.pair), np.float64)
         for block, rates in self._blocks(log):
             chance[block.at[block.shown]] = self._click(block, *rates)[block.shown]
         total = log.by_position(_log_likelihood(chance, log))
@@ -206,13 +210,20 @@ class ClickModel(ABC):
         numbers = {name: _as_json(np.asarray(getattr(self, name))) for name in self.numbers}
         rates: dict[str, PairRates] = {name: getattr(self, name) for name in self.rates}
         means = {name: rate.mean for name, rate in rates.items()}
-        document = self.pairs_.documents
-        pairs = {"query_id": take_ids(self.pairs_.queries, self.pairs_.query)}
-        pairs |= {"doc_id": take_ids(document, self.pairs_.document)}
-        pairs |= {name: pa.array(rate.pair) for name, rate in rates.items()}
-        documents = {"doc_id": document}
+        known = self.pairs_
+        of_rates = {name: pa.float64() for name in rates}
+        schema = pa.schema({"query_id": pa.string(), "doc_id": pa.string()} | of_rates)
+        with (
+            whole_file(folder / "pairs.parquet") as file,
+            pq.ParquetWriter(file, schema) as pairs,
+        ):
+            for some in slices(len(known.query), PAIRS_AT_ONCE):
+                columns = {"query_id": take_ids(known.queries, known.query[some])}
+                columns |= {"doc_id": take_ids(known.documents, known.document[some])}
+                columns |= {name: pa.array(rate.pair[some]) for name, rate in rates.items()}
+                pairs.write_table(pa.table(columns))
+        documents = {"doc_id": known.documents}
         documents |= {name: pa.array(rate.document) for name, rate in rates.items()}
-        write_parquet(pa.table(pairs), folder / "pairs.parquet")
         write_parquet(pa.table(documents), folder / "documents.parquet")
         model = {"model": type(self).__name__, "numbers": numbers, "means": means}
         write_whole(folder / "model.json", json.dumps(model, indent=1))
@@ -288,15 +299,25 @@ class ClickModel(ABC):
     def _blocks(self, log: ClickLog) -> Iterator[tuple[PageBlock, list[Array]]]:
         """The pages of any log, with this model's rates at each position."""
         found = self.pairs_.find(log.pairs)
-        known = [getattr(self, name).of(*found) for name in self.rates]
+        known = [_rates_of(getattr(self, name), *found) for name in self.rates]
         for block in log.blocks():
             yield block, [np.where(block.shown, rate[block.pair], 0.0) for rate in known]
 
 
 def _log_likelihood(chance: Array, log: ClickLog) -> Array:
     """Log-likelihood of each click and non-click in nats, shape (results,)."""
+    found: Array = large_zeros(len(chance), np.float64)
     with np.errstate(divide="ignore"):
-        return np.log(np.where(log.clicks, chance, 1 - chance))
+        for some in slices(len(chance), AT_ONCE):
+            found[some] = np.log(np.where(log.clicks[some], chance[some], 1 - chance[some]))
+    return found
+
+
+def _rates_of(rates: PairRates, pair: NDArray[np.int64], document: NDArray[np.int64]) -> Array:
+    found: Array = large_zeros(len(pair), np.float64)
+    for some in slices(len(pair), AT_ONCE):
+        found[some] = rates.of(pair[some], document[some])
+    return found
 
 
 def _as_json(numbers: Array) -> Any:

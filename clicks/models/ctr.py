@@ -53,7 +53,7 @@ class RankCTR(ClickModel):
     position_rates_: Array
 
     def _fit(self, log: ClickLog) -> None:
-        clicks = log.by_position(log.clicks.astype(np.float64))
+        clicks = log.by_position(log.clicks)
         self.position_rates_ = (clicks + 1) / (log.by_position() + 2)
 
     def _relevance(self) -> Array:

@@ -12,6 +12,7 @@ from clicks.inference.graded_prior import GradedPrior, learn_pair_prior
 from clicks.inference.identification import Identified, identify_slots
 from clicks.inference.rate_prior import FIRST_TO_LEARN_FROM, PairRates, RatePrior
 from clicks.log.click_log import ClickLog
+from clicks.log.large_arrays import large_zeros
 from clicks.log.pair_counts import CHUNKS, NonClicks, PairCounts, count_by_slot, count_pairs
 from clicks.log.threads import compiled, for_each_part
 from clicks.log.trials import Array
@@ -148,15 +149,18 @@ def learn_examination(
 def _attractiveness(
     log: ClickLog, counts: PairCounts, examination: Array
 ) -> tuple[PairRates, RatePrior | GradedPrior]:
-    attractiveness = np.full(len(counts.pair_clicks), 0.5)
+    pairs = len(counts.pair_clicks)
+    attractiveness = large_zeros(pairs, np.float64)
+    attractiveness[:] = 0.5
     non_clicks = NonClicks(counts.first, counts.last, counts.slot, counts.non_clicks)
     prior: RatePrior | GradedPrior | None = None
     for rounds in range(RATE_ROUNDS):
-        examined = np.empty_like(attractiveness)
+        examined = large_zeros(pairs, np.float64)
         for_each_part(
             _examine_non_clicks, CHUNKS, non_clicks, examination, attractiveness, examined
         )
-        known = log.pairs.trials(counts.pair_clicks, counts.pair_clicks + examined)
+        examined += counts.pair_clicks
+        known = log.pairs.trials(counts.pair_clicks, examined)
         if prior is None:
             prior = learn_pair_prior(known, most=FIRST_TO_LEARN_FROM)
         elif rounds == 1:
