@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clicks.log.click_log import ClickLog, Pairs, read_click_log
-from clicks.log.large_arrays import AT_ONCE, large_take, large_zeros, sum_by
+from clicks.log.large_arrays import large_take, large_zeros, pieces, sum_by
 from clicks.models.base import ClickModel
 from corpus.errors import InputError
 from corpus.mapped_arrays import slices
@@ -98,7 +98,7 @@ def weighted_labels(
         position, sessions = log.position, log.of_results(log.sessions)
         kept = large_take(~(unknown & clicked), position)
         weighted = large_zeros(len(log.pair), np.float64)
-        for some in slices(len(weighted), AT_ONCE):
+        for some in pieces(len(weighted)):
             weighted[some] = sessions[some] * weight[position[some]]
         weighted = sum_by(log.pair, weighted, len(log.pairs.query), log.clicks & kept)
         counts.append(_count_log(log, kept, weighted=weighted))
@@ -250,7 +250,7 @@ def _pair_table(pairs: Pairs, columns: Mapping[str, NDArray[Any]]) -> pa.Table:
         rank[name] = np.empty(len(ids), np.int64)
         rank[name][pc.sort_indices(ids)] = np.arange(len(ids))
     key = large_zeros(len(pairs.query), np.int64)
-    for some in slices(len(key), AT_ONCE):
+    for some in pieces(len(key)):
         key[some] = rank["query_id"][pairs.query[some]] * len(pairs.documents)
         key[some] += rank["doc_id"][pairs.document[some]]
     order = np.argsort(key)

@@ -21,11 +21,10 @@ from clicks.inference.harvesting import (
     pivot_one,
 )
 from clicks.log.click_log import ClickLog, read_click_log
-from clicks.log.large_arrays import AT_ONCE, large_zeros
+from clicks.log.large_arrays import large_zeros, pieces
 from clicks.log.trials import Array
 from clicks.models.base import BLAS
 from clicks.models.examination import learn_examination
-from corpus.mapped_arrays import slices
 
 PropensityMethod = Literal["em", "all_pairs", "adjacent_chain", "pivot_one"]
 INTERVAL = (2.5, 97.5)  # percentiles of the resamples
@@ -224,7 +223,7 @@ def _em(log: ClickLog, groups: int) -> tuple[Array, int, Callable[[Array], Array
     position, sessions = log.position, log.of_results(log.sessions)
     number = np.cumsum(known) - 1
     clicks = np.zeros((groups, int(known.sum())))
-    for some in slices(len(log.pair), AT_ONCE):
+    for some in pieces(len(log.pair)):
         counted = log.clicks[some] & chosen[log.pair[some]] & known[position[some]]
         group = log.pairs.query[log.pair[some][counted]] % groups
         cell = group * clicks.shape[1] + number[position[some][counted]]
@@ -251,7 +250,7 @@ def _pairs_of_groups(log: ClickLog, distinct: DistinctCounts, groups: int) -> cs
     """
     shape = len(distinct.pairs), groups
     sums = csr_array(shape, dtype=np.float64)
-    for some in slices(len(distinct.chosen), AT_ONCE):
+    for some in pieces(len(distinct.chosen)):
         at = distinct.value_of_chosen[some], log.pairs.query[distinct.chosen[some]] % groups
         sums += csr_array((np.ones(len(at[0])), at), shape)
     return sums

@@ -29,6 +29,7 @@ NUMBERS_AND_TEXTS = (
     pa.types.is_string_view,
 )
 WINDOW, LATER, TIMELESS = 0, 1, 2
+MOVED = pa.schema([("query_id", pa.string()), ("searches", pa.int64())])
 
 
 def seconds_of(value: Any) -> int | None:
@@ -129,7 +130,7 @@ def hold_out_parts(folder: Place, share: float) -> pa.Table:
     Returns:
         query_id and searches (int64): how many sessions of each query are no longer in the window.
     """
-    moved = [pa.table({"query_id": pa.array([], pa.string()), "searches": pa.array([], pa.int64())})]
+    moved = [MOVED.empty_table()]
     paths = sorted(table_path(folder, "sessions").glob("*.parquet")) if share else []
     seconds, lengths = _times_of_parts(paths)
     parts = _part(seconds, np.ones(sum(lengths), dtype=np.int64), share) if share else np.zeros(0)
@@ -140,7 +141,7 @@ def hold_out_parts(folder: Place, share: float) -> pa.Table:
         table = read_session_part(path)
         counted = table["query_id"].filter(pa.array(part != WINDOW)).value_counts()
         columns = [counted.field(0).dictionary_decode(), counted.field(1)]
-        moved.append(pa.table(columns, names=["query_id", "searches"]))
+        moved.append(pa.table(columns, schema=MOVED))
         for name, wanted in zip(SESSION_TABLES, (WINDOW, LATER), strict=True):
             rows, place = table.filter(pa.array(part == wanted)), table_path(folder, name)
             if rows.num_rows:
@@ -148,7 +149,7 @@ def hold_out_parts(folder: Place, share: float) -> pa.Table:
             else:
                 remove(place / path.name)
     summed = pa.concat_tables(moved).group_by("query_id").aggregate([("searches", "sum")])
-    return summed.rename_columns(["query_id", "searches"])
+    return summed.rename_columns(MOVED.names)
 
 
 def open_parquet(path: Place) -> pq.ParquetFile:

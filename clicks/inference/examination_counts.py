@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from clicks.inference.identification import Identified
 from clicks.log.click_log import ClickLog
-from clicks.log.large_arrays import AT_ONCE, large_take, large_zeros
+from clicks.log.large_arrays import large_take, large_zeros, pieces
 from clicks.log.pair_counts import PairCounts, count_by_slot
 from clicks.log.trials import Array
-from corpus.mapped_arrays import slices
 
 # Examination is learned from the MOST_PAIRS pairs with the most impressions (and from all that tie
 # with the last of them). More pairs are added, MOST_PAIRS at a time, until every slot has half of
@@ -81,12 +80,13 @@ def gather_counts(
     random[:-1][~known] = 0
     # Sums are modulo 2^64, so that they are exact as differences of running sums.
     known_rows = large_zeros(len(counts.slot) + 1, np.uint64)
-    for some in slices(len(counts.slot), AT_ONCE):
+    for some in pieces(len(counts.slot)):
         rows = counts.non_clicks[some].astype(np.uint64) * random[counts.slot[some]]
-        rows[0] += known_rows[some.start]
-        np.cumsum(rows, out=known_rows[some.start + 1 : some.stop + 1])
+        sums = known_rows[some.start + 1 : some.stop + 1]
+        np.cumsum(rows, out=sums)
+        sums += known_rows[some.start]
     key = large_zeros(len(pairs), np.uint64)
-    for some in slices(len(pairs), AT_ONCE):
+    for some in pieces(len(pairs)):
         here = pairs[some]
         key[some] = clicks[here].astype(np.uint64) * random[-1]
         key[some] += known_rows[counts.last[here]] - known_rows[counts.first[here]]
@@ -128,7 +128,7 @@ def _distinct(
     rank[order] = np.arange(len(order), dtype=np.int32)
     value_of = large_take(rank, code)
     first = np.empty(len(order), dtype=np.int64)
-    for some in reversed(list(slices(len(key), AT_ONCE))):
+    for some in reversed(list(pieces(len(key)))):
         first[value_of[some][::-1]] = np.arange(some.stop - 1, some.start - 1, -1)
     return first, value_of, np.bincount(code, minlength=len(order))[order]
 

@@ -8,9 +8,8 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from clicks.inference.beta_binomial import two_level_likelihood
-from clicks.log.large_arrays import AT_ONCE, large_zeros
+from clicks.log.large_arrays import large_zeros, pieces
 from clicks.log.trials import Array, Trials
-from corpus.mapped_arrays import slices
 
 # The prior has three parameters. From so many pairs or documents their standard errors are a few
 # per cent, and the loss of likelihood grows with the square of the error.
@@ -173,7 +172,7 @@ def _shared(known: Trials, most: int) -> tuple[Array, Array]:
     if len(shared) == 0:
         return np.zeros(0), np.zeros(0)
     successes, trials = np.zeros((2, known.documents))
-    for some in slices(len(known.trials), AT_ONCE):
+    for some in pieces(len(known.trials)):
         share = (np.exp(STRENGTH) + 1) / (np.exp(STRENGTH) + known.trials[some])
         document = known.document[some]
         successes += np.bincount(document, known.successes[some] * share, known.documents)
@@ -201,7 +200,7 @@ def _rate_pairs(known: Trials, prior: RatePrior) -> Array:
     strength w is E[m](1 - E[m]) / (w+1).
     """
     rates: Array = large_zeros(len(known.trials), np.float64)
-    for some in slices(len(rates), AT_ONCE):
+    for some in pieces(len(rates)):
         successes, trials = known.successes[some], known.trials[some]
         of_successes, of_trials, _ = known.of_documents[:, known.document[some]]
         others = np.maximum(of_trials - trials, 0.0) + prior.document_strength

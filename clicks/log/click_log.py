@@ -12,10 +12,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clicks.log.distinct import check_sessions, session_counts
-from clicks.log.large_arrays import AT_ONCE, sum_by
+from clicks.log.large_arrays import pieces, sum_by
 from clicks.log.numbering import cut, list_starts, number_ids
 from clicks.log.trials import Trials
-from corpus.mapped_arrays import slices
 
 SHORT = 16  # results; pages up to this length are padded together
 MOST_CELLS = 4_000_000  # rows times positions of a block of pages
@@ -180,7 +179,7 @@ class ClickLog:
         """
         weight, position = self.of_results(self.sessions), self.position
         sums = np.zeros(self.positions)
-        for some in slices(len(position), AT_ONCE):
+        for some in pieces(len(position)):
             weights = weight[some] if of_results is None else weight[some] * of_results[some]
             sums += np.bincount(position[some], weights, len(sums))
         return sums

@@ -3,7 +3,7 @@
 So what a fit holds in memory is a piece of each, however many pairs a log has.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,15 @@ def large_zeros(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     return mapped_array(length, dtype).reshape(shape)
 
 
+def pieces(length: int) -> Iterator[slice]:
+    """Cuts a range into the pieces that are worked on one after another."""
+    return slices(length, AT_ONCE)
+
+
 def large_take(values: NDArray[Any], at: NDArray[Any], dtype: DTypeLike = None) -> NDArray[Any]:
     """The values at some places of a row, `values[at]`, of another type where one is given."""
     taken = large_zeros(len(at), dtype or values.dtype)
-    for some in slices(len(at), AT_ONCE):
+    for some in pieces(len(at)):
         taken[some] = values[at[some]]
     return taken
 
@@ -59,7 +64,7 @@ def sum_by(
         The sums, float64, shape (size,).
     """
     sums: NDArray[np.float64] = large_zeros(size, np.float64)
-    for some in slices(len(number), AT_ONCE):
+    for some in pieces(len(number)):
         here = slice(None) if where is None else where[some]
         numbers = number[some][here]
         if len(numbers) == 0:

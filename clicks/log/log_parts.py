@@ -199,14 +199,12 @@ def sum_results(log: ClickLog) -> ClickLog:
 def _mapped(log: ClickLog) -> ClickLog:
     """The log, its results and rows in mapped files where they are large."""
     names = ("starts", "pair", "clicks", "sessions", "places")
-    arrays = {name: getattr(log, name) for name in names}
-    if sum(array.nbytes for array in arrays.values() if array is not None) <= MOST_BYTES:
+    arrays = {name: getattr(log, name) for name in names if getattr(log, name) is not None}
+    if sum(array.nbytes for array in arrays.values()) <= MOST_BYTES:
         return log
-    pairs = replace(
-        log.pairs, query=mapped_copy(log.pairs.query), document=mapped_copy(log.pairs.document)
-    )
-    copies = {name: array if array is None else mapped_copy(array) for name, array in arrays.items()}
-    return replace(log, pairs=pairs, **copies)
+    copies = {name: mapped_copy(array) for name, array in arrays.items()}
+    query, document = mapped_copy(log.pairs.query), mapped_copy(log.pairs.document)
+    return replace(log, pairs=replace(log.pairs, query=query, document=document), **copies)
 
 
 def join_logs(logs: Sequence[ClickLog]) -> ClickLog:

@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicks.log.click_log import ClickLog, Rows
-from clicks.log.large_arrays import AT_ONCE, large_zeros
+from clicks.log.large_arrays import large_zeros, pieces
 from clicks.log.threads import compiled, for_each_part
 from clicks.log.trials import Array
-from corpus.mapped_arrays import slices
 
 CHUNKS = 32  # of pairs, that threads work on
 
@@ -96,7 +95,7 @@ def count_by_slot(
     """
     weight, cells = log.of_results(log.sessions), kinds * slots
     impressions, clicks = np.zeros(cells), np.zeros(cells)
-    for some in slices(len(slot), AT_ONCE):
+    for some in pieces(len(slot)):
         cell = kind[log.pair[some]] * np.int64(slots) + slot[some]
         impressions += np.bincount(cell, weight[some], cells)
         clicks += np.bincount(cell, weight[some] * log.clicks[some], cells)

@@ -6,8 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from clicks.log.large_arrays import AT_ONCE
-from corpus.mapped_arrays import slices
+from clicks.log.large_arrays import pieces
 
 Array = NDArray[np.float64]
 
@@ -34,9 +33,9 @@ class Trials:
     @cached_property
     def of_documents(self) -> Array:
         """Successes, trials and pairs with trials, of each document; shape (3, documents)."""
-        of_trials = self.trials
-        sums = [np.bincount(self.document, of, self.documents) for of in (self.successes, of_trials)]
-        tried = np.zeros(self.documents)
-        for some in slices(len(of_trials), AT_ONCE):
-            tried += np.bincount(self.document[some], of_trials[some] > 0, self.documents)
-        return np.stack([*sums, tried])
+        sums = np.zeros((3, self.documents))
+        for some in pieces(len(self.trials)):
+            trials = self.trials[some]
+            for total, of in zip(sums, (self.successes[some], trials, trials > 0), strict=True):
+                total += np.bincount(self.document[some], of, self.documents)
+        return sums

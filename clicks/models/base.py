@@ -16,7 +16,7 @@ from clicks.inference.graded_prior import GradedPrior
 from clicks.inference.rate_prior import PairRates, RatePrior
 from clicks.log.click_log import ClickLog, PageBlock, Pairs, encode_sessions, read_click_log
 from clicks.log.grades import add_grades
-from clicks.log.large_arrays import AT_ONCE, large_zeros
+from clicks.log.large_arrays import large_zeros, pieces
 from clicks.log.numbering import number_ids, take_ids
 from clicks.log.trials import Array
 from corpus.errors import InputError
@@ -308,14 +308,14 @@ def _log_likelihood(chance: Array, log: ClickLog) -> Array:
     """Log-likelihood of each click and non-click in nats, shape (results,)."""
     found: Array = large_zeros(len(chance), np.float64)
     with np.errstate(divide="ignore"):
-        for some in slices(len(chance), AT_ONCE):
+        for some in pieces(len(chance)):
             found[some] = np.log(np.where(log.clicks[some], chance[some], 1 - chance[some]))
     return found
 
 
 def _rates_of(rates: PairRates, pair: NDArray[np.int64], document: NDArray[np.int64]) -> Array:
     found: Array = large_zeros(len(pair), np.float64)
-    for some in slices(len(pair), AT_ONCE):
+    for some in pieces(len(pair)):
         found[some] = rates.of(pair[some], document[some])
     return found
 

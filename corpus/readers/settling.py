@@ -179,5 +179,3 @@ def _own_ids(ids: list[str], seen: Counter[str], known: NDArray[np.uint64]) -> l
 def _is_known(names: list[str], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
     hashed = hash_ids(pa.chunked_array([names], pa.string()))
     return known[np.searchsorted(known, hashed).clip(max=len(known) - 1)] == hashed
-
-

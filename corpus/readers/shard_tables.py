@@ -15,8 +15,8 @@ from corpus.places import Place
 from corpus.readers.log_format import SEARCHES, Columns, LogFormat, Shard
 from corpus.readers.query_texts import add_texts, count_texts
 from corpus.schemas import SCHEMAS
-from corpus.table_checks import check_table
 from corpus.session_parts import write_session_part
+from corpus.table_checks import check_table
 from corpus.tables import table_path, write_parquet
 from corpus.window import TIME
 

@@ -1,16 +1,21 @@
 """A log that is encoded part by part, or summed, says what the whole one does."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from clicks import DocumentCTR, DynamicBayesianNetwork, PositionBasedModel
+from clicks.labels import model_labels, plain_labels, weighted_labels
+from clicks.log import large_arrays, log_parts
 from clicks.log.click_log import ClickLog, read_click_log
 from clicks.log.log_parts import encode_part, join_logs, join_parts, sum_results
+from clicks.models import base
 from clicks.models.base import ClickModel
-from clicks.propensities import estimate
+from clicks.propensities import estimate, tabulate
 from corpus.errors import InputError
-from corpus.places import place_of
+from corpus.places import Place, place_of
 from corpus.schemas import SCHEMAS
 
 NONE_WITHHELD = pa.array([], pa.string())
@@ -51,6 +56,34 @@ def test_models_learn_the_same(model: type[ClickModel], summed: bool, sessions: 
     assert found.drop_columns("relevance").equals(expected.drop_columns("relevance"))
     np.testing.assert_allclose(found["relevance"], expected["relevance"], rtol=1e-3)
     assert parted.perplexity_of_log(log) == pytest.approx(whole.perplexity(sessions), rel=1e-4)
+
+
+@pytest.mark.parametrize("summed", [True, False])
+def test_mapped_files_and_pieces_make_no_difference(
+    summed: bool, sessions: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = fitted(sessions, summed, place_of(tmp_path / "plain"))
+    monkeypatch.setattr(large_arrays, "MOST_BYTES", 0)
+    monkeypatch.setattr(log_parts, "MOST_BYTES", 0)
+    monkeypatch.setattr(large_arrays, "AT_ONCE", 50)
+    monkeypatch.setattr(base, "PAIRS_AT_ONCE", 7)
+    mapped = fitted(sessions, summed, place_of(tmp_path / "mapped"))
+    for expected, found in zip(plain, mapped, strict=True):
+        assert found.drop_columns("relevance").equals(expected.drop_columns("relevance"))
+        np.testing.assert_allclose(found["relevance"], expected["relevance"], rtol=1e-9)
+
+
+def fitted(sessions: pa.Table, summed: bool, folder: Place) -> list[pa.Table]:
+    """Propensities, as a table of labels, and the labels of a model and of its saved copy."""
+    log = in_parts(sessions, summed)
+    found = estimate(log, "em")
+    table = tabulate(found, resamples=5).drop_columns(["low", "high"])
+    model = PositionBasedModel().fit_log(log)
+    model.save(folder)
+    weighted = weighted_labels([(log, np.minimum(found.propensity, 1.0))], 20.0)
+    saved = PositionBasedModel.load(folder).relevance()
+    propensities = table.rename_columns({"propensity": "relevance"})
+    return [propensities, plain_labels(weighted), plain_labels(model_labels(model, log)), saved]
 
 
 @pytest.mark.parametrize("method", ["em", "all_pairs"])
