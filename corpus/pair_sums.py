@@ -15,8 +15,8 @@ def sum_pairs(searches: pa.Table) -> pa.Table:
     """Sums the positions at which searches show each pair.
 
     Args:
-        searches: query_id and doc_ids, as of the table sessions, or dictionary-coded. A column `sessions` (int64) says
-            how many searches each row stands for.
+        searches: query_id and doc_ids, as of the table sessions, or dictionary-coded. A column
+            `sessions` (int64) says how many searches each row stands for.
 
     Returns:
         query_id and doc_id (dictionary-coded strings), positions (float64, the sum of positions,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from corpus.errors import InputError
 from corpus.frequency import count_frequency
+from corpus.in_tasks import call_each
 from corpus.places import Place, arrow_files, remove
 from corpus.schemas import SESSION_TABLES
 from corpus.session_parts import read_session_part, write_session_part
@@ -29,6 +30,7 @@ NUMBERS_AND_TEXTS = (
     pa.types.is_string_view,
 )
 WINDOW, LATER, TIMELESS = 0, 1, 2
+FEW_PARTS = 32  # that tasks are not worth their beginning for
 MOVED = pa.schema([("query_id", pa.string()), ("searches", pa.int64())])
 
 
@@ -130,26 +132,29 @@ def hold_out_parts(folder: Place, share: float) -> pa.Table:
     Returns:
         query_id and searches (int64): how many sessions of each query are no longer in the window.
     """
-    moved = [MOVED.empty_table()]
     paths = sorted(table_path(folder, "sessions").glob("*.parquet")) if share else []
     seconds, lengths = _times_of_parts(paths)
     parts = _part(seconds, np.ones(sum(lengths), dtype=np.int64), share) if share else np.zeros(0)
-    for path, end, length in zip(paths, np.cumsum(lengths), lengths, strict=True):
-        part = parts[end - length : end]
-        if not part.any():
-            continue
-        table = read_session_part(path)
-        counted = table["query_id"].filter(pa.array(part != WINDOW)).value_counts()
-        columns = [counted.field(0).dictionary_decode(), counted.field(1)]
-        moved.append(pa.table(columns, schema=MOVED))
-        for name, wanted in zip(SESSION_TABLES, (WINDOW, LATER), strict=True):
-            rows, place = table.filter(pa.array(part == wanted)), table_path(folder, name)
-            if rows.num_rows:
-                write_session_part(rows, place / path.name)
-            else:
-                remove(place / path.name)
+    ends = zip(paths, np.cumsum(lengths), lengths, strict=True)
+    of_paths = [(path, parts[end - length : end]) for path, end, length in ends]
+    calls = [(path, part) for path, part in of_paths if part.any()]
+    moved = [MOVED.empty_table(), *call_each(_hold_out_part, folder, calls, FEW_PARTS)]
     summed = pa.concat_tables(moved).group_by("query_id").aggregate([("searches", "sum")])
     return summed.rename_columns(MOVED.names)
+
+
+def _hold_out_part(folder: Place, path: Place, part: NDArray[np.int8]) -> pa.Table:
+    """Moves sessions of a part; returns how many of each query are no longer in the window."""
+    table = read_session_part(path)
+    counted = table["query_id"].filter(pa.array(part != WINDOW)).value_counts()
+    for name, wanted in zip(SESSION_TABLES, (WINDOW, LATER), strict=True):
+        rows, place = table.filter(pa.array(part == wanted)), table_path(folder, name)
+        if rows.num_rows:
+            write_session_part(rows, place / path.name)
+        else:
+            remove(place / path.name)
+    columns = [counted.field(0).dictionary_decode(), counted.field(1)]
+    return pa.table(columns, schema=MOVED)
 
 
 def open_parquet(path: Place) -> pq.ParquetFile:

@@ -1,17 +1,17 @@
 """Reads a click log, whatever its format, into a collection's tables: shard by shard."""
 
-import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
 from corpus.errors import InputError
+from corpus.in_tasks import call_each
 from corpus.pair_sums import add_pair_sums, rank_shown, shown_once
 from corpus.places import Place
-from corpus.readers.log_format import Judgment, LogFormat, Shard, documents_table
+from corpus.readers.log_format import Judgment, LogFormat, documents_table
 from corpus.readers.query_texts import add_texts, first_texts
 from corpus.readers.settling import rename, settle_documents, settle_sessions
 from corpus.readers.shard_tables import ROWS_PER_PART, ShardSums, write_shard
@@ -47,7 +47,10 @@ def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
     texts: list[pa.Table] = []
     pairs: list[pa.Table] = []
     first: dict[str, str] = {}
-    for sums in _write_shards(log, log.shards(aside), folder):
+    given = [
+        (shard, number, folder, ROWS_PER_PART) for number, shard in enumerate(log.shards(aside))
+    ]
+    for sums in call_each(write_shard, log, given, FEW_SHARDS):
         aside.update(sums.aside)
         shards.append(sums)
         other_ids.append({} if sums.texts is None else log.other_ids(sums.texts, first))
@@ -72,7 +75,7 @@ def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
     if documents.num_rows:
         path = table_path(folder, "documents") / f"part-{len(shards):05d}-00000.parquet"
         write_parquet(documents, path)
-        doc_ids = pa.chunked_array([doc_ids, *documents["doc_id"].chunks])
+        doc_ids = pa.chunked_array([doc_ids, *documents["doc_id"].cast(doc_ids.type).chunks])
     if textless:
         aside["documents kept without any text"] = textless
     grades = _grades(judgments, queries["query_id"], doc_ids, aside)
@@ -82,32 +85,6 @@ def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
     write_parquet(grades, table_path(folder, "judgments"))
     for reason, count in sorted(aside.items()):
         Console(highlight=False).print(f"set aside: {count:,} {reason}", soft_wrap=True)
-
-
-def _write_shards(log: LogFormat, shards: Sequence[Shard], folder: Place) -> Iterator[ShardSums]:
-    """Writes the shards, here or by tasks of Ray; yields what is known of each, in their order."""
-    ray = sys.modules.get("ray")
-    if len(shards) <= FEW_SHARDS or ray is None or not ray.is_initialized():
-        for number, shard in enumerate(shards):
-            yield write_shard(log, shard, number, folder, ROWS_PER_PART)
-        return
-    task = ray.remote(write_shard)
-    given = ray.put(log)
-    waiting = [
-        task.remote(given, shard, number, folder, ROWS_PER_PART)
-        for number, shard in enumerate(shards)
-    ]
-    try:
-        while waiting:
-            yield ray.get(waiting[0])
-            del waiting[0]
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, InputError):
-            raise error.cause from error
-        raise
-    finally:
-        for left in waiting:
-            ray.cancel(left)
 
 
 def _renamed(pairs: pa.Table, names: dict[str, str]) -> pa.Table:
@@ -141,7 +118,7 @@ def _judged_documents(judgments: Sequence[Judgment], known: pa.Array) -> pa.Tabl
         if judgment.texts is not None:
             texts.setdefault(judgment.doc_id, judgment.texts)
     table = documents_table(texts)
-    return table.filter(pc.invert(pc.is_in(table["doc_id"], value_set=known)))
+    return table.filter(pc.invert(pc.is_in(table["doc_id"].cast(known.type), value_set=known)))
 
 
 def _grades(
@@ -152,7 +129,7 @@ def _grades(
 ) -> pa.Table:
     """The table judgments: the first grade of each pair of a known query and document."""
     queries = pa.array([judgment.query_id for judgment in judgments], pa.string())
-    documents = pa.array([judgment.doc_id for judgment in judgments], pa.string())
+    documents = pa.array([judgment.doc_id for judgment in judgments], doc_ids.type)
     known = pc.and_(pc.is_in(queries, value_set=query_ids), pc.is_in(documents, value_set=doc_ids))
     grades: dict[tuple[str, str], int] = {}
     for judgment, is_known in zip(judgments, known.to_pylist(), strict=True):

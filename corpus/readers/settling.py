@@ -15,6 +15,8 @@ from corpus.session_parts import read_session_part, write_session_part
 from corpus.tables import write_parquet
 from corpus.window import open_parquet
 
+LARGE = pa.large_string()
+
 
 def settle_sessions(shards: Sequence[ShardSums], other_ids: Sequence[dict[str, str]]) -> None:
     """Gives all parts the same columns, queries their right ids, and each search one of its own.
@@ -72,14 +74,18 @@ def settle_documents(shards: Sequence[ShardSums], aside: Counter[str]) -> tuple[
         aside: counter, by reason, of documents that are given twice.
 
     Returns:
-        The ids that are kept, and how many of these have no text.
+        The ids that are kept, large strings, and how many of these have no text.
     """
     paths = [path for shard in shards for path in shard.documents]
     given = sum(len(shard.documents) for shard in shards if shard.of_documents)
     ids = [read_part(path, ["doc_id"])["doc_id"].combine_chunks() for path in paths]
     lengths = [len(part) for part in ids]
-    encoded = pa.chunked_array(ids, pa.string()).combine_chunks().dictionary_encode()
-    code, distinct = encoded.indices.to_numpy().astype(np.int64), len(encoded.dictionary)
+    # Ids of all parts together may have more bytes than an array of strings holds.
+    encoded = pa.chunked_array([part.cast(LARGE) for part in ids], LARGE).dictionary_encode()
+    codes_of = [chunk.indices.to_numpy() for chunk in encoded.chunks]
+    code = np.concatenate([np.zeros(0, dtype=np.int64), *codes_of])
+    known = encoded.chunk(encoded.num_chunks - 1).dictionary if codes_of else pa.array([], LARGE)
+    distinct = len(known)
     titles = _log_titles(paths, given, code, lengths)
     first = np.zeros(len(code), dtype=np.bool_)
     first[first_rows(code, distinct)] = True
@@ -106,7 +112,7 @@ def settle_documents(shards: Sequence[ShardSums], aside: Counter[str]) -> tuple[
             remove(path)
         elif kept.num_rows < table.num_rows or (titles is not None and number < given):
             write_parquet(kept, path)
-    kept_ids = encoded.dictionary.take(pa.array(np.concatenate(kept_codes)))
+    kept_ids = known.take(pa.array(np.concatenate(kept_codes)))
     return kept_ids, textless
 
 

@@ -15,6 +15,7 @@ from ray.cluster_utils import Cluster
 from clicks import DynamicBayesianNetwork, PositionBasedModel, distinct_sessions
 from clicks.fit_clicks import fit_clicks
 from clicks.log.distributed import count_sessions
+from corpus import window
 from corpus.errors import InputError
 from corpus.prepare import prepare
 from corpus.readers import log_format, log_tables
@@ -141,6 +142,7 @@ def test_shards_of_a_log_are_read_by_tasks(
     monkeypatch.setattr(log_format, "SHARD_BYTES", 500)
     assert len(source.log().shards(Counter())) > 3
     monkeypatch.setattr(log_tables, "FEW_SHARDS", 1)
+    monkeypatch.setattr(window, "FEW_PARTS", 0)
     prepare(tmp_path / "tasks", source)
     assert read_collection(tmp_path / "tasks") == read_collection(tmp_path / "here")
     with (tmp_path / "log.jsonl").open("ab") as file:
