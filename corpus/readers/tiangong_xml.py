@@ -176,7 +176,9 @@ def _chunks(shard: Shard) -> Iterator[tuple[int, bytes]]:
             if not begins and shard.end and at >= shard.end:
                 return
             unused = len(held) - (held.rfind(END) if END in held else 0)
-            if unused > MOST_ELEMENT_BYTES or (not begins and at > MOST_ELEMENT_BYTES):
+            if unused > MOST_ELEMENT_BYTES or (
+                not begins and at - shard.start > MOST_ELEMENT_BYTES
+            ):
                 raise InputError(
                     f"{shard.path}: has {MOST_ELEMENT_BYTES // 2**20} MiB without the end of a "
                     "<session>; give the XML as published"

@@ -49,6 +49,19 @@ def json_log(folder: Path) -> OwnLogFiles:
     return OwnLogFiles(folder / "log.jsonl", folder / "documents.jsonl")
 
 
+def test_a_last_shard_may_hold_but_the_end_of_a_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tiangong_log(tmp_path)
+    whole = prepared(source, tmp_path)
+    size = source.sessions.stat().st_size
+    monkeypatch.setattr(log_format, "SHARD_BYTES", size - 40)
+    monkeypatch.setattr(tiangong_xml, "MOST_ELEMENT_BYTES", size // 4)
+    assert len(source.log().shards(Counter())) == 2
+    prepare(tmp_path / "again", source, held_out=0.0)
+    assert in_order(read_collection(tmp_path / "again")) == in_order(whole)
+
+
 def parquet_log(folder: Path) -> OwnLogFiles:
     source = json_log(folder)
     rows = [row for row in map(_parsed, source.sessions.read_text().splitlines()) if row]
