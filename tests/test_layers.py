@@ -10,7 +10,8 @@ ROOMS = "corpus|cluster|evaluation|annotation clicks|rankers|tuning|workflow|ray
 # Within each room, likewise, its modules and the rooms in it; each module has a floor.
 FLOORS = {
     "corpus": "errors frequency mapped_arrays progress schemas shown_text texts"
-    "|names places|local_copies output_folder refused_rows text_lines|table_checks"
+    "|in_tasks names places|local_copies output_folder refused_rows session_parts text_lines"
+    "|table_checks"
     "|pair_sums splits tables|candidates groups mapped_tables row_groups window|query_parts"
     "|by_query documents protocol readers simulation|sources|prepare",
     "cluster": "blocks environment growth metrics|connection|reach resources",
