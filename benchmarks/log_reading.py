@@ -43,7 +43,7 @@ log = {
 if processes > 1:
     import ray
     ray.init(num_cpus=processes, logging_level="ERROR")
-    ray.get([ray.remote(time.sleep).remote(1) for _ in range(processes)])
+    ray.get([ray.remote(lambda: time.sleep(1)).remote() for _ in range(processes)])
 start, used = time.perf_counter(), time.process_time()
 write_log_tables(log, path.with_name("tables"), 0.2)
 print(time.perf_counter() - start, time.process_time() - used)
