@@ -33,11 +33,12 @@ from rankers.settings import (
     ResourceSettings,
     TrainingSettings,
 )
-from tuning.finalists import rank_trials, train_finalists, trial_name
+from tuning.finalists import rank_trials
 from tuning.inputs import Sources
 from tuning.journal import JOURNAL
 from tuning.known_points import CLICKS, FUSION, SHRUNK
 from tuning.objectives import read_objectives
+from tuning.retraining import train_finalists, trial_name
 from tuning.study import STUDY
 from tuning.tune import tune
 

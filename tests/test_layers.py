@@ -26,8 +26,8 @@ FLOORS = {
     "|demand settings_checks supervision systems|fit part_counts|part_tasks|preparation"
     "|evaluate rerank train|train_each",
     "tuning": "demand journal ranges storage|objectives space|known_points population_space study"
-    "|early_stopping trial|inputs|outcomes records|exploring search|analysis finalists population"
-    "|analyse tune",
+    "|early_stopping trial|inputs|outcomes records retraining|exploring search"
+    "|analysis finalists population|analyse tune",
     "workflow": "conditions diagnosed log_facts simulated_answers"
     "|advice report settings_checks simulated_annotations"
     "|advise pipeline study|cases reproduce|ablations levels|ablate sensitivity",

@@ -1,14 +1,11 @@
-"""What all click models share: fitting, predicting, sampling and saving."""
+"""What all click models share: fitting, predicting and sampling."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
@@ -17,18 +14,15 @@ from clicks.inference.rate_prior import PairRates, RatePrior
 from clicks.log.click_log import ClickLog, PageBlock, Pairs, encode_sessions, read_click_log
 from clicks.log.grades import add_grades
 from clicks.log.large_arrays import large_zeros, pieces
-from clicks.log.numbering import number_ids, take_ids
+from clicks.log.numbering import take_ids
 from clicks.log.trials import Array
-from corpus.errors import InputError
-from corpus.mapped_arrays import slices
-from corpus.places import Place, arrow_files, whole_file, write_whole
+from clicks.models.files import read_model, write_model
+from corpus.places import Place
 from corpus.table_checks import check_table
-from corpus.tables import write_parquet
 
 # Fits do only small linear algebra. BLAS threads that wait for more of it spin, and would take the
 # processors from the threads that count clicks.
 BLAS = ThreadpoolController().select(user_api="blas")
-PAIRS_AT_ONCE = 100_000  # that are written with their ids
 
 
 class ClickModel(ABC):
@@ -207,26 +201,9 @@ class ClickModel(ABC):
             folder: where to write model.json (parameters of the whole log), pairs.parquet and
                 documents.parquet (rates).
         """
-        numbers = {name: _as_json(np.asarray(getattr(self, name))) for name in self.numbers}
+        numbers = {name: np.asarray(getattr(self, name)) for name in self.numbers}
         rates: dict[str, PairRates] = {name: getattr(self, name) for name in self.rates}
-        means = {name: rate.mean for name, rate in rates.items()}
-        known = self.pairs_
-        of_rates = {name: pa.float64() for name in rates}
-        schema = pa.schema({"query_id": pa.string(), "doc_id": pa.string()} | of_rates)
-        with (
-            whole_file(folder / "pairs.parquet") as file,
-            pq.ParquetWriter(file, schema) as pairs,
-        ):
-            for some in slices(len(known.query), PAIRS_AT_ONCE):
-                columns = {"query_id": take_ids(known.queries, known.query[some])}
-                columns |= {"doc_id": take_ids(known.documents, known.document[some])}
-                columns |= {name: pa.array(rate.pair[some]) for name, rate in rates.items()}
-                pairs.write_table(pa.table(columns))
-        documents = {"doc_id": known.documents}
-        documents |= {name: pa.array(rate.document) for name, rate in rates.items()}
-        write_parquet(pa.table(documents), folder / "documents.parquet")
-        model = {"model": type(self).__name__, "numbers": numbers, "means": means}
-        write_whole(folder / "model.json", json.dumps(model, indent=1))
+        write_model(folder, type(self).__name__, numbers, rates, self.pairs_)
 
     @classmethod
     def load(cls, folder: Place) -> Self:
@@ -238,27 +215,11 @@ class ClickModel(ABC):
         Raises:
             InputError: the folder holds no model, or one of another class.
         """
-        path = folder / "model.json"
-        if not path.exists():
-            raise InputError(f"{folder}: there is no click model in it ({path.name} is missing)")
-        saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if saved["model"] != cls.__name__:
-            raise InputError(f"{folder}: holds a {saved['model']}, not a {cls.__name__}")
-        store, inside = arrow_files(folder)
-        pairs, documents = (
-            pq.read_table(f"{inside}/{name}.parquet", filesystem=store)
-            for name in ("pairs", "documents")
-        )
-        queries, query = number_ids(pairs["query_id"])
-        names, _ = number_ids(documents["doc_id"])
-        document = pc.index_in(pairs["doc_id"].cast(names.type), value_set=names).to_numpy()
+        pairs, learned = read_model(folder, cls.__name__)
         model = cls()
-        model.pairs_ = Pairs(queries, names, query.astype(np.int64), document.astype(np.int64))
-        for name, value in saved["numbers"].items():
-            setattr(model, name, np.array(value, float) if isinstance(value, list) else value)
-        for name, mean in saved["means"].items():
-            of_pairs, of_documents = pairs[name].to_numpy(), documents[name].to_numpy()
-            setattr(model, name, PairRates(of_pairs, of_documents, mean))
+        model.pairs_ = pairs
+        for name, value in learned.items():
+            setattr(model, name, value)
         return model
 
     @abstractmethod
@@ -318,10 +279,3 @@ def _rates_of(rates: PairRates, pair: NDArray[np.int64], document: NDArray[np.in
     for some in pieces(len(pair)):
         found[some] = rates.of(pair[some], document[some])
     return found
-
-
-def _as_json(numbers: Array) -> Any:
-    """Nested lists of the numbers, with None for NaN."""
-    values = numbers.astype(object)
-    values[np.isnan(numbers)] = None
-    return values.tolist()

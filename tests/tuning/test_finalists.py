@@ -11,9 +11,9 @@ from rankers.settings import TrainingSettings
 from rankers.train import training_record
 from tests.conftest import with_settings
 from tests.tuning.own_studies import begin, end
-from tuning.finalists import train_finalists
 from tuning.inputs import Sources
 from tuning.objectives import ALL
+from tuning.retraining import train_finalists
 
 TRAINING = with_settings(TrainingSettings(), workers=1)
 
