@@ -18,19 +18,6 @@ BUCKET_FLOORS = "bucket_floors.json"
 Floors = dict[str, int | None]
 
 
-def write_bucket_floors(collection: Collection, ranker: Place) -> None:
-    """Writes from how many searches on a query is of high, and of medium, frequency.
-
-    They are those of the buckets in the collection. Where these do not follow from frequency alone,
-    as a team's own may not, nothing is written.
-
-    Args:
-        collection: that the ranker was trained on.
-        ranker: its folder.
-    """
-    write_ranges(frequency_ranges(collection), ranker)
-
-
 @dataclass(frozen=True)
 class FrequencyRanges:
     """From which frequency to which the queries of each bucket have.
@@ -61,7 +48,15 @@ def frequency_ranges(collection: Collection) -> FrequencyRanges:
 
 
 def write_ranges(ranges: FrequencyRanges, ranker: Place) -> None:
-    """Writes the floors of buckets, where no query of a lower bucket is as frequent."""
+    """Writes from how many searches on a query is of high, and of medium, frequency.
+
+    Where a query of a lower bucket is as frequent, as among a team's own buckets, nothing is
+    written.
+
+    Args:
+        ranges: of the buckets in the collection that the ranker was trained on.
+        ranker: its folder.
+    """
     of_bucket = ranges.of_bucket
     named = [name for name in BUCKETS if name in of_bucket]
     if any(of_bucket[upper][0] <= of_bucket[lower][1] for upper, lower in pairwise(named)):
@@ -71,7 +66,7 @@ def write_ranges(ranges: FrequencyRanges, ranker: Place) -> None:
 
 
 def read_bucket_floors(ranker: Place) -> Floors | None:
-    """What `write_bucket_floors` wrote beside a ranker; None where it wrote nothing.
+    """What `write_ranges` wrote beside a ranker; None where it wrote nothing.
 
     Raises:
         InputError: the file holds something else.

@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from clicks.fit_clicks import fit_clicks
+from corpus import by_query
 from corpus.errors import InputError
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
@@ -52,7 +53,10 @@ def history(ranker: Path) -> list[dict[str, float]]:
 
 
 def test_arms_are_trained_side_by_side_and_not_again(
-    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    inputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     arms = [arm(inputs, tmp_path / name, seed) for seed, name in enumerate(("a", "b", "c"))]
     train_each(arms, at_once=2)
@@ -67,6 +71,16 @@ def test_arms_are_trained_side_by_side_and_not_again(
     assert "trained, 1 of 1" in capsys.readouterr().out
     again = load_file(tmp_path / "d" / "model.safetensors")
     assert all(np.array_equal(again[name], weights[0][name]) for name in again), "the same seed"
+    # Of many rows, tasks make what is read: in other micro-batches, but of the same lists.
+    monkeypatch.setattr(by_query, "ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(by_query, "ROWS_OF_PART", 250)
+    train_each([arm(inputs, tmp_path / "e")], at_once=1)
+    assert (tmp_path / "e" / "lists" / "training").is_dir()
+    floors = [(tmp_path / name / "bucket_floors.json").read_text() for name in ("a", "e")]
+    assert floors[0] == floors[1]
+    of_whole, of_parts = (history(tmp_path / name) for name in ("a", "e"))
+    assert of_whole[0].keys() == of_parts[0].keys()
+    assert len(of_parts) == 3
     with pytest.raises(InputError, match="was begun with mix"):
         train_each([replace(arms[0], mix=FrequencySigmoid())], at_once=1)
 

@@ -13,9 +13,10 @@ from corpus.tables import Collection
 from rankers.data.bucket_floors import (
     BUCKET_FLOORS,
     bucket_numbers,
+    frequency_ranges,
     read_bucket_floors,
     with_buckets,
-    write_bucket_floors,
+    write_ranges,
 )
 from tests.conftest import make_table
 
@@ -45,7 +46,7 @@ def test_floors_give_back_the_buckets_that_they_were_made_of(
     frequency: list[int], cuts: tuple[int, int], tiny_collection: Collection, tmp_path: Path
 ) -> None:
     buckets = frequency_buckets(np.array(frequency, dtype=np.int64), cuts).tolist()
-    write_bucket_floors(of_frequencies(tiny_collection, frequency, buckets), tmp_path)
+    write_ranges(frequency_ranges(of_frequencies(tiny_collection, frequency, buckets)), tmp_path)
     floors = read_bucket_floors(tmp_path)
     assert floors is not None
     found = bucket_numbers(np.array(frequency, dtype=np.int64), floors)
@@ -59,7 +60,7 @@ def test_a_ranker_takes_its_own_buckets_on_another_collection(
     lists = pa.table({"frequency": [500, 50, 5], "bucket": [0, 0, 0], "text": ["a", "b", "c"]})
     assert with_buckets(lists, None) is lists
     known = of_frequencies(tiny_collection, [200, 20, 2], ["high", "medium", "low"])
-    write_bucket_floors(known, tmp_path)
+    write_ranges(frequency_ranges(known), tmp_path)
     assert with_buckets(lists, read_bucket_floors(tmp_path))["bucket"].to_pylist() == [0, 1, 2]
 
 
@@ -67,7 +68,7 @@ def test_buckets_that_do_not_follow_from_frequency_are_not_kept(
     tiny_collection: Collection, tmp_path: Path
 ) -> None:
     own = of_frequencies(tiny_collection, [9, 8, 7], ["low", "high", "low"])
-    write_bucket_floors(own, tmp_path)
+    write_ranges(frequency_ranges(own), tmp_path)
     assert not (tmp_path / BUCKET_FLOORS).exists()
 
 
