@@ -78,7 +78,7 @@ def test_each_job_reads_its_section_of_a_pipelines_yaml(monkeypatch: pytest.Monk
     demo = ["--config", str(REPOSITORY / "configs" / "demo.yaml")]
     arguments = parse_job(monkeypatch, "prepare", prepare, *demo, "--output", "o", "--resume")
     assert isinstance(arguments["source"], SimulatedWorld)
-    assert arguments["source"].queries == 1300
+    assert arguments["source"].queries == 900
     assert arguments["resume"] is True
     labels = ["--collection", "c", "--output", "o", "--click_labels", "l", "--annotations", "a"]
     arguments = parse_job(monkeypatch, "tune", tune, *demo, *labels)

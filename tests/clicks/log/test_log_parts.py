@@ -11,7 +11,7 @@ from clicks.labels import model_labels, plain_labels, weighted_labels
 from clicks.log import large_arrays, log_parts
 from clicks.log.click_log import ClickLog, read_click_log
 from clicks.log.log_parts import encode_part, join_logs, join_parts, sum_results
-from clicks.models import base
+from clicks.models import files
 from clicks.models.base import ClickModel
 from clicks.propensities import estimate, tabulate
 from corpus.errors import InputError
@@ -66,7 +66,7 @@ def test_mapped_files_and_pieces_make_no_difference(
     monkeypatch.setattr(large_arrays, "MOST_BYTES", 0)
     monkeypatch.setattr(log_parts, "MOST_BYTES", 0)
     monkeypatch.setattr(large_arrays, "AT_ONCE", 50)
-    monkeypatch.setattr(base, "PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr(files, "PAIRS_AT_ONCE", 7)
     mapped = fitted(sessions, summed, place_of(tmp_path / "mapped"))
     for expected, found in zip(plain, mapped, strict=True):
         assert found.drop_columns("relevance").equals(expected.drop_columns("relevance"))
