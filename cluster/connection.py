@@ -3,10 +3,11 @@
 import json
 import logging
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -78,10 +79,10 @@ def connect() -> None:
     print(f"Ray: {said}")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    if address == "local":
-        # Its logical CPUs are for reservations: more tasks than real ones only start processes.
-        at_once = max(os.cpu_count() or 1, LEAST_TASKS_AT_ONCE)
-        context.execution_options.resource_limits = ExecutionResources.for_limits(cpu=at_once)
+    # Logical CPUs of a local cluster are for reservations: more tasks than there are real ones
+    # only start processes.
+    at_once = max(os.cpu_count() or 1, LEAST_TASKS_AT_ONCE) if address == "local" else None
+    context.execution_options.resource_limits = ExecutionResources.for_limits(cpu=at_once)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
@@ -91,9 +92,8 @@ def _named_beforehand() -> Iterator[None]:
 
     Told by a runtime environment, as those of another cluster are, each would start Python twice.
     """
-    with socket.create_server(("", 0)) as free:
-        port = str(free.getsockname()[1])
-    named = {"RAY_GCS_SERVER_PORT": port, "RAY_ADDRESS": f"127.0.0.1:{port}"}
+    port = _free_port()
+    named = {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"127.0.0.1:{port}"}
     before = {name: os.environ.get(name) for name in named}
     os.environ.update(named)
     try:
@@ -104,6 +104,14 @@ def _named_beforehand() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def _free_port() -> int:
+    """A port that nobody has, below those that the system hands out before Ray can take it."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with suppress(OSError), socket.create_server(("", port)):
+            return port
 
 
 def _is_no_praise(record: logging.LogRecord) -> bool:

@@ -10,7 +10,11 @@ Result = TypeVar("Result")
 
 
 def call_each(
-    work: Callable[..., Result], common: Any, calls: Sequence[tuple[Any, ...]], few: int
+    work: Callable[..., Result],
+    common: Any,
+    calls: Sequence[tuple[Any, ...]],
+    few: int,
+    repeatable: bool = True,
 ) -> Iterator[Result]:
     """Calls a function for each piece; yields what it returns, in their order.
 
@@ -19,6 +23,7 @@ def call_each(
         common: what all calls share, which is sent to the workers once.
         calls: further arguments of each call.
         few: so many calls, or fewer, are made here; tasks are not worth their beginning for them.
+        repeatable: whether Ray may make a call again whose process it has lost.
 
     Raises:
         InputError: the function has raised it.
@@ -28,7 +33,8 @@ def call_each(
         for call in calls:
             yield work(common, *call)
         return
-    task, given = ray.remote(work), ray.put(common)
+    task = ray.remote(max_retries=3 if repeatable else 0)(work)
+    given = ray.put(common)
     waiting = [task.remote(given, *call) for call in calls]
     try:
         while waiting:

@@ -19,7 +19,7 @@ def mapped_array(length: int, dtype: DTypeLike) -> NDArray[Any]:
     """An array of zeros in a nameless file on the disk of temporary files (`TMPDIR`).
 
     The system drops its pages from memory as it needs room, and a kill leaves nothing of it. Where
-    that disk is full, the array is in memory after all.
+    that disk is full, or a process may open no more files, the array is in memory after all.
 
     Args:
         length: of the array.
@@ -28,14 +28,14 @@ def mapped_array(length: int, dtype: DTypeLike) -> NDArray[Any]:
     size = length * np.dtype(dtype).itemsize
     if size == 0:
         return np.zeros(length, dtype)
-    with tempfile.TemporaryFile() as file:
-        try:
+    try:
+        with tempfile.TemporaryFile() as file:
             # Room that a full disk lacks later would end the process. (macOS cannot tell.)
             reserve = getattr(os, "posix_fallocate", lambda _, start, end: file.truncate(end))
             reserve(file.fileno(), 0, size)
-        except OSError:
-            return np.zeros(length, dtype)
-        return np.frombuffer(mmap.mmap(file.fileno(), size), dtype)
+            return np.frombuffer(mmap.mmap(file.fileno(), size), dtype)
+    except OSError:
+        return np.zeros(length, dtype)
 
 
 def mapped_copy(array: NDArray[Any]) -> NDArray[Any]:

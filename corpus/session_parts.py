@@ -1,7 +1,7 @@
 """Parts of the table sessions, whose ids of queries and documents stay numbers in reading them.
 
-Nothing is found by the least and most of a part's ids, and a dictionary of ids of which each comes
-once is for nothing: without these a part is written in half the time.
+Nobody looks for the least and the most of a part's ids, and ids that come once each gain nothing by
+a dictionary: without these a part is written in half the time.
 """
 
 import pyarrow as pa

@@ -138,7 +138,7 @@ def hold_out_parts(folder: Place, share: float) -> pa.Table:
     ends = zip(paths, np.cumsum(lengths), lengths, strict=True)
     of_paths = [(path, parts[end - length : end]) for path, end, length in ends]
     calls = [(path, part) for path, part in of_paths if part.any()]
-    moved = [MOVED.empty_table(), *call_each(_hold_out_part, folder, calls, FEW_PARTS)]
+    moved = [MOVED.empty_table(), *call_each(_hold_out_part, folder, calls, FEW_PARTS, False)]
     summed = pa.concat_tables(moved).group_by("query_id").aggregate([("searches", "sum")])
     return summed.rename_columns(MOVED.names)
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from corpus.by_query import parts_of, shuffled, table_files, tasks_refuse
 from corpus.documents import open_documents
 from corpus.local_copies import content_key
+from corpus.output_folder import warn_unfinished
 from corpus.places import Place
 from corpus.row_groups import TableFiles, read_footers, read_span
 from corpus.schemas import empty_table
@@ -106,6 +107,7 @@ def prepare_input(
         InputError: a table or a label is wrong, naming file and row, or there is nothing to learn
             from.
     """
+    warn_unfinished(*filter(None, (inputs.click_labels, inputs.annotations)))
     folder, collection, model = folder.absolute(), inputs.collection, training.model
     propensities = read_propensities(inputs.click_labels, signals)
     backbone = find_backbone(training, folder, partial(_some_texts, collection))

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.errors import InputError
-from corpus.output_folder import begin_output, finish_output, warn_unfinished
+from corpus.output_folder import begin_output, finish_output
 from corpus.places import Place, remove, upload, write_whole
 from rankers.mixes import FrequencySigmoid, Mix
 from rankers.mixes.encoding import encode_mix
@@ -84,7 +84,6 @@ def train(
         read = tokenize_input(lists, output, training, tokens)
         ranges = frequency_ranges(lists.collection)
     else:
-        warn_unfinished(*filter(None, (click_labels, annotations)))
         try:
             read, ranges = prepare_input(found, parts, inputs, signals, training, output, tokens)
         except InputError:

@@ -29,6 +29,8 @@ from rankers.train import training_record
 from rankers.training.alone import CHECKPOINTS, train_alone
 from rankers.training.learner import WorkerTask
 
+LONGEST_END = 30.0  # seconds
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -71,25 +73,36 @@ def train_each(arms: Sequence[Arm], at_once: int, gpus: float = 1.0) -> None:
     on_gpu = remote.options(num_gpus=gpus)
     running: dict[ray.ObjectRef, Arm] = {}
     begun, done, wanted = time.monotonic(), 0, len(left)
-    while left or running:
-        while left and len(running) < at_once:
-            arm = left.popleft()
-            if arm.training.resources.use_gpu:
-                running[on_gpu.remote(_task(arm), device="cuda")] = arm
-            else:
-                running[remote.remote(_task(arm))] = arm
-        [finished], _ = ray.wait(list(running), num_returns=1)
-        arm = running.pop(finished)
-        if (stop := ray.get(finished)) is not None:
-            raise InputError(f"{arm.output}: training stopped: {stop.reason}")
-        finish_output(arm.output)
-        remove(arm.output / CHECKPOINTS)
-        done += 1
-        minutes = (time.monotonic() - begun) / done * (wanted - done) / 60
-        Console(highlight=False).print(
-            f"{arm.output}: trained, {done} of {wanted}; about {minutes:.0f} min left",
-            soft_wrap=True,
-        )
+    try:
+        while left or running:
+            while left and len(running) < at_once:
+                arm = left.popleft()
+                if arm.training.resources.use_gpu:
+                    running[on_gpu.remote(_task(arm), device="cuda")] = arm
+                else:
+                    running[remote.remote(_task(arm))] = arm
+            [finished], _ = ray.wait(list(running), num_returns=1)
+            arm = running.pop(finished)
+            if (stop := ray.get(finished)) is not None:
+                raise InputError(f"{arm.output}: training stopped: {stop.reason}")
+            finish_output(arm.output)
+            remove(arm.output / CHECKPOINTS)
+            done += 1
+            minutes = (time.monotonic() - begun) / done * (wanted - done) / 60
+            Console(highlight=False).print(
+                f"{arm.output}: trained, {done} of {wanted}; about {minutes:.0f} min left",
+                soft_wrap=True,
+            )
+    finally:
+        _end(list(running))
+
+
+def _end(trainings: list[ray.ObjectRef]) -> None:
+    """Ends what still trains, so that nothing writes where another training may soon begin."""
+    for training in trainings:
+        ray.cancel(training, force=True)
+    if trainings:
+        ray.wait(trainings, num_returns=len(trainings), timeout=LONGEST_END)
 
 
 def _begin(arm: Arm) -> bool:

@@ -22,8 +22,9 @@ SHARED_DATA = Path(os.environ.get("TANDEM_SHARED_DATA", REPOSITORY.parent / "sha
 
 # Tests run beside each other, and none may join another's cluster.
 os.environ.setdefault("RAY_ADDRESS", "local")
-# GPUs that are declared and not there, so that what asks for one is scheduled.
-os.environ.setdefault("RAY_OVERRIDE_RESOURCES", '{"GPU": 2}')
+# GPUs that are declared where there are none, so that what asks for one is scheduled.
+if not Path("/dev/nvidia0").exists():
+    os.environ.setdefault("RAY_OVERRIDE_RESOURCES", '{"GPU": 2}')
 # No cluster of a test starts workers before anything asks for them.
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 # Nor is it watched for nodes that a cloud takes away.
@@ -115,12 +116,12 @@ def store(
         yield place_of(f"s3://tandem/{tmp_path.name}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(s3_server: str) -> None:
     """The local cluster that a job starts where it finds none; its processes know the store.
 
-    It stays for all files of this process, since to start one takes longer than most jobs here.
-    What needs another has `own_cluster`.
+    It stays for the files after this one, since to start one takes longer than most jobs here.
+    What needs another, or none, has `own_cluster`.
     """
     from cluster.connection import connect  # brings Ray, which most tests need not
 
@@ -129,7 +130,7 @@ def cluster(s3_server: str) -> None:
 
 @pytest.fixture(scope="module")
 def own_cluster() -> Iterator[None]:
-    """Leaves the cluster of other files; and that which this file has made for itself."""
+    """Leaves the cluster of the files before, and that which this file makes for itself."""
     import ray
 
     ray.shutdown()

@@ -52,8 +52,8 @@ def train_finalists(
         gpus: what each takes of a GPU, where it uses one.
 
     Returns:
-        The folder of each ranker, by the trial's number and the seed. A trial is missing whose
-        training became infinite or NaN under one of the seeds.
+        The folder of each ranker, by the trial's number and the seed. A trial is missing that
+        was refused under one of the seeds, as where its training became infinite or NaN.
     """
     arms: dict[tuple[int, int], Arm] = {}
     for trial in trials:

@@ -61,7 +61,7 @@ def first_rows(code: NDArray[np.int64], codes: int) -> NDArray[np.int64]:
 
 
 def _code(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    """Numbers of equal values, from 0 in the order of first appearance, int64."""
+    """Numbers from 0, int64, the same for equal values; some may be left out."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     encoded = column.unify_dictionaries().combine_chunks()

@@ -148,7 +148,7 @@ def _log_titles(
 
 
 def _hashes(part: SessionPart, offset: int) -> NDArray[np.uint64]:
-    """The hashes of a part's session ids, which end with `_numbered`."""
+    """The hashes of a part's session ids, as `_numbered` makes these."""
     if not offset or not len(part.numbered):
         return part.hashes
     ids = read_part(part.path, ["session_id"])["session_id"]

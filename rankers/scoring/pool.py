@@ -93,7 +93,7 @@ class Pool:
             num_cpus=self.asked.each["CPU"],
             num_gpus=self.asked.each["GPU"],
         )
-        # As many as are asked for, see `cluster.connection.connect`.
+        # The limit that `connect` sets is of tasks; scorers are as many as are asked for.
         scored.context.execution_options.resource_limits = ExecutionResources.for_limits()
         for part in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
             if "refusal" in part.column_names:

@@ -23,6 +23,8 @@ from cluster.connection import connect, find_cluster, runtime_environment
 from cluster.environment import package_folders
 from corpus.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("own_cluster")
+
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:

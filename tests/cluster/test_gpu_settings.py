@@ -4,6 +4,7 @@ The GPUs are declared to Ray and not there. GPU settings of annotation and of sc
 `test_annotate_engine.py` and `test_rerank.py`.
 """
 
+import os
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import ray
 import torch
 
 from cluster import reach, resources
+from cluster.connection import WORKER_ENVIRONMENT
 from cluster.growth import Growth, Node
 from cluster.resources import Asked, wait_for_room
 from corpus.errors import InputError
@@ -69,6 +71,21 @@ def test_trials_with_gpus_begin_and_say_what_is_missing(
     with pytest.raises(InputError, match=r"would never have a place: there is .* with 8 CPU and 2"):
         tune(*tables, tmp_path / "more", training, trials=3, concurrent_trials=3)
     assert not (tmp_path / "more").exists()
+
+
+def test_processes_of_a_local_cluster_have_the_variables_of_the_job_and_name_their_cluster() -> (
+    None
+):
+    @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
+    def environment() -> dict[str, str]:
+        return dict(os.environ)
+
+    there = ray.get(environment.remote())
+    assert there.items() >= WORKER_ENVIRONMENT.items()
+    assert there["AWS_ENDPOINT_URL"] == os.environ["AWS_ENDPOINT_URL"], "of the tests' store"
+    named = there["RAY_ADDRESS"].split(":")[1]
+    assert named == ray.get_runtime_context().gcs_address.split(":")[1]
+    assert os.environ["RAY_ADDRESS"] == "local", "the next job of this process begins anew"
 
 
 def test_a_node_that_does_not_see_a_place_is_named(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from cluster.reach import check_reach, unseen
 from corpus.errors import InputError
 from corpus.places import Place
 
+pytestmark = pytest.mark.usefixtures("own_cluster")
+
 
 def test_what_a_node_does_not_see_is_told(tmp_path: Path, store: Place) -> None:
     (tmp_path / "there").write_text("")

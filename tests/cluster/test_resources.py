@@ -8,6 +8,9 @@ from cluster.growth import Growth, Node, config_of, further_nodes, nodes_of
 from cluster.resources import Asked, check_room, refuse_too_much, unplaced
 from corpus.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("own_cluster")
+
+
 TWO_NODES = [
     Node("10.0.0.1", {"CPU": 8.0, "memory": 1e9}),
     Node("10.0.0.2", {"CPU": 16.0, "GPU": 2.0}),

@@ -82,7 +82,7 @@ def test_a_trec_run_is_reranked_as_the_same_candidates_are(
     ]
     first = tmp_path / "first.run"
     first.write_text("\n".join([*lines, "q1 Q0 unknown 0 9 bm25"]))
-    rerank(folder, ranker, tmp_path / "out", run=first)
+    rerank(folder, ranker, tmp_path / "out", run=first, scorers=2)
     assert f"{first}: set aside 1 lines of unknown documents" in capsys.readouterr().out
     run = pd.read_parquet(tmp_path / "out" / "run.parquet")
     lists = candidate_ids(collection, None)

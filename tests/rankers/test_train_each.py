@@ -13,6 +13,7 @@ from corpus import by_query
 from corpus.errors import InputError
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
+from rankers.data.store import ListFile
 from rankers.fit import tokenize_input
 from rankers.mixes import Constant, FrequencySigmoid
 from rankers.settings import TrainingSettings
@@ -71,11 +72,15 @@ def test_arms_are_trained_side_by_side_and_not_again(
     assert "trained, 1 of 1" in capsys.readouterr().out
     again = load_file(tmp_path / "d" / "model.safetensors")
     assert all(np.array_equal(again[name], weights[0][name]) for name in again), "the same seed"
-    # Of many rows, tasks make what is read: in other micro-batches, but of the same lists.
+    # Of many rows, tasks make what is read: in another order, but the same lists.
     monkeypatch.setattr(by_query, "ROWS_AT_ONCE", 100)
     monkeypatch.setattr(by_query, "ROWS_OF_PART", 250)
     train_each([arm(inputs, tmp_path / "e")], at_once=1)
-    assert (tmp_path / "e" / "lists" / "training").is_dir()
+    files = tmp_path / "a" / "lists" / "training.arrow", tmp_path / "e" / "lists" / "training"
+    of_files = [ListFile(file) for file in files]
+    rows = [lists.take(np.arange(len(lists))).to_pylist() for lists in of_files]
+    learned = [sorted((row["query_id"], row["click_label"]) for row in of) for of in rows]
+    assert learned[0] == learned[1]
     floors = [(tmp_path / name / "bucket_floors.json").read_text() for name in ("a", "e")]
     assert floors[0] == floors[1]
     of_whole, of_parts = (history(tmp_path / name) for name in ("a", "e"))

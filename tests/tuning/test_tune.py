@@ -247,7 +247,7 @@ def test_trials_that_all_fail_end_the_search_with_the_reason_once(
 ) -> None:
     training = settings(inputs, learning_rate=1e30)
     with pytest.raises(InputError, match=r"none of 2 trials came to .*: .*not finite") as told:
-        search(inputs, tmp_path / "out", training, trials=2, concurrent_trials=1)
+        search(inputs, tmp_path / "out", training, trials=2)
     assert str(told.value).count("not finite") == 1
     table = pd.read_parquet(tmp_path / "out" / "trials.parquet")
     assert table["state"].tolist() == ["FAIL", "FAIL"]
