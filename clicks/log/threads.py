@@ -19,10 +19,18 @@ def for_each_part(kernel: Callable[..., None], parts: int, *arguments: Any) -> N
         parts: how many there are.
         arguments: what it takes behind the number of the part.
     """
-    if parts == 1:
-        kernel(0, *arguments)
-    else:
-        list(_threads().map(lambda part: kernel(part, *arguments), range(parts)))
+    count = min(parts, numba.config.NUMBA_NUM_THREADS)
+
+    def of_thread(first: int) -> None:
+        for part in range(first, parts, count):
+            kernel(part, *arguments)
+
+    # One of them is this one, and each takes several parts: a fit calls this thousands of times,
+    # and on a small log to hand a part over takes longer than the part.
+    others = [_threads().submit(of_thread, first) for first in range(1, count)]
+    of_thread(0)
+    for other in others:
+        other.result()
 
 
 @cache
