@@ -23,6 +23,7 @@ OPEN = (
     "row_groups",
     "schemas",
     "sources",
+    "store_faults",
     "shown_text",
     "simulation",
     "simulation.judge",

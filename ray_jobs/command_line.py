@@ -16,6 +16,7 @@ from jsonargparse.typing import register_type
 from corpus.errors import InputError
 from corpus.places import Place, is_local, place_of
 from corpus.shown_text import printable, without_secrets
+from corpus.store_faults import store_fault
 
 # All that settings may name a class of; anything else is refused before it is imported. A name of
 # another module's that these modules have imported is refused too, by where it is defined.
@@ -132,7 +133,7 @@ def parse(parser: JobParser, job: str) -> dict[str, Any]:
 
 
 def run(work: Callable[[], None]) -> None:
-    """Does the work, and turns errors of input and Ctrl-C into clear lines."""
+    """Does the work, and turns errors of input and stores, and Ctrl-C, into clear lines."""
     try:
         work()
     except InputError as error:
@@ -140,7 +141,10 @@ def run(work: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command with --resume goes on from here", file=sys.stderr)
         sys.exit(130)
-    except Exception:  # a fault of Tandem's own, but what it tells can be from outside
+    except Exception as error:
+        if (reason := store_fault(error)) is not None:
+            _stop(f"{reason}; once the store answers, the same command with --resume goes on")
+        # A fault of Tandem's own, but what it tells can be from outside.
         _print_error(traceback.format_exc())
         sys.exit(1)
 

@@ -1,4 +1,4 @@
-"""Storage that takes no more: told apart from other faults, and said in one line."""
+"""Storage that takes no more, or is away: told apart from other faults, said in one line."""
 
 import errno
 import os
@@ -9,6 +9,7 @@ from optuna.exceptions import StorageInternalError
 
 from corpus.errors import InputError
 from corpus.places import Place
+from corpus.store_faults import store_fault
 
 # A full disk, a quota, a limit on files, a file system that is read-only now, broken or gone.
 CODES = (*(errno.ENOSPC, errno.EDQUOT, errno.EFBIG), *(errno.EROFS, errno.EIO, errno.ESTALE))
@@ -21,14 +22,14 @@ SAID = (
 
 
 def full_storage(error: BaseException | None) -> str | None:
-    """What an error, or what it came of, says of storage that takes no more.
+    """What an error, or what it came of, says of storage that takes no more or is away.
 
     >>> full_storage(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/disk/file"))
     "[Errno 28] No space left on device: '/disk/file'"
     >>> full_storage(RuntimeError("of another kind")) is None
     True
     """
-    found = None
+    found = store_fault(error)
     while error is not None:  # the first cause says it best
         said = " ".join(str(error).split())
         if isinstance(error, StorageInternalError) or any(words in said for words in SAID):

@@ -84,9 +84,10 @@ def told_last(train: Callable[[], str | None]) -> dict[str, Any]:
         stopped = train()
         last: dict[str, Any] = {FINISHED: True} if stopped is None else {ERROR: stopped}
     except Exception as error:
-        traceback.print_exc()
         # Else the exception keeps the model in the memory of a process that trains others.
         full = full_storage(error)
+        if full is None:
+            traceback.print_exc()
         fault = f"{type(error).__name__}: {' '.join(str(error).split())}"
         last = {ERROR: fault} if full is None else {STORAGE: full}
     finally:

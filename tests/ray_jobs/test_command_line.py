@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from botocore.exceptions import EndpointConnectionError
 
 from annotation.annotate import annotate
 from corpus.prepare import prepare
@@ -16,6 +17,7 @@ from rankers.evaluate import evaluate
 from rankers.mixes import Constant, FrequencySigmoid, Mix, Piecewise, Product, Ramp, Stage, Staged
 from rankers.mixes.encoding import encode_mix
 from rankers.train import train
+from ray_jobs.command_line import run
 from tests.ray_jobs.conftest import parse_job, refusal
 from tuning.tune import tune
 from workflow.conditions import Condition
@@ -220,3 +222,16 @@ def test_conditions_of_a_study_can_be_given(monkeypatch: pytest.MonkeyPatch) -> 
         "famol": Condition(FrequencySigmoid(7.0)),
         "fusion": Condition(Constant(), "fusion"),
     }
+
+
+def test_a_store_that_is_away_ends_a_job_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
+
+    with pytest.raises(SystemExit) as stopped:
+        run(work)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == (
+        'error: Could not connect to the endpoint URL: "http://127.0.0.1:9"; once the store '
+        "answers, the same command with --resume goes on\n"
+    )

@@ -60,6 +60,8 @@ def test_a_full_disk_is_told_apart_whatever_library_meets_it(tmp_path: Path, wri
     with limited(1000), pytest.raises(Exception) as told:  # noqa: PT011 - of many kinds
         WRITERS[writer](tmp_path)
     assert full_storage(told.value)
+    # That of a store is said in tests/corpus/test_store_faults.py.
+    assert full_storage(OSError("AWS Error SLOW_DOWN during PutObject operation"))
     for other in (RuntimeError("loss is not finite"), FileNotFoundError(2, "No such file")):
         assert full_storage(other) is None
 
