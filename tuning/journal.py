@@ -111,7 +111,7 @@ def _leased(lock: Place) -> Iterator[None]:
 
     def keep_renewing() -> None:
         while not ended.wait(RENEWED):
-            with suppress(OSError):  # of a store that is away for a moment
+            with suppress(Exception):  # whatever a client raises while the store is away
                 renew()
 
     renew()
@@ -122,7 +122,8 @@ def _leased(lock: Place) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        remove(lock)
+        with suppress(Exception):  # else it would hide why the search ended; the lock grows old
+            remove(lock)
 
 
 def _is(held: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from corpus.errors import InputError
 from corpus.places import Place, read_whole, write_whole
@@ -49,3 +50,31 @@ def test_a_search_shows_that_it_is_alive(store: Place, monkeypatch: pytest.Monke
         first = renewed()
         time.sleep(0.5)
         assert renewed() > first
+
+
+def test_a_store_that_is_away_for_a_moment_neither_ends_the_signs_of_life_nor_hides_an_error(
+    store: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "RENEWED", 0.05)
+    away = EndpointConnectionError(endpoint_url="http://127.0.0.1:9")  # which is no OSError
+    renewed: list[float] = []
+
+    def renew(place: Place, content: str) -> None:
+        renewed.append(time.time())
+        if len(renewed) in (2, 3):
+            raise away
+        write_whole(place, content)
+
+    def remove(place: Place) -> None:
+        raise away
+
+    def search() -> None:
+        with only_search(store):
+            time.sleep(0.5)
+            raise InputError("the search's own")
+
+    monkeypatch.setattr(journal, "write_whole", renew)
+    monkeypatch.setattr(journal, "remove", remove)
+    with pytest.raises(InputError, match="the search's own"):
+        search()
+    assert len(renewed) > 4
