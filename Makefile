@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 export RAY_USAGE_STATS_ENABLED ?= 0
 export VLLM_NO_USAGE_STATS ?= 1
 
-.PHONY: demo reproduce test test-fast test-gpu lint format lock clean
+.PHONY: demo reproduce test test-fast test-gpu test-faults lint format lock clean
 
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(VENV)/bin/python ray_jobs/pipeline.py --config configs/demo.yaml
@@ -28,6 +28,10 @@ test-fast: $(INSTALLED)
 # What needs CUDA, beside the tests that use a GPU where there is one.
 test-gpu: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest tests/gpu tests/rankers/test_rerank.py
+
+# Kills, on a cluster of two nodes that share a store, what a job runs on; an hour.
+test-faults: $(INSTALLED)
+	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest tests/faults -m faults
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
