@@ -111,9 +111,8 @@ class TwoNodes:
         self._made += 1
         (own / "work").mkdir(parents=True)
         with pytest.MonkeyPatch.context() as environment, chdir(own / "work"):
-            for name in os.environ:
-                if name.startswith("AWS_"):
-                    environment.delenv(name)
+            for name in [name for name in os.environ if name.startswith("AWS_")]:
+                environment.delenv(name)
             environment.setenv("XDG_CACHE_HOME", str(own / "cache"))
             return self._cluster.add_node(
                 num_cpus=CPUS,

@@ -165,3 +165,5 @@ def strike(name: str, fault: str, job: Job, output: Place, nodes: TwoNodes, s3: 
             s3.fail(how)
             time.sleep(AWAY)
             s3.fail("")
+        case _:
+            raise ValueError(fault)
