@@ -151,8 +151,8 @@ def strike(name: str, fault: str, job: Job, output: Place, nodes: TwoNodes, s3: 
         return
     wait_until(lambda: of_job.at_work(output), "it is in the midst of its work", job)
     if name != "pipeline":
-        for node in (nodes.head, nodes.other):
-            wait_until(lambda of=node: nodes.workers(of_job.worker, of), "works on both nodes", job)
+        wait_until(lambda: nodes.workers(of_job.worker, nodes.head), "works on the head", job)
+        wait_until(lambda: nodes.workers(of_job.worker, nodes.other), "works on the other", job)
     assert not json.loads(read_whole(output / RECORD))["complete"]
     match fault.split():
         case ["driver"] | ["job", "stop"]:
