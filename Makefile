@@ -29,7 +29,7 @@ test-fast: $(INSTALLED)
 test-gpu: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest tests/gpu tests/rankers/test_rerank.py
 
-# Kills, on a cluster of two nodes that share a store, what a job runs on; an hour.
+# Strikes jobs on two nodes that share only a store; it may take an hour.
 test-faults: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest tests/faults -m faults
 
