@@ -4,7 +4,7 @@ They share no class of errors, and what a worker meets reaches the driver as the
 """
 
 # Words of s3fs, which speaks as botocore does, and of Arrow's own client.
-SAID = ("An error occurred (", " endpoint URL", "AWS Error ")
+SAID = ("An error occurred (", ' endpoint URL: "', "AWS Error ")
 
 
 def store_fault(error: BaseException | None) -> str | None:

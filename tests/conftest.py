@@ -109,9 +109,7 @@ def store(
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         files = in_store(place_of("s3://tandem")).fs
-        if not files.exists(
-            "tandem"
-        ):  # moto forgets all buckets where a test mocks another service
+        if not files.exists("tandem"):  # moto forgets it where a test mocks another service
             files.mkdir("tandem")
         yield place_of(f"s3://tandem/{tmp_path.name}")
 

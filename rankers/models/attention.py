@@ -1,5 +1,6 @@
 """What stands in the place of the attention of BERT's kind, where pairs lie in rows of tokens."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,7 @@ class Blocks:
         return (part.view(*size, -1) for part, size in zip(parts, self.sizes, strict=True))
 
 
-class StandIn(nn.Module):
+class StandIn(nn.Module, ABC):
     """A module that takes what a layer of BERT's hands to its attention."""
 
     def forward(
@@ -59,9 +60,9 @@ class StandIn(nn.Module):
         """
         return self.attend(states, attention_mask, blocks), None
 
+    @abstractmethod
     def attend(self, states: Tensor, mask: Tensor | None, blocks: Blocks | None) -> Tensor:
         """What the attention makes of states; arguments as of `forward`."""
-        raise NotImplementedError
 
 
 class Heads(nn.Module):

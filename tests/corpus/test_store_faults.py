@@ -35,10 +35,7 @@ def raise_it(error: Exception) -> None:
 
 def as_ray_tells_it(error: Exception) -> None:
     """The text of another process's trace, in an error of another class, with more behind it."""
-    try:
-        raise error
-    except Exception:
-        told = traceback.format_exc()
+    told = "".join(traceback.format_exception(error))
     raise RuntimeError(f"Training failed due to worker errors:\n{told}\n[Rank 1] lost its peer")
 
 
