@@ -1,6 +1,7 @@
 """Rankers of a study, each trained by one process: the same whatever interrupts them."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +89,17 @@ def test_arms_are_trained_side_by_side_and_not_again(
     assert len(of_parts) == 3
     with pytest.raises(InputError, match="was begun with mix"):
         train_each([replace(arms[0], mix=FrequencySigmoid())], at_once=1)
+
+
+def test_a_refused_arm_ends_those_beside_it(inputs: Path, tmp_path: Path) -> None:
+    """So that nothing writes where the next attempt begins."""
+    long = replace(arm(inputs, tmp_path / "long"), training=with_settings(TRAINING, epochs=1000))
+    refused = replace(arm(inputs, tmp_path / "refused"), click_labels=tmp_path / "none")
+    with pytest.raises(InputError, match="none"):
+        train_each([long, refused], at_once=2)
+    left = {path: path.stat().st_mtime_ns for path in long.output.rglob("*")}
+    time.sleep(12)  # to start a process, and some epochs
+    assert {path: path.stat().st_mtime_ns for path in long.output.rglob("*")} == left
 
 
 def test_the_best_epoch_is_kept_and_a_killed_training_goes_on(
