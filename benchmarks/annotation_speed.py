@@ -2,7 +2,7 @@
 
     python -m benchmarks.annotation_speed                  # the demo's judge
     python -m benchmarks.annotation_speed --model large    # 115M parameters, random weights
-    python -m benchmarks.annotation_speed --model large --pairs 200000 --gpu true
+    python -m benchmarks.annotation_speed --model 7b --pairs 200000 --gpu true
 
 Every contestant gets the same prompts, the same model, the same sampling parameters (one token, the
 log-probabilities of four) and computes in the same kind of numbers, in turn, `rounds` times; the
@@ -20,7 +20,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,10 +49,27 @@ from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection
 
 DOCUMENTS_PER_QUERY = 12
+SHAPES: dict[str, Any] = {
+    "large": {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 12,
+    },
+    # https://huggingface.co/Qwen/Qwen2.5-7B-Instruct/blob/main/config.json
+    "7b": {
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+    },
+}
 
 
 def main(
-    model: Literal["judge", "large"] = "judge",
+    model: Literal["judge", "large", "7b"] = "judge",
     pairs: int = 12_000,
     rounds: int = 3,
     strategy_pairs: int = 600,
@@ -63,8 +80,9 @@ def main(
     """Prints pairs a second of each contestant, their ratios, and the cost of each strategy.
 
     Args:
-        model: the demo's judge, or one of 115M parameters.
-        pairs: number of pairs; of the large model, a tenth.
+        model: the demo's judge; or, with random weights, one of 115M parameters, or one in the
+            shape of a Qwen2.5-7B, whose weights vLLM makes up, for GPUs.
+        pairs: number of pairs; of the other models than the judge, a tenth.
         rounds: how often each contestant runs.
         strategy_pairs: pairs that each strategy is timed on.
         ray_data_llm: whether ray.data.llm takes part.
@@ -81,7 +99,9 @@ def main(
     connect()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        checkpoint = demo_judge() if model == "judge" else make_large_model(folder / "large")
+        checkpoint = demo_judge() if model == "judge" else make_model(model, folder / model)
+        # Without a file of weights vLLM makes them up, at once on the GPU.
+        settings = {"load_format": "dummy"} if model == "7b" else {}
         pairs = pairs if model == "judge" else pairs // 10
         collection = make_collection(folder / "collection", pairs)
         prompts = encode_all(checkpoint, collection)
@@ -91,7 +111,7 @@ def main(
         )
         speeds: dict[str, list[float]] = {}
         for turn in range(rounds):
-            for name, speed in run_vllm(checkpoint, prompts, threads, gpus).items():
+            for name, speed in run_vllm(checkpoint, prompts, threads, gpus, settings).items():
                 speeds.setdefault(f"vLLM, from {name}", []).append(speed)
             output = folder / f"annotations-{turn}"
             speed = run_tandem(
@@ -101,6 +121,7 @@ def main(
                 engine_threads,
                 batch_size=min(1000, pairs // 10),
                 gpus=gpus,
+                settings=settings,
             )
             speeds.setdefault("Tandem, parquet to parquet", []).append(speed)
             if ray_data_llm and not gpu:
@@ -130,22 +151,18 @@ def make_collection(folder: Path, pairs: int) -> Path:
     return folder
 
 
-def make_large_model(folder: Path) -> Path:
-    """A Qwen2 with random weights, as large as a small real one, and the judge's tokenizer."""
+def make_model(name: Literal["large", "7b"], folder: Path) -> Path:
+    """A Qwen2 with the judge's tokenizer: "large" with random weights, "7b" without its weights."""
     tokenizer = AutoTokenizer.from_pretrained(demo_judge())
     torch.manual_seed(0)
     config = Qwen2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=768,
-        intermediate_size=3072,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        num_key_value_heads=12,
-        max_position_embeddings=MAX_MODEL_LEN,
+        vocab_size=len(tokenizer), max_position_embeddings=MAX_MODEL_LEN, **SHAPES[name]
     )
-    large = Qwen2ForCausalLM(config).bfloat16()
-    print(f"model of {large.num_parameters() / 1e6:.0f}M parameters")
-    large.save_pretrained(folder)
+    config.dtype = torch.bfloat16
+    config.architectures = [Qwen2ForCausalLM.__name__]
+    config.save_pretrained(folder)
+    if name == "large":
+        Qwen2ForCausalLM(config).bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -172,6 +189,7 @@ def run_tandem(
     strategy: StrategyName = "pointwise",
     batch_size: int = 1000,
     gpus: int = 0,
+    settings: dict[str, Any] | None = None,
 ) -> float:
     """Pairs a second of the job `annotate`, from the first part's file to the last one's."""
     with contextlib.redirect_stdout(io.StringIO()):
@@ -180,7 +198,7 @@ def run_tandem(
             output,
             model=str(checkpoint),
             strategy=strategy,
-            engine=VllmPool(cpus_per_engine=threads, gpus_per_engine=gpus),
+            engine=VllmPool(cpus_per_engine=threads, gpus_per_engine=gpus, settings=settings or {}),
             max_model_len=MAX_MODEL_LEN,
             documents_per_prompt=4,
             batch_size=batch_size,

@@ -3,7 +3,7 @@
 python -m benchmarks.compute
 
 Nothing is run. A cost of a pair that was measured on a processor is taken as it was; what GPUs do
-follows from counted operations and an assumed share of their peak. No GPU was measured.
+follows from counted operations and an assumed share of their peak. No L40S was measured.
 """
 
 import math

@@ -20,7 +20,7 @@ MAX_MODEL_LEN = 512
 class PlainVllm:
     """vllm.LLM in a process of its own, as large as the pipeline's engine."""
 
-    def __init__(self, model: str, gpus: int) -> None:
+    def __init__(self, model: str, gpus: int, settings: dict[str, Any]) -> None:
         from vllm import LLM
 
         if gpus == 0:
@@ -34,6 +34,7 @@ class PlainVllm:
             dtype=compute_dtype(gpus),
             seed=0,
             use_tqdm_on_load=False,
+            **settings,
         )
 
     def warm_up(self) -> None:
@@ -56,7 +57,11 @@ class PlainVllm:
 
 
 def run_vllm(
-    checkpoint: Path, prompts: list[EncodedPrompt], threads: int, gpus: int = 0
+    checkpoint: Path,
+    prompts: list[EncodedPrompt],
+    threads: int,
+    gpus: int = 0,
+    settings: dict[str, Any] | None = None,
 ) -> dict[str, float]:
     """Pairs a second of LLM.generate, from texts and from token ids."""
     encoder = PromptEncoder(AutoTokenizer.from_pretrained(checkpoint), load_prompt())
@@ -64,7 +69,7 @@ def run_vllm(
     environment = {"env_vars": engine_environment(gpus)}
     engine = PlainVllm.options(  # type: ignore[attr-defined]
         num_cpus=threads, num_gpus=gpus, runtime_env=environment
-    ).remote(str(checkpoint), gpus)
+    ).remote(str(checkpoint), gpus, settings or {})
     ray.get(engine.warm_up.remote())
     inputs: dict[str, list[Any]] = {
         "texts": [prompt.message for prompt in prompts],

@@ -1,6 +1,7 @@
 """How fast lists are scored, against CrossEncoder.predict of sentence-transformers.
 
     python -m benchmarks.reranking --model sentence-transformers/all-MiniLM-L6-v2
+    python -m benchmarks.reranking --lists 400 --depth 100 --gpu true
 
 Both score the same pairs with the same weights on the same cores, in turn, in float32 and in
 bfloat16: `predict` as it comes, with a thread a core, and an actor a core with a thread each, which
@@ -8,7 +9,8 @@ is what the job `rerank` runs, from cutting the pairs into blocks to the scores.
 pairs spread as web pages' do: log-normal, from 16 to 512 tokens. Prints pairs a second by the clock
 and by processor time (which says more where others use the machine), the best round of each, its
 ratio to `predict` in the same precision and in float32, and the largest difference from the scores
-of `predict` in float32. The start of processes is not counted.
+of `predict` in float32. The start of processes is not counted. On a GPU each has all of it, in
+turn; the share of its peak counts the operations that the pairs need without padding.
 """
 
 import tempfile
@@ -31,6 +33,7 @@ from rich.table import Table
 from sentence_transformers import CrossEncoder
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
+from benchmarks.gpu_peak import count_operations, missing_gpu, peak_tflops
 from cluster.connection import connect
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection
@@ -51,7 +54,12 @@ Scoring = Callable[[], tuple[NDArray[np.float32], float]]
 
 
 def main(
-    model: str | None = None, lists: int = 40, depth: int = 25, rounds: int = 3, cores: int = 2
+    model: str | None = None,
+    lists: int = 40,
+    depth: int = 25,
+    rounds: int = 3,
+    cores: int = 2,
+    gpu: bool = False,
 ) -> None:
     """Times both, in turn.
 
@@ -62,7 +70,12 @@ def main(
         depth: documents of each.
         rounds: how often each scores all pairs.
         cores: that each may use.
+        gpu: only where there is a GPU, on which both compute, one actor for all cores.
     """
+    if gpu and (reason := missing_gpu()):
+        print(reason)
+        return
+    actors_of_each = 1 if gpu else cores
     torch.set_num_threads(cores)
     connect()
     with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +85,7 @@ def main(
         listed = candidate_lists(collection, None)
         texts = document_column(collection.documents)
         rows = document_rows(listed, collection.documents)
-        cut_blocks = partial(scoring_blocks, rows, texts, ["r"], cores)
+        cut_blocks = partial(scoring_blocks, rows, texts, ["r"], actors_of_each)
         [one] = (block.slice(0, 1) for block in islice(cut_blocks(), 1))
         pairs = [
             (row["text"], document) for row in listed.to_pylist() for document in row["documents"]
@@ -81,16 +94,21 @@ def main(
         scorers: dict[str, Scoring] = {}
         for precision in PRECISIONS:
             kind = torch.float32 if precision == "fp32" else torch.bfloat16
-            peer = CrossEncoder(str(ranker), model_kwargs={"dtype": kind})
-            # They reserve no CPU, since those of both precisions are there at once.
-            actor = ray.remote(num_cpus=0)(TimedScorer)
-            actors = [actor.remote({"r": str(ranker)}, *shared, precision) for _ in range(cores)]
+            peer = CrossEncoder(
+                str(ranker), model_kwargs={"dtype": kind}, device="cuda" if gpu else "cpu"
+            )
+            # They reserve no CPU, and parts of a GPU, since those of both precisions are there.
+            actor = ray.remote(num_cpus=0, num_gpus=gpu / len(PRECISIONS))(TimedScorer)
+            actors = [
+                actor.remote({"r": str(ranker)}, *shared, precision, gpu)
+                for _ in range(actors_of_each)
+            ]
             # Both have read their weights before the clock runs.
             peer.predict(pairs[:1])
             ray.get([actor.score.remote(one) for actor in actors])
             scorers[f"{PEER}, {precision}"] = partial(predict, peer, pairs)
             scorers[f"{OURS}, {precision}"] = partial(score_blocks, actors, cut_blocks)
-        compare(scorers, rounds)
+        compare(scorers, rounds, operations_of(ranker, pairs) if gpu else None)
 
 
 class TimedScorer(PairScorer):
@@ -125,8 +143,30 @@ def score_blocks(
     return scores, time.process_time() - before + sum(seconds)
 
 
-def compare(scorers: dict[str, Scoring], rounds: int) -> None:
-    """Prints the speed of each, and how far its scores are from the peer's in float32."""
+def operations_of(ranker: Path, pairs: list[tuple[str, str]]) -> int:
+    """The operations by which the ranker scores pairs that are not padded."""
+    tokenizer = AutoTokenizer.from_pretrained(ranker)
+    ids = tokenizer(pairs, truncation=True, max_length=MOST_TOKENS)["input_ids"]
+    with torch.device("meta"):
+        network = BertForSequenceClassification(BertConfig.from_pretrained(ranker))
+        lengths = [FEWEST_TOKENS, MOST_TOKENS // 2, MOST_TOKENS]
+        needed = [
+            count_operations(partial(network, torch.ones(1, length, dtype=torch.int64)))
+            for length in lengths
+        ]
+    # Products with weights grow with the tokens, attention with their square.
+    polynomial = np.polyfit(lengths, needed, deg=2)
+    return int(sum(np.polyval(polynomial, [len(pair) for pair in ids])))
+
+
+def compare(scorers: dict[str, Scoring], rounds: int, operations: int | None) -> None:
+    """Prints the speed of each, and how far its scores are from the peer's in float32.
+
+    Args:
+        scorers: by name, which ends with the precision.
+        rounds: how often each scores all pairs.
+        operations: that scoring them takes, for the share of a GPU's peak; None on processors.
+    """
     clock, processor = (dict.fromkeys(scorers, np.inf) for _ in range(2))
     scores = {}
     for number in range(rounds):
@@ -139,15 +179,19 @@ def compare(scorers: dict[str, Scoring], rounds: int) -> None:
             clock[name] = min(clock[name], seconds)
             processor[name] = min(processor[name], used)
     headings = ("", "pairs/s", "of a processor", "times", "of processors", "times predict, fp32")
-    table = Table(*headings, "difference")
+    table = Table(*headings, "difference", *(["of the peak"] if operations else []))
     plain = f"{PEER}, {PRECISIONS[0]}"
     for name in scorers:
-        pairs, same = len(scores[name]), f"{PEER}, {name.split(', ')[1]}"
+        pairs, precision = len(scores[name]), name.split(", ")[1]
+        same = f"{PEER}, {precision}"
         cells = [f"{pairs / clock[name]:.1f}", f"{pairs / processor[name]:.1f}"]
         cells += [f"{took[same] / took[name]:.2f}" for took in (clock, processor)]
         cells += [f"{clock[plain] / clock[name]:.2f}"]
-        table.add_row(name, *cells, f"{np.abs(scores[name] - scores[plain]).max():.1e}")
-    Console(width=120).print(table)
+        cells += [f"{np.abs(scores[name] - scores[plain]).max():.1e}"]
+        if operations and (peak := peak_tflops(precision)):
+            cells += [f"{operations / clock[name] / peak / 1e12:.1%}"]
+        table.add_row(name, *cells)
+    Console(width=130).print(table)
 
 
 def save_cross_encoder(model: str | None, folder: Path) -> None:

@@ -116,7 +116,7 @@ def main(
     cranfield: Path = DATA / "cranfield",
     texts: list[Literal["cranfield", "spread"]] = ["cranfield", "spread"],  # noqa: B006
     precisions: list[Literal["fp32", "tf32", "bf16"]] = ["fp32", "bf16"],  # noqa: B006
-    tokens_per_micro_batch: list[int] = [BatchingSettings.tokens_per_micro_batch],  # noqa: B006
+    tokens_per_micro_batch: list[int] | None = None,
     streams: bool = True,
     steps: int = 10,
     lists_per_step: int = 4,
@@ -132,7 +132,8 @@ def main(
         cranfield: a BEIR folder.
         texts: to learn from.
         precisions: to compute in.
-        tokens_per_micro_batch: of Tandem; each is a contestant, the first goes for two signals.
+        tokens_per_micro_batch: of Tandem; each is a contestant, the first goes for two signals. By
+            default what training takes on the device.
         streams: whether one pass for two signals, and two streams, are contestants too.
         steps: how many are timed, after one that is not.
         lists_per_step: lists of eight documents.
@@ -144,6 +145,7 @@ def main(
     if gpu and (reason := missing_gpu()):
         print(reason)
         return
+    sizes = tokens_per_micro_batch or [BatchingSettings().tokens_at_once(on_gpu=gpu)]
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -166,14 +168,12 @@ def main(
                     optimization=OptimizationSettings(learning_rate=2e-5),
                     batching=BatchingSettings(
                         lists_per_step=lists_per_step,
-                        tokens_per_micro_batch=tokens_per_micro_batch[0],
+                        tokens_per_micro_batch=sizes[0],
                     ),
                     resources=ResourceSettings(workers=1),
                 )
                 work = Work(given, path, tokens, folder / "start", settings, tokenizing)
-                speeds = compare(
-                    work, tokens_per_micro_batch, mini_batch_size, streams, folder / "peer"
-                )
+                speeds = compare(work, sizes, mini_batch_size, streams, folder / "peer")
                 pairs = lists_per_step * DOCUMENTS
                 print_speeds(f"{name}, {precision}", speeds, pairs, peak_tflops(precision))
 

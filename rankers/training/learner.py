@@ -60,7 +60,7 @@ class TrainingInput:
             ListFile(file),
             open_tokens(self.tokens),
             self.pad_token_id,
-            batching.tokens_per_micro_batch,
+            batching.tokens_at_once(on_gpu=device.type == "cuda"),
             pinned=device.type == "cuda",
         )
 
@@ -158,7 +158,7 @@ def build_learner(task: WorkerTask, workers: Workers, steps: int, lists: BatchRe
     in_rows = workers.device.type == "cpu" and not model_settings.compile and read_rows(model)
     if model_settings.lora_rank:
         model = add_adapters(model, model_settings.lora_rank)
-    tokens_in_row = task.settings.batching.tokens_per_micro_batch if in_rows else 0
+    tokens_in_row = task.settings.batching.tokens_at_once(on_gpu=False) if in_rows else 0
     ranker = ListRanker(model, tokens_in_row).to(workers.device)
     ddp = {}
     if workers.size > 1:

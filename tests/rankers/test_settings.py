@@ -1,6 +1,6 @@
 import pytest
 
-from rankers.settings import TrainingSettings
+from rankers.settings import BatchingSettings, TrainingSettings
 from tests.conftest import with_settings
 
 
@@ -11,6 +11,7 @@ from tests.conftest import with_settings
         ("click_objective", "ipw", True),
         ("learning_rate", 1e-5, True),
         ("lists_per_step", 32, True),
+        ("tokens_per_micro_batch", 512, True),
         ("workers", 16, False),
         ("cpus_per_worker", 4.0, False),
         ("gradient_checkpointing", True, False),
@@ -31,3 +32,10 @@ def test_every_setting_has_a_full_name() -> None:
     assert by_name["optimization.seed"] == 0
     assert by_name["resources.workers"] == 2
     assert not any(isinstance(value, dict) for value in by_name.values())
+
+
+def test_a_gpu_is_given_more_tokens_at_once_than_a_processor() -> None:
+    assert BatchingSettings().tokens_at_once(on_gpu=True) == 16_384
+    assert BatchingSettings(tokens_per_micro_batch=512).tokens_at_once(on_gpu=True) == 512
+    # What resume compares is the same on both, and as it was when there was one default.
+    assert TrainingSettings().deciding["batching"]["tokens_per_micro_batch"] == 2048
