@@ -4,6 +4,7 @@ The pairs are sorted by query and cut into parts of `batch_size`. A part is answ
 the engine and written into one file (`annotation.plan.parts`).
 """
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -152,7 +153,8 @@ def annotate(
 
     if estimate:
         probe = probe_pairs(pairs, judge, engine.actors())
-        print_probe(until_closed(run_engines(probe, tables, judge, None)), pairs.num_rows)
+        with closing(run_engines(probe, tables, judge, None)) as engines:
+            print_probe(until_closed(engines), pairs.num_rows)
         return
     settings = {
         "collection": str(collection),
@@ -189,15 +191,18 @@ def annotate(
     speed = ""
     if rest.num_rows:
         print_estimate(rest, tokens_of)
-        answers = told(run_engines(rest, tables, judge, output), output.name, rest.num_rows)
-        answers = until_closed(until_failing(answers, max_failed))
-        try:
-            per_second = write_parts(
-                answers, folder, pairs.num_rows, rest.num_rows, part_names(folder)
-            )
-        except InputError as refusal:
-            hint = f"what was answered is in {output}: mend that and --resume"
-            raise InputError(f"{refusal}; {hint}") from None
+        # An error that is kept, by a debugger or until Python ends, keeps engines that only the
+        # end of their iterator ends.
+        with closing(run_engines(rest, tables, judge, output)) as engines:
+            answers = told(engines, output.name, rest.num_rows)
+            answers = until_closed(until_failing(answers, max_failed))
+            try:
+                per_second = write_parts(
+                    answers, folder, pairs.num_rows, rest.num_rows, part_names(folder)
+                )
+            except InputError as refusal:
+                hint = f"what was answered is in {output}: mend that and --resume"
+                raise InputError(f"{refusal}; {hint}") from None
         speed = f"; {per_second:,.0f} pairs/s"
     found = summarise(folder)
     print(f"{found.told()}{speed} -> {folder}")

@@ -1,6 +1,6 @@
 """The pool of engines in Ray's actors, and the budget that they share."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -27,11 +27,11 @@ CALLS_AT_ONCE, PARTS_IN_HAND = 2, 3
 
 def run_engines(
     pairs: pa.Table, tables: Collection, judge: Judge, output: Place | None
-) -> Iterator[pa.Table]:
+) -> Generator[pa.Table, None, None]:
     """Yields the annotated rows of each part, as `Annotator` returns them, in any order.
 
     The texts of a part are looked up when an engine can take it, so that neither this process nor
-    Ray's object store holds those of all parts.
+    Ray's object store holds those of all parts. The engines end with the generator: close it.
 
     Args:
         pairs: part, query_row and doc_row of each pair.

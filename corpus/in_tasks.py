@@ -1,7 +1,7 @@
 """Work on the pieces of a log: here, or beside each other by tasks of a cluster that was joined."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 from corpus.errors import InputError
@@ -15,8 +15,10 @@ def call_each(
     calls: Sequence[tuple[Any, ...]],
     few: int,
     repeatable: bool = True,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Calls a function for each piece; yields what it returns, in their order.
+
+    What is not done yet is called off when the generator is closed.
 
     Args:
         work: what is called with `common` and the arguments of a call.

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -50,19 +51,20 @@ def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
     given = [
         (shard, number, folder, ROWS_PER_PART) for number, shard in enumerate(log.shards(aside))
     ]
-    for sums in call_each(write_shard, log, given, FEW_SHARDS):
-        aside.update(sums.aside)
-        shards.append(sums)
-        other_ids.append({} if sums.texts is None else log.other_ids(sums.texts, first))
-        if sums.texts is None or sums.pairs is None:
-            continue
-        ids = rename(sums.texts["query_id"], other_ids[-1])
-        texts.append(sums.texts.set_column(0, "query_id", ids))
-        pairs.append(_renamed(sums.pairs, other_ids[-1]))
-        sums.pairs = None
-        # Rarely, so that a log of many shards takes no time by the square.
-        if len(pairs) > 1 and sum(map(len, pairs)) > max(MOST_PAIRS, 2 * len(pairs[0])):
-            pairs = [add_pair_sums(pairs)]
+    with closing(call_each(write_shard, log, given, FEW_SHARDS)) as done:
+        for sums in done:
+            aside.update(sums.aside)
+            shards.append(sums)
+            other_ids.append({} if sums.texts is None else log.other_ids(sums.texts, first))
+            if sums.texts is None or sums.pairs is None:
+                continue
+            ids = rename(sums.texts["query_id"], other_ids[-1])
+            texts.append(sums.texts.set_column(0, "query_id", ids))
+            pairs.append(_renamed(sums.pairs, other_ids[-1]))
+            sums.pairs = None
+            # Rarely, so that a log of many shards takes no time by the square.
+            if len(pairs) > 1 and sum(map(len, pairs)) > max(MOST_PAIRS, 2 * len(pairs[0])):
+                pairs = [add_pair_sums(pairs)]
     if not texts:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in aside.items())
         raise InputError(f"the log holds no usable search; set aside: {counts or 'nothing'}")

@@ -4,7 +4,6 @@
 answers; `FOLDER/fault` names what is wrong with it, and is empty while all is well.
 """
 
-import socket
 import sys
 import threading
 import time
@@ -54,14 +53,14 @@ def serve(folder: Path) -> None:
             "127.0.0.1", port, application, threaded=True, request_handler=MotoRequestHandler
         )
         port = server.port
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        serving = threading.Thread(target=server.serve_forever, daemon=True)
+        serving.start()
         (folder / "port.partial").write_text(str(port))
         (folder / "port.partial").rename(folder / "port")
         while told.read_text() != "gone":
             time.sleep(0.1)
         server.shutdown()
-        server.socket.shutdown(socket.SHUT_RDWR)
-        server.server_close()
+        serving.join()  # it closes the socket at its end
         while told.read_text() == "gone":
             time.sleep(0.1)
 

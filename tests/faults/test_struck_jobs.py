@@ -163,7 +163,9 @@ def strike(name: str, fault: str, job: Job, output: Place, nodes: TwoNodes, s3: 
             nodes.replace_other()
         case ["store", how]:
             s3.fail(how)
-            time.sleep(AWAY)
-            s3.fail("")
+            try:
+                time.sleep(AWAY)
+            finally:
+                s3.fail("")
         case _:
             raise ValueError(fault)
