@@ -25,11 +25,10 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
-import torch
 from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoTokenizer
 
 from annotation.annotate import annotate
 from annotation.asking.ask import CHOICES
@@ -42,6 +41,7 @@ from annotation.prompts.prompt import Document, StrategyName, load_prompt
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
 from benchmarks.gpu_peak import missing_gpu, peak_tflops, prompt_operations
 from benchmarks.plain_vllm import MAX_MODEL_LEN, run_vllm
+from benchmarks.random_judges import make_model
 from cluster.connection import connect
 from corpus.errors import InputError
 from corpus.prepare import prepare
@@ -49,23 +49,6 @@ from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection
 
 DOCUMENTS_PER_QUERY = 12
-SHAPES: dict[str, Any] = {
-    "large": {
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "num_key_value_heads": 12,
-    },
-    # https://huggingface.co/Qwen/Qwen2.5-7B-Instruct/blob/main/config.json
-    "7b": {
-        "hidden_size": 3584,
-        "intermediate_size": 18944,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 28,
-        "num_key_value_heads": 4,
-    },
-}
 
 
 def main(
@@ -148,22 +131,6 @@ def make_collection(folder: Path, pairs: int) -> Path:
     queries = -(-pairs // DOCUMENTS_PER_QUERY)
     world = SimulatedWorld(queries=queries, documents=max(2 * queries, 100), sessions=queries)
     prepare(folder, world, seed=7)
-    return folder
-
-
-def make_model(name: Literal["large", "7b"], folder: Path) -> Path:
-    """A Qwen2 with the judge's tokenizer: "large" with random weights, "7b" without its weights."""
-    tokenizer = AutoTokenizer.from_pretrained(demo_judge())
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=len(tokenizer), max_position_embeddings=MAX_MODEL_LEN, **SHAPES[name]
-    )
-    config.dtype = torch.bfloat16
-    config.architectures = [Qwen2ForCausalLM.__name__]
-    config.save_pretrained(folder)
-    if name == "large":
-        Qwen2ForCausalLM(config).bfloat16().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     return folder
 
 

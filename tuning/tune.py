@@ -1,10 +1,7 @@
 """The job `tune`: a search of the mix that lasts, and that says whether it found better."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -12,8 +9,6 @@ from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from corpus.places import Place
 from corpus.tables import read_parquet
-from rankers.mixes import Mix
-from rankers.mixes.encoding import decode_mix
 from rankers.settings import ResourceSettings, TrainingSettings
 from rankers.training.storage import check_store, claim_store
 from tuning.objectives import ALL, check_objectives, read_objectives, searches_by_bucket
@@ -235,7 +230,7 @@ def check_tuning_settings(
     from rankers.settings_checks import check_training_settings  # brings PyTorch
     from tuning.demand import TRIAL_SETTINGS, asked_trials
 
-    if trials < 1 or concurrent_trials < 1:
+    if min(trials, concurrent_trials) < 1:
         raise InputError("trials and concurrent_trials must be at least 1")
     if grace_epochs < 1 or seed < 0:
         raise InputError(
@@ -277,25 +272,3 @@ def refuse_all_failed(table: pd.DataFrame, output: Place) -> None:
         f"{output}: none of {len(table)} trials came to its end: {said}{more}. --resume with more "
         "--trials tries others"
     )
-
-
-@dataclass(frozen=True)
-class Best:
-    """What a finished search has come to.
-
-    Attributes:
-        mix: the click weight.
-        labels: the name of the click labels.
-        settings: the settings of training that were searched, by their full names.
-    """
-
-    mix: Mix
-    labels: str
-    settings: dict[str, Any]
-
-
-def best_of(output: Place) -> Best:
-    """What is in best.yaml of a finished search."""
-    table = read_parquet(output / "trials.parquet").to_pandas()
-    [row] = table[table["best"]].to_dict("records")
-    return Best(decode_mix(json.loads(row["mix"])), row["labels"], json.loads(row["settings"]))

@@ -18,8 +18,9 @@ from rankers.mixes.encoding import encode_mix
 from rankers.settings import TrainingSettings
 from rankers.train import train
 from rankers.training.storage import place_within
+from tuning.best import best_of
 from tuning.space import with_settings
-from tuning.tune import best_of, tune
+from tuning.tune import tune
 from workflow.conditions import labels_beside_annotations
 
 # The jobs of the pipeline, in order, and their arguments that the pipeline itself fills in.

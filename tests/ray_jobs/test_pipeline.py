@@ -29,7 +29,7 @@ from rankers.settings import TrainingSettings
 from rankers.train import train
 from ray_jobs.command_line import job_parser, parse
 from tests.conftest import with_settings
-from tuning.tune import best_of
+from tuning.best import best_of
 from workflow.pipeline import run_pipeline
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -13,12 +13,13 @@ from rankers.mixes import Constant, FrequencySigmoid
 from rankers.mixes.encoding import encode_mix
 from rankers.settings import TrainingSettings
 from tests.tuning.own_studies import ask, begin, end
+from tuning.best import best_of
 from tuning.finalists import Verdict, choose_finalists, judge_finalists, rank_trials
 from tuning.known_points import earlier_best
 from tuning.objectives import ALL, read_objectives
 from tuning.records import conclude, concluded, print_trials, sort_trials, write_tables
 from tuning.space import SearchSpace
-from tuning.tune import best_of, refuse_all_failed
+from tuning.tune import refuse_all_failed
 
 ONE = read_objectives([ALL], {})
 FRONT = read_objectives(["nDCG@10_high", "nDCG@10_low"], {})

@@ -27,10 +27,11 @@ from rankers.train import train
 from ray_jobs.command_line import job_parser, parse
 from tests.conftest import REPOSITORY, hear_ctrl_c, with_settings
 from tests.rankers.trainings import make_inputs
+from tuning.best import best_of
 from tuning.journal import JOURNAL
 from tuning.space import SearchSpace
 from tuning.study import STUDY, finished_trials
-from tuning.tune import best_of, tune
+from tuning.tune import tune
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

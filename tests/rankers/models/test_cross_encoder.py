@@ -12,18 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
-    AutoModelForSequenceClassification,
     BertModel,
     LlamaConfig,
     LlamaForCausalLM,
-    PreTrainedConfig,
     PreTrainedModel,
-    T5Config,
-    XLMRobertaConfig,
     XLNetConfig,
 )
 
-from corpus.errors import InputError
 from corpus.places import Place, stamps, upload
 from rankers.batch import ListBatch, MicroBatches
 from rankers.mixes import Constant, Traffic
@@ -33,26 +28,15 @@ from rankers.models.list_ranker import ListRanker, computing_in, copy_on_cpu
 from rankers.models.tokenizer import load_tokenizer
 from rankers.scoring.pair_scorer import ranker_place
 from tests.rankers.conftest import TINY, save_model, tiny_bert
+from tests.rankers.models.cases import classifier, refusal
 
 WEIGHTS = "model.safetensors"
-
-
-def classifier(config: type[PreTrainedConfig], **settings: Any) -> PreTrainedModel:
-    settings["num_labels"] = 1
-    return AutoModelForSequenceClassification.from_config(config(**settings))
 
 
 def change_weights(folder: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
     weights = load_file(folder / WEIGHTS)
     change(weights)
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
-
-
-def refusal(load: Callable[..., object], *given: object, **named: object) -> str:
-    with pytest.raises(InputError) as caught:
-        load(*given, **named)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_a_head_of_one_output_is_scored_with_and_trained_on(tmp_path: Path) -> None:
@@ -200,48 +184,6 @@ def test_what_is_no_model_is_refused_in_a_line(tmp_path: Path) -> None:
 def test_xlnet_is_refused(tmp_path: Path) -> None:
     save_model(classifier(XLNetConfig, d_model=16, n_layer=1, n_head=2, d_inner=8), tmp_path)
     assert "models of the type xlnet" in refusal(check_model, str(tmp_path))
-
-
-def test_tokens_are_as_many_as_the_model_numbers(tmp_path: Path) -> None:
-    """RoBERTa numbers them from the padding token's id + 1."""
-    settings = {**TINY, "intermediate_size": 32, "max_position_embeddings": 66, "pad_token_id": 1}
-    folder = str(save_model(classifier(XLMRobertaConfig, **settings), tmp_path))
-    model, tokenizer = load_cross_encoder(folder)
-    assert tokenizer.model_max_length == 64
-    pair = tokenizer("tide", "moon " * 99, truncation=True, return_tensors="pt")
-    assert pair["input_ids"].shape == (1, 64)
-    assert model(**pair).logits.isfinite().all()
-    assert "takes 64 tokens at most" in refusal(check_model, folder, max_length=65)
-    assert "leaves no room" in refusal(check_model, folder, max_length=3)
-
-
-def test_a_model_that_knows_of_no_limit_needs_one(tmp_path: Path) -> None:
-    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
-    model = classifier(T5Config, **sizes, vocab_size=8)
-    folder = str(save_model(model, tmp_path))
-    assert "set model_max_length" in refusal(check_model, folder)
-    check_model(folder, max_length=32)
-    save_model(model, tmp_path, model_max_length=48)
-    assert load_cross_encoder(folder)[1].model_max_length == 48
-
-
-def test_a_tokenizer_without_padding_pads_with_the_end_or_is_refused(tmp_path: Path) -> None:
-    folder = str(save_model(tiny_bert(), tmp_path, pad=None, eos_token="</s>"))
-    model, tokenizer = load_cross_encoder(folder)
-    assert tokenizer.pad_token == "</s>"
-    assert model.config.pad_token_id == 2
-    save_model(tiny_bert(), tmp_path, pad=None)
-    assert "no token for padding" in refusal(check_model, folder)
-
-
-def test_a_tokenizer_is_loaded_without_its_model(tmp_path: Path) -> None:
-    folder = str(save_model(tiny_bert(), tmp_path, pad=None, eos_token="</s>"))
-    _, expected = load_cross_encoder(folder, max_length=32)
-    (tmp_path / WEIGHTS).unlink()
-    tokenizer = load_tokenizer(folder, max_length=32)
-    assert (tokenizer.pad_token, tokenizer.model_max_length) == ("</s>", 32)
-    assert tokenizer.backend_tokenizer.to_str() == expected.backend_tokenizer.to_str()
-    assert "its tokenizer cannot be loaded" in refusal(load_tokenizer, str(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
