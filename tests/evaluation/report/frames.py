@@ -272,3 +272,7 @@ def all_sections() -> list[Section]:
         all_measures_section(measures(), [MAIN, TRAFFIC]),
         settings_section({"train": {"mix": {"click_weight": 1.0}, "stages": [{"share": 0.5}]}}),
     ]
+
+
+def captions(section: Section) -> str:
+    return " ".join(part if isinstance(part, str) else part.caption for part in section.parts)

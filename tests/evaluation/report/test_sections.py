@@ -19,7 +19,6 @@ from evaluation.report.evaluated import (
     texts_of_queries,
     write_evaluation_report,
 )
-from evaluation.report.exports import markdown_table
 from evaluation.report.figures import svg_of
 from evaluation.report.headline import (
     all_measures_section,
@@ -29,11 +28,6 @@ from evaluation.report.headline import (
 )
 from evaluation.report.parts import Estimate, Picture, Section, Table
 from evaluation.report.queries import choose_ranker, queries_section
-from evaluation.report.sensitivity import (
-    crossings_table,
-    find_crossings,
-    sensitivity_section,
-)
 from evaluation.report.settings import settings_section
 from evaluation.report.signals import propensities_section, rank_differences, shorten
 from evaluation.report.trade_offs import frontier_section
@@ -42,17 +36,15 @@ from evaluation.significance import compare
 from tests.evaluation.report.frames import (
     GROUPS,
     MAIN,
-    PAIR,
     TRAFFIC,
+    captions,
     comparison,
     diagnosis,
-    differences,
     duels,
     histories,
     measures,
     propensities,
     queries,
-    sensitivity,
     signals,
     values,
 )
@@ -60,10 +52,6 @@ from tests.evaluation.report.frames import (
 
 def tables(section: Section) -> dict[str, pd.DataFrame]:
     return {part.name: part.frame for part in section.parts if isinstance(part, Table)}
-
-
-def captions(section: Section) -> str:
-    return " ".join(part if isinstance(part, str) else part.caption for part in section.parts)
 
 
 def test_the_headline_has_intervals_counts_and_the_shown_verdicts() -> None:
@@ -194,38 +182,6 @@ def test_a_training_without_any_validation_is_left_out() -> None:
     spoiled = {"spoiled": [{"epoch": 1, "click_loss": 2.0}], "none": []}
     rows = tables(training_section(histories() | spoiled, "validation_ndcg", MAIN))["training"]
     assert rows["ranker"].tolist() == ["click", "annotation"]
-
-
-def test_where_lines_cross() -> None:
-    assert find_crossings([1, 2, 3, 4], [1, -1, -2, 2]) == [1.5, 3.5]
-    assert find_crossings([1, 2], [1, 2]) == []
-    assert find_crossings([1, 2, 3, 4, 5], [0, -1, 0, 3, 0]) == [3], "equal at a level"
-    assert find_crossings([1, 2, 3], [1, 0, 1]) == []
-    # -0.1 at 10 and 0.1 at 100: half way on a logarithmic axis.
-    others = sensitivity().assign(ranker="fusion", value=0.9)
-    section = sensitivity_section(pd.concat([sensitivity(), others]), MAIN, PAIR)
-    assert "The lines of click and annotation cross at 31.6" in captions(section)
-
-
-def test_a_crossing_is_told_with_who_wins_on_either_side() -> None:
-    crossings = crossings_table(differences(), PAIR)
-    rows = crossings.set_index("bucket").to_dict("index")
-    assert rows["all"] == {
-        "setting": "searches a query",
-        "cross at": "31.6",
-        "lowest level": "1: annotation wins (-0.200)",
-        "highest level": "100: click wins (+0.100)",
-    }
-    # Of the levels that have queries; from 10 to 100 the axis is not wide.
-    assert rows["high"]["lowest level"] == "10: no difference shown (-0.100)"
-    assert rows["high"]["cross at"] == "55"
-    never = crossings_table(differences().assign(difference=0.1), PAIR)
-    assert set(never["cross at"]) == {"–"}
-    assert markdown_table(crossings).splitlines()[1:3] == [
-        "| --- | --- | --- | --- | --- |",
-        "| searches a query | high | 55 | 10: no difference shown (-0.100) | "
-        "100: click wins (+0.100) |",
-    ]
 
 
 def test_texts_from_data_in_pictures_are_drawn_as_they_are() -> None:
