@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import ray
-from prometheus_client.parser import text_string_to_metric_families
 
 from annotation.annotate import annotate
 from annotation.engines.vllm import VllmPool
@@ -33,11 +31,13 @@ from corpus.places import Place, upload, write_whole
 from corpus.tables import read_collection, read_table, write_collection
 from tests.annotation.conftest import DOCUMENTS, QUERIES, grade_alone
 from tests.conftest import hear_ctrl_c
+from tests.scraping import scrape
 
 pytestmark = pytest.mark.slow
 
 BATCH_SIZE = 4
 ROOM = 1024  # tokens of a prompt and its answer
+LEFT = ("ray_tandem_pairs_left", "")
 
 
 @pytest.fixture(scope="module")
@@ -76,22 +76,11 @@ def test_every_pair_is_there_once_in_query_order(
 
 
 def test_what_was_done_stands_on_rays_prometheus_endpoint(undisturbed: pa.Table) -> None:
-    [node] = ray.nodes()
-    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-    told: dict[tuple[str, str], float] = {}
-    deadline = time.monotonic() + 30  # Ray's processes tell its agent every few seconds
-    while told.get(("ray_tandem_pairs_left", "")) != 0 and time.monotonic() < deadline:
-        time.sleep(0.5)
-        told = {
-            (sample.name, sample.labels["kind"]): sample.value
-            for family in text_string_to_metric_families(_get(url))
-            for sample in family.samples
-            if sample.labels.get("work") == "annotate" and sample.labels["output"] == "annotations"
-        }
+    told = scrape("annotate", "annotations", lambda told: told.get(LEFT) == 0)
     failed = undisturbed["error"].null_count
     assert told == {
         ("ray_tandem_pairs_total", ""): undisturbed.num_rows,
-        ("ray_tandem_pairs_left", ""): 0,
+        LEFT: 0,
         ("ray_tandem_failed_pairs_total", "empty query"): undisturbed.num_rows - failed,
         **{
             (f"ray_tandem_{name}_total", ""): pytest.approx(tokens)
@@ -101,12 +90,6 @@ def test_what_was_done_stands_on_rays_prometheus_endpoint(undisturbed: pa.Table)
             )  # what nothing was counted of is absent
         },
     }
-
-
-def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as reply:
-        page: str = reply.read().decode()
-    return page
 
 
 def test_a_row_fails_alone_and_says_why(undisturbed: pa.Table) -> None:

@@ -35,7 +35,8 @@ def _study(folder: Path, scores: dict[str, float], epochs: int = 1) -> Path:
     ]
     (folder / "seed-0").mkdir(parents=True)
     write_parquet(pa.Table.from_pylist(rows), folder / "measures.parquet")
-    settings = {"training": {"epochs": epochs}, "model": str(folder)}
+    training = {"epochs": epochs, "model": {"backbone": str(folder / "MiniLM")}}
+    settings = {"training": training, "model": str(folder)}
     record = {"job": "reproduce", "settings": settings, "complete": True}
     (folder / "job.json").write_text(json.dumps(record))
     return folder

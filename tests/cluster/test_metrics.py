@@ -1,5 +1,5 @@
-"""The metrics' names, and the board that draws them; that they can be scraped while a job
-runs is shown by tests/annotation/test_annotate_engine.py."""
+"""The metrics' names, and the board that draws them; that they can be scraped is shown
+by the tests of the jobs that use tests/scraping.py."""
 
 import json
 import re

@@ -26,6 +26,7 @@ from rankers.scoring.pieces import read_piece
 from rankers.scoring.pool import Pool, score_candidates
 from tests.conftest import make_table
 from tests.rankers.conftest import upload_folder
+from tests.scraping import scrape
 
 
 @pytest.mark.slow
@@ -144,6 +145,9 @@ def test_many_lists_are_scored_part_by_part_where_they_lie(
     check()
     told = f"{len(of_pairs):,} pairs of 60 queries scored"
     assert told in capsys.readouterr().out
+    pairs = ("ray_tandem_pairs_total", "")
+    seen = scrape("rerank", "ranker", lambda seen: seen.get(pairs) == len(of_pairs))
+    assert seen == {pairs: len(of_pairs)}
     written, _ = read_trec_run(store / "out" / "run.trec", collection)
     assert written.num_rows == len(of_pairs)
     assert sorted(path.name for path in (store / "out").iterdir()) == [

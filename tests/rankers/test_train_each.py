@@ -24,6 +24,7 @@ from rankers.training import alone
 from rankers.training.checkpoints import HISTORY
 from rankers.training.learner import WorkerTask
 from tests.conftest import with_settings
+from tests.scraping import scrape
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +64,14 @@ def test_arms_are_trained_side_by_side_and_not_again(
     arms = [arm(inputs, tmp_path / name, seed) for seed, name in enumerate(("a", "b", "c"))]
     train_each(arms, at_once=2)
     assert "trained, 3 of 3" in capsys.readouterr().out
+    progress = ("ray_tandem_progress", "")
+    told = scrape("train", "c", lambda told: told.get(progress) == 1)
+    assert told[progress] == 1
+    assert told["ray_tandem_ndcg", ""] == pytest.approx(
+        history(tmp_path / "c")[-1]["validation_ndcg"]
+    )
+    assert told["ray_tandem_pairs_total", ""] > 0
+    assert told.keys() >= {("ray_tandem_loss", ""), ("ray_tandem_trained_tokens_total", "")}
     weights = [load_file(one.output / "model.safetensors") for one in arms]
     assert not all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert [row["epoch"] for row in history(arms[2].output)] == [1, 2, 3]

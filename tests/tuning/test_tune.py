@@ -27,6 +27,7 @@ from rankers.train import train
 from ray_jobs.command_line import job_parser, parse
 from tests.conftest import REPOSITORY, hear_ctrl_c, with_settings
 from tests.rankers.trainings import make_inputs
+from tests.scraping import scrape
 from tuning.best import best_of
 from tuning.journal import JOURNAL
 from tuning.space import SearchSpace
@@ -237,6 +238,8 @@ def test_more_trials_go_on_and_a_lost_process_too(
     assert [trial.state for trial in ended[4:]] == [TrialState.COMPLETE] * 2
     for trial in ended[4:]:
         assert sorted(trial.intermediate_values) == [1, 2, 3]
+    trials = ("ray_tandem_trials_total", "complete")
+    assert scrape("tune", finished.name, lambda told: told.get(trials) == 2) == {trials: 2}
     capsys.readouterr()
     search(inputs, finished, settings(inputs), trials=6, **options)
     assert "known point" in capsys.readouterr().out  # said again, and nothing is done
