@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from clicks.fit_clicks import fit_clicks
-from corpus.places import Place
+from corpus.places import Place, read_whole
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection, write_table
@@ -68,5 +68,6 @@ def last_state(place: Place) -> dict[str, Any]:
 
 def last_checkpoint(place: Place) -> Place:
     folder = place / "checkpoints"
-    snapshot = json.loads((folder / "checkpoint_manager_snapshot.json").read_text())
+    # A training that runs replaces it.
+    snapshot = json.loads(read_whole(folder / "checkpoint_manager_snapshot.json"))
     return folder / snapshot["latest_checkpoint_result"]["checkpoint_dir_name"]
