@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from annotation.engines.base import BUDGET_ERROR, RETRIED, EngineChoice
+from annotation.engines.checkpoint_files import DEMO_JUDGE, named_checkpoint
 from annotation.engines.token_spend import SPEND_FILE, read_spend
 from annotation.engines.vllm import VllmPool
 from annotation.judge import Judge
@@ -27,7 +28,7 @@ from annotation.plan.selection import (
 )
 from annotation.prompt_files import read_prompt
 from annotation.prompts.prompt import Language, StrategyName
-from annotation.settings_checks import DEMO_JUDGE, check_sizes, read_budget
+from annotation.settings_checks import check_sizes, read_budget
 from annotation.summary import Summary, summarise
 from annotation.told import told
 from corpus.errors import InputError
@@ -125,19 +126,18 @@ def annotate(
         check_output(output, "annotate", resume)
     tables = map_collection(collection)
     pairs = pairs_to_annotate(tables, collection, all_queries)
-    checkpoint = model
     if model == DEMO_JUDGE:
         # Brings scikit-learn, which no other judge needs.
         from annotation.demo_judge.shipped import demo_judge
 
-        checkpoint = str(demo_judge())
+        demo_judge()  # tells how well it grades
     judge = Judge(
         annotator=model,
-        model=checkpoint,
+        model=model,
         engine=engine,
         strategy=strategy,
         prompt=read_prompt(strategy, language, criterion, prompt, examples),
-        max_model_len=min(max_model_len, engine.context_length(checkpoint)),
+        max_model_len=min(max_model_len, engine.context_length(model)),
         documents_per_prompt=documents_per_prompt,
         seed=seed,
         thinking=reasoning_tokens if reasoning else 0,
@@ -159,7 +159,7 @@ def annotate(
     settings = {
         "collection": str(collection),
         "model": model,
-        "checkpoint": PurePosixPath(checkpoint).name,
+        "checkpoint": PurePosixPath(named_checkpoint(model)).name,
         **engine.identity(),
         "strategy": strategy,
         "prompt_id": judge.prompt.prompt_id,
@@ -178,7 +178,7 @@ def annotate(
         settings["reasoning_tokens"] = reasoning_tokens
     if all_queries:
         settings["all_queries"] = all_queries
-    check_reach([], [checkpoint])
+    check_reach([], [model])
     if not begin_output(output, "annotate", settings, resume):
         print(f"{output}: is complete; nothing to do")
         return

@@ -1,6 +1,7 @@
 """Checks of annotation's settings that need no collection."""
 
 from annotation.engines.base import EngineChoice
+from annotation.engines.checkpoint_files import DEMO_JUDGE
 from annotation.engines.endpoint import Endpoint
 from annotation.judge import Judge
 from annotation.plan.budget import Budget, Policy
@@ -8,8 +9,6 @@ from annotation.prompt_files import read_prompt
 from annotation.prompts.prompt import Language, StrategyName
 from corpus.errors import InputError
 from corpus.places import Place
-
-DEMO_JUDGE = "demo-judge"
 
 
 def check_annotation_settings(

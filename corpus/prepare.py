@@ -69,10 +69,10 @@ def prepare(
     )
     print(describe_parting(splits))
     without = queries.num_rows - len(pc.unique(candidates["query_id"]))
-    counts = {name: _count_rows(output, name) for name in ("documents", "sessions", "judgments")}
+    counts = {name: _count_rows(output, name) for name in ("documents", "judgments")}
     print(
         f"{output}: {queries.num_rows:,} queries, {counts['documents']:,} documents, "
-        f"{candidates.num_rows:,} candidate pairs, {counts['sessions']:,} sessions, "
+        f"{candidates.num_rows:,} candidate pairs, {_count_sessions(output):,} sessions, "
         f"{counts['judgments']:,} judgments"
         + (f"; {without:,} queries have no candidate and are set aside" if without else "")
     )
@@ -88,5 +88,17 @@ def _give_back(folder: Place) -> None:
 
 
 def _count_rows(folder: Place, name: str) -> int:
+    return int(_open(folder, name).count_rows())
+
+
+def _count_sessions(folder: Place) -> int:
+    """A row of a counted log stands for as many sessions as its column `sessions` says."""
+    rows = _open(folder, "sessions")
+    if "sessions" not in rows.schema.names:
+        return int(rows.count_rows())
+    return sum(pc.sum(batch["sessions"]).as_py() or 0 for batch in rows.to_batches(["sessions"]))
+
+
+def _open(folder: Place, name: str) -> pyarrow.dataset.Dataset:
     files, path = arrow_files(table_path(folder, name))
-    return int(pyarrow.dataset.dataset(path, filesystem=files).count_rows())
+    return pyarrow.dataset.dataset(path, filesystem=files)

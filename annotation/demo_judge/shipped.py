@@ -14,9 +14,9 @@ from pathlib import Path
 import annotation.prompts
 import corpus.simulation
 from annotation.demo_judge.training import JudgeReport, JudgeTraining, train_judge
+from annotation.engines.checkpoint_files import SHIPPED_JUDGE
 from annotation.prompts.prompt import load_prompt
 
-CHECKPOINT = Path(__file__).parent / "checkpoint"
 REPORT = "judge_report.json"
 RECIPE = JudgeTraining()
 # Folders whose files decide what a judge learns.
@@ -37,13 +37,13 @@ def demo_judge() -> Path:
         A normal Hugging Face checkpoint (Qwen2, bfloat16, safetensors) with its tokenizer and
         `judge_report.json`, see `read_report`.
     """
-    report, _ = read_report(CHECKPOINT)
+    report, _ = read_report(SHIPPED_JUDGE)
     print(
         f"the demo's judge: accuracy {report.accuracy:.2f} on {report.pairs:,} unseen pairs "
         f"(always the most frequent grade: {report.majority:.2f}), "
         f"quadratic kappa {report.quadratic_kappa:.2f}"
     )
-    return CHECKPOINT
+    return SHIPPED_JUDGE
 
 
 def ship_judge(folder: Path, training: JudgeTraining) -> JudgeReport:
@@ -85,4 +85,4 @@ def fingerprint(training: JudgeTraining) -> str:
 
 
 if __name__ == "__main__":
-    print(ship_judge(CHECKPOINT, RECIPE))
+    print(ship_judge(SHIPPED_JUDGE, RECIPE))

@@ -1,4 +1,4 @@
-"""The files of a judge's checkpoint, also where it lies in a store."""
+"""The files of a judge's checkpoint, also where it lies in a store, or in these packages."""
 
 import tempfile
 from functools import cache
@@ -8,6 +8,16 @@ from corpus.local_copies import local_copy
 from corpus.places import place_of, reaching
 
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"}
+DEMO_JUDGE = "demo-judge"
+SHIPPED_JUDGE = Path(__file__).parents[1] / "demo_judge" / "checkpoint"
+
+
+def named_checkpoint(model: str) -> str:
+    """A judge's name, folder or URL; of the demo's judge, its folder in this process's packages.
+
+    Nodes have these in folders of their own.
+    """
+    return str(SHIPPED_JUDGE) if model == DEMO_JUDGE else model
 
 
 def local_checkpoint(model: str) -> str:
@@ -16,7 +26,7 @@ def local_checkpoint(model: str) -> str:
     Raises:
         InputError: there is nothing at the URL, or its store cannot be reached.
     """
-    return str(local_copy(place_of(model))) if "://" in model else model
+    return str(local_copy(place_of(model))) if "://" in model else named_checkpoint(model)
 
 
 def tokenizer_files(model: str) -> str:
@@ -25,7 +35,7 @@ def tokenizer_files(model: str) -> str:
     Raises:
         InputError: the store cannot be reached.
     """
-    return _without_weights(model).name if "://" in model else model
+    return _without_weights(model).name if "://" in model else named_checkpoint(model)
 
 
 @cache

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from annotation.engines.base import AnswerForm, EngineChoice, OneOf, Secret
-from annotation.engines.checkpoint_files import tokenizer_files
+from annotation.engines.checkpoint_files import named_checkpoint, tokenizer_files
 from annotation.engines.token_spend import Spend
 from annotation.engines.vllm_engine import VllmEngine
 from annotation.engines.vllm_settings import WITHOUT_EFFECT, adapter_rank, check_engine_settings
@@ -78,7 +78,7 @@ class VllmPool(EngineChoice):
         return int(getattr(config, "max_position_embeddings", sys.maxsize))
 
     def tokenizer(self, model: str) -> str:
-        if self.revision is None or Path(model).is_dir():
+        if self.revision is None or Path(named_checkpoint(model)).is_dir():
             return model
         from huggingface_hub import snapshot_download
 

@@ -19,6 +19,11 @@ from annotation.demo_judge.shipped import (
     ship_judge,
 )
 from annotation.demo_judge.training import GradedPairs, JudgeTraining, _report, graded_pairs
+from annotation.engines.checkpoint_files import (
+    local_checkpoint,
+    named_checkpoint,
+    tokenizer_files,
+)
 from annotation.prompts.prompt import Document, load_prompt
 from annotation.prompts.prompt_encoder import PromptEncoder
 
@@ -35,6 +40,13 @@ ATTACKS = (
 )
 HARMLESS = " This page was last changed on a Tuesday, as the one before it and the one after it."
 SHORT = JudgeTraining(worlds=1, queries=40, documents=100, steps=5)
+
+
+def test_each_node_finds_the_judge_in_its_own_packages() -> None:
+    """So that a job may name it wherever its driver has its own."""
+    for find in (local_checkpoint, tokenizer_files, named_checkpoint):
+        assert find("demo-judge") == str(Path(shipped.__file__).parent / "checkpoint")
+        assert find("Qwen/Qwen3-0.6B") == "Qwen/Qwen3-0.6B"
 
 
 @pytest.mark.slow

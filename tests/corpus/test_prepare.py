@@ -172,6 +172,18 @@ def test_what_the_tables_lack_is_made_of_the_log(
     )
 
 
+def test_rows_of_a_counted_log_are_told_as_the_sessions_that_they_stand_for(
+    tiny_collection: Collection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("queries", "documents"):
+        write_table(getattr(tiny_collection, name), tmp_path / "mine", name)
+    counts = pa.array([5, 1, 7])
+    counted = tiny_collection.sessions.append_column("sessions", counts)
+    write_table(counted, tmp_path / "mine", "sessions")
+    prepare(tmp_path / "out", TablesFolder(tmp_path / "mine"), held_out=0.0)
+    assert " 13 sessions, " in last_line(capsys)
+
+
 def test_without_a_log_candidates_are_found_by_bm25(
     tiny_collection: Collection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
