@@ -181,21 +181,27 @@ def asked_for(trial: FrozenTrial) -> dict[str, Any]:
 def take_up_cut_short(study: Study) -> int:
     """Enqueues again what a kill has cut short, to go on in its folder; returns how many.
 
+    It goes before the known points that still wait: they are enqueued again behind it, since trials
+    are asked for in their order, and a search of fewer trials would else end with other points.
+
     First enqueued, then told to have failed: a kill between the two loses no trial, and the trial
     is not enqueued twice.
     """
-    waiting = {first_number(trial) for trial in _in(study, TrialState.WAITING)}
-    running = _in(study, TrialState.RUNNING)
-    for trial in running:
+    waiting, running = _in(study, TrialState.WAITING), _in(study, TrialState.RUNNING)
+    every = study.get_trials(deepcopy=False)
+    begun = {first_number(trial) for trial in every if "folder" in trial.user_attrs}
+    again = {first_number(trial) for trial in waiting} & begun
+    behind = [trial for trial in waiting if first_number(trial) not in begun]
+    for trial in [*running, *(behind if running or again else [])]:
         number = first_number(trial)
-        if number not in waiting:
+        if number not in again:
             known = {
                 name: trial.user_attrs[name] for name in ("known",) if name in trial.user_attrs
             }
             study.enqueue_trial(asked_for(trial), user_attrs={"continues": number, **known})
-            waiting.add(number)
+            again.add(number)
         study._storage.set_trial_user_attr(trial._trial_id, "error", CUT_SHORT)
-        study.tell(trial.number, state=TrialState.FAIL)
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
     return len(running)
 
 

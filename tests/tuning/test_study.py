@@ -53,6 +53,25 @@ def test_a_second_kill_leaves_the_trial_in_the_same_folder(tmp_path: Path) -> No
         assert trial.params == {"Constant.click_weight": 0.75}
 
 
+def test_what_was_cut_short_goes_before_known_points_that_still_wait(tmp_path: Path) -> None:
+    """Else a search of two trials would end with other points than if it had not been killed."""
+    study = begin(tmp_path)
+    points = {
+        name: {"Constant.click_weight": w} for name, w in (("a", 0.0), ("b", 0.5), ("c", 1.0))
+    }
+    enqueue_known(study, points)
+    for _ in "ab":
+        ask(study)
+    for _ in range(2):  # also after a second kill
+        study = begin(tmp_path)
+        assert take_up_cut_short(study) == 2
+        enqueue_known(study, points)
+        assert [ask(study).user_attrs["folder"] for _ in "ab"] == ["trials/0000", "trials/0001"]
+    [last] = study.get_trials(states=(TrialState.WAITING,))
+    assert (last.user_attrs["known"], asked_for(last)) == ("c", {"Constant.click_weight": 1.0})
+    assert finished_trials(study) == []
+
+
 def test_a_kill_while_trials_are_taken_up_doubles_and_loses_none(tmp_path: Path) -> None:
     study = begin(tmp_path)
     ask(study, 0.75)

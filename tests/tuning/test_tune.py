@@ -126,6 +126,7 @@ def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             trial.number: trial.user_attrs.get("epochs", 0)
             for trial in study.get_trials(states=(TrialState.RUNNING,))
         },
+        "waiting": len(study.get_trials(states=(TrialState.WAITING,))),
     }
     (output.parent / "before.json").write_text(json.dumps(before))
     job = start(inputs, output, "--resume")
@@ -243,7 +244,9 @@ def test_more_trials_go_on_and_a_lost_process_too(
     capsys.readouterr()
     search(inputs, finished, settings(inputs), trials=6, **options)
     assert "known point" in capsys.readouterr().out  # said again, and nothing is done
-    assert len(read_study(finished).trials) == len(ended) + len(before_kill(finished)["running"])
+    before = before_kill(finished)
+    taken_up = len(before["running"]) + before["waiting"]
+    assert len(read_study(finished).trials) == len(ended) + taken_up
 
 
 def test_trials_that_all_fail_end_the_search_with_the_reason_once(
