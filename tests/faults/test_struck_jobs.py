@@ -45,10 +45,15 @@ CASES = [
     ("tune", "driver", RESUME),
     ("tune", "worker", NOTHING),
     ("tune", "node", NOTHING),
+    ("tune", "job stop", RESUME),
     ("rerank", "driver", RESUME),
     ("rerank", "worker", NOTHING),
     ("rerank", "node", NOTHING),
+    ("rerank", "job stop", RESUME),
     ("pipeline", "driver", RESUME),
+    ("pipeline", "worker", NOTHING),
+    ("pipeline", "node", NOTHING),
+    ("pipeline", "job stop", RESUME),
     ("annotate", "store refusing", EITHER),
     ("annotate", "store gone", EITHER),
     ("annotate", "store slow", NOTHING),
@@ -57,8 +62,15 @@ CASES = [
     ("train", "store gone", EITHER),
     ("train", "store slow", NOTHING),
     ("train", "store full", EITHER),
+    ("tune", "store refusing", EITHER),
     ("tune", "store gone", EITHER),
+    ("tune", "store slow", NOTHING),
+    ("tune", "store full", EITHER),
+    ("rerank", "store refusing", EITHER),
     ("rerank", "store gone", EITHER),
+    ("rerank", "store slow", NOTHING),
+    ("rerank", "store full", EITHER),
+    ("pipeline", "store gone", EITHER),
 ]
 
 
@@ -158,7 +170,8 @@ def strike(name: str, fault: str, job: Job, output: Place, nodes: TwoNodes, s3: 
         case ["driver"] | ["job", "stop"]:
             job.kill()
         case ["worker"]:
-            nodes.workers(of_job.worker, nodes.other)[0].kill()
+            [worker, *_] = nodes.workers(of_job.worker, nodes.other) or nodes.workers(of_job.worker)
+            worker.kill()
         case ["node"]:
             nodes.replace_other()
         case ["store", how]:
