@@ -77,6 +77,8 @@ def main(
     if gpu and (reason := missing_gpu()):
         print(reason)
         return
+    if model == "7b" and not gpu:
+        raise InputError("--model 7b needs --gpu true")
     gpus = int(gpu)
     threads = os.cpu_count() or 1
     connect()

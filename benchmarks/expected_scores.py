@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 import sys
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,10 +100,9 @@ def describe_study(study: Path) -> Entry:
     if not measures.exists() or not record.exists():
         raise InputError(f"{study}: holds no finished study; `reproduce` writes one")
     settings = json.loads(record.read_text(encoding="utf-8"))["settings"]
-    # The judge may be a folder, whose name says nothing; a backbone's is that of the model.
+    # The judge and the backbone may be folders, whose names say nothing.
     deciding = {name: value for name, value in settings.items() if name != "model"}
-    model = deciding["training"]["model"]
-    model["backbone"] = PurePath(model["backbone"]).name
+    del deciding["training"]["model"]["backbone"]
     digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
     table = pd.read_parquet(measures)
     table = table[(table["measure"] == MAIN_MEASURE) & (table["queries"] > 0)]

@@ -6,6 +6,8 @@ does. docs/deploy.md has the table; the board deploy/grafana_tandem.json draws t
 """
 
 import sys
+import threading
+import time
 from functools import cache
 from typing import Any
 
@@ -30,6 +32,9 @@ GAUGES = {
 # The job (Prometheus has a `job` of its own), the name of its output folder (of `rerank`: of the
 # ranker), and what kind of failure or end.
 TAGS = ("work", "output", "kind")
+SET_ANEW = 5.0  # seconds
+# The value of each gauge, by its name, job and output.
+_shown: dict[tuple[str, str, str], float] = {}
 
 
 def count(name: str, amount: float, job: str, output: str, kind: str = "") -> None:
@@ -56,7 +61,27 @@ def gauge(name: str, value: float, job: str, output: str) -> None:
         output: the name of its output folder.
     """
     if _recorded():
-        _metric(name).set(value, {"work": job, "output": output, "kind": ""})
+        _shown[name, job, output] = value
+        _show(name, job, output)
+        _keep_shown()
+
+
+def _show(name: str, job: str, output: str) -> None:
+    tags = {"work": job, "output": output, "kind": ""}
+    _metric(name).set(_shown[name, job, output], tags)
+
+
+@cache
+def _keep_shown() -> None:
+    """Sets all gauges anew from time to time: Ray's agent drops one that was not set for 20 s."""
+
+    def keep() -> None:
+        while True:
+            time.sleep(SET_ANEW)
+            for of in list(_shown) if _recorded() else []:
+                _show(*of)
+
+    threading.Thread(target=keep, daemon=True, name="gauges").start()
 
 
 def _recorded() -> bool:

@@ -219,11 +219,6 @@ class TrainingSettings:
 
     @property
     def deciding(self) -> dict[str, Any]:
-        """The groups that decide the ranker, as JSON can hold them.
-
-        How much is read at once decides no more than rounding: where it is left out, training may
-        go on where it takes another number of tokens.
-        """
+        """The groups that decide the ranker, as JSON can hold them."""
         every = asdict(self)
-        every["batching"]["tokens_per_micro_batch"] = self.batching.tokens_at_once(on_gpu=False)
         return {name: every[name] for name in ("model", "objective", "optimization", "batching")}

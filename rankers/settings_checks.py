@@ -35,7 +35,9 @@ def check_training_settings(training: TrainingSettings, mix: Mix | None) -> None
     for group, bounds in least.items():
         for name, bound in bounds.items():
             value = getattr(getattr(training, group), name)
-            if value is not None and not bound <= value < float("inf"):
+            if name == "tokens_per_micro_batch" and value is None:
+                continue
+            if not bound <= value < float("inf"):
                 raise InputError(f"training.{group}.{name} must be at least {bound}, not {value}")
     optimization = training.optimization
     above_zero = {

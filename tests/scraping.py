@@ -3,6 +3,7 @@
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 
 import ray
 from prometheus_client.parser import text_string_to_metric_families
@@ -25,8 +26,9 @@ def scrape(work: str, output: str, until: Callable[[Told], bool]) -> Told:
     deadline = time.monotonic() + LONGEST
     while not until(told) and time.monotonic() < deadline:
         time.sleep(0.5)
-        with urllib.request.urlopen(url, timeout=10) as reply:
-            page: str = reply.read().decode()
+        page = ""
+        with suppress(OSError), urllib.request.urlopen(url, timeout=10) as reply:
+            page = reply.read().decode()
         told = {
             (sample.name, sample.labels["kind"]): sample.value
             for family in text_string_to_metric_families(page)

@@ -25,7 +25,8 @@ FLOORS = {
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
     "|demand settings_checks supervision systems|fit part_counts|part_tasks|preparation"
     "|evaluate rerank train|train_each",
-    "tuning": "demand journal ranges storage|objectives space|known_points population_space study"
+    "tuning": "best demand journal ranges storage|objectives space"
+    "|known_points population_space study"
     "|early_stopping trial|inputs|outcomes records retraining|exploring search"
     "|analysis finalists population|analyse tune",
     "workflow": "conditions diagnosed log_facts simulated_answers"

@@ -58,7 +58,9 @@ def train_ranker(task: WorkerTask, workers: Workers) -> Stop | None:
     learner = build_learner(task, workers, of_epoch * settings.optimization.epochs, training)
     history = restore(workers, learner.state)
     if workers.rank == 0:
-        trackers = open_trackers(settings.trackers, task.folder, settings.by_name, learner.steps)
+        tokens = settings.batching.tokens_at_once(on_gpu=workers.device.type == "cuda")
+        told = settings.by_name | {"batching.tokens_per_micro_batch": tokens}
+        trackers = open_trackers(settings.trackers, task.folder, told, learner.steps)
         learner.log.tell(trackers, task.live)
     with closing(learner.log):  # a search may stop training where it reports an epoch
         return train_epochs(learner, task, workers, training, validation, history)

@@ -170,7 +170,11 @@ def strike(name: str, fault: str, job: Job, output: Place, nodes: TwoNodes, s3: 
         case ["driver"] | ["job", "stop"]:
             job.kill()
         case ["worker"]:
-            [worker, *_] = nodes.workers(of_job.worker, nodes.other) or nodes.workers(of_job.worker)
+            [worker, *_] = wait_until(
+                lambda: nodes.workers(of_job.worker, nodes.other) or nodes.workers(of_job.worker),
+                "a worker",
+                job,
+            )
             worker.kill()
         case ["node"]:
             nodes.replace_other()

@@ -37,5 +37,3 @@ def test_every_setting_has_a_full_name() -> None:
 def test_a_gpu_is_given_more_tokens_at_once_than_a_processor() -> None:
     assert BatchingSettings().tokens_at_once(on_gpu=True) == 16_384
     assert BatchingSettings(tokens_per_micro_batch=512).tokens_at_once(on_gpu=True) == 512
-    # What resume compares is the same on both, and as it was when there was one default.
-    assert TrainingSettings().deciding["batching"]["tokens_per_micro_batch"] == 2048

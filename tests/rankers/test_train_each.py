@@ -64,12 +64,13 @@ def test_arms_are_trained_side_by_side_and_not_again(
     arms = [arm(inputs, tmp_path / name, seed) for seed, name in enumerate(("a", "b", "c"))]
     train_each(arms, at_once=2)
     assert "trained, 3 of 3" in capsys.readouterr().out
-    progress = ("ray_tandem_progress", "")
-    told = scrape("train", "c", lambda told: told.get(progress) == 1)
-    assert told[progress] == 1
-    assert told["ray_tandem_ndcg", ""] == pytest.approx(
-        history(tmp_path / "c")[-1]["validation_ndcg"]
-    )
+    trained = time.monotonic()
+    expected = {
+        ("ray_tandem_progress", ""): 1,
+        ("ray_tandem_ndcg", ""): pytest.approx(history(tmp_path / "c")[-1]["validation_ndcg"]),
+    }
+    told = scrape("train", "c", lambda told: all(told.get(of) == expected[of] for of in expected))
+    assert {name: told.get(name) for name in expected} == expected
     assert told["ray_tandem_pairs_total", ""] > 0
     assert told.keys() >= {("ray_tandem_loss", ""), ("ray_tandem_trained_tokens_total", "")}
     weights = [load_file(one.output / "model.safetensors") for one in arms]
@@ -98,6 +99,9 @@ def test_arms_are_trained_side_by_side_and_not_again(
     assert len(of_parts) == 3
     with pytest.raises(InputError, match="was begun with mix"):
         train_each([replace(arms[0], mix=FrequencySigmoid())], at_once=1)
+    time.sleep(max(0.0, 25 - (time.monotonic() - trained)))
+    later = scrape("train", "c", lambda told: bool(told))
+    assert {name: later.get(name) for name in expected} == expected, "Ray drops what is not told"
 
 
 def test_a_refused_arm_ends_those_beside_it(inputs: Path, tmp_path: Path) -> None:

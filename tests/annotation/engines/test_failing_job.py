@@ -29,8 +29,8 @@ def test_engines_are_ended_at_once_and_not_when_the_error_is_forgotten(
             resume=resume,
         )
 
+    free = ray.available_resources()["CPU"]
     run(budget=40_000, resume=False)
-    free = ray.cluster_resources()["CPU"]
     parts = output / "annotations.parquet"
     [*_, last] = sorted(parts.glob("part-*"))
     in_the_way = parts / f".part-{int(last.stem[-6:]) + 1:06d}.parquet.partial"
