@@ -211,7 +211,9 @@ class Submitted:
     """
 
     def __init__(self, command: list[str], dashboard: str, environment: dict[str, str]) -> None:
-        self._client = JobSubmissionClient(dashboard)
+        with pytest.MonkeyPatch.context() as own:
+            own.delenv("RAY_ADDRESS", raising=False)  # it goes before the address that is given
+            self._client = JobSubmissionClient(dashboard)
         settings = {"working_dir": str(REPOSITORY), "env_vars": environment}
         python, script, *arguments = command
         line = shlex.join([python, str(Path(script).relative_to(REPOSITORY)), *arguments])
