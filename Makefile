@@ -29,7 +29,7 @@ test-fast: $(INSTALLED)
 test-gpu: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest tests/gpu tests/rankers/test_rerank.py
 
-# Strikes jobs on two nodes that share only a store; it takes some 40 minutes.
+# Strikes jobs on two nodes that share only a store; it takes an hour.
 test-faults: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest tests/faults -m faults
 
