@@ -90,19 +90,41 @@ def _query_values(values: pd.DataFrame) -> dict[str, pd.DataFrame]:
         if measure not in wide.index:
             raise InputError(f"{measure} has no value that is a number; leave it out")
         table = wide.loc[[measure]].droplevel("measure").dropna(axis="columns", how="all")
-        lacking = table.isna()
-        if lacking.to_numpy().any():
-            row = table.index[lacking.any(axis="columns")][0]
-            query_id = table.columns[lacking.loc[row].to_numpy().ravel()][0]
-            name = row if "seed" not in values else f"{row[0]}, seed {row[1]}"
-            raise InputError(
-                f"the ranker {name} has no value of {measure} for the query {query_id!r}, which "
-                "another one has; a query that a ranker finds nothing for counts 0"
-            )
+        _refuse_lacking(table, str(measure))
         of_ranker = table.groupby(level="ranker").mean()
+        _refuse_lacking(of_ranker, str(measure))
         order = [str(n) for n in values["ranker"].unique() if str(n) in of_ranker.index]
         tables[str(measure)] = of_ranker.loc[order].T
     return tables
+
+
+def _refuse_lacking(table: pd.DataFrame, measure: str) -> None:
+    """Refuses a table where a ranker lacks the value of a query that another one has.
+
+    Args:
+        table: a row a ranker, or a ranker and seed; a column a query. A seed that all rankers have
+            may have queries of its own, as where each is another log with other test queries.
+        measure: its name.
+
+    Raises:
+        InputError: naming the ranker and the query.
+    """
+    lacking = table.isna()
+    if table.index.nlevels > 1:
+        of_seed = table.notna().groupby(level="seed")
+        rankers = table.index.unique("ranker").size
+        of_all = of_seed.size() == rankers
+        shared = of_all.loc[table.index.get_level_values("seed")].to_numpy()
+        lacking &= of_seed.transform("any") | ~shared[:, None]
+    if not lacking.to_numpy().any():
+        return
+    row = table.index[lacking.any(axis="columns")][0]
+    query_id = table.columns[lacking.loc[row].to_numpy().ravel()][0]
+    name = f"{row[0]}, seed {row[1]}" if isinstance(row, tuple) else row
+    raise InputError(
+        f"the ranker {name} has no value of {measure} for the query {query_id!r}, which "
+        "another one has; a query that a ranker finds nothing for counts 0"
+    )
 
 
 def bootstrap_interval(sample: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:

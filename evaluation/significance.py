@@ -31,7 +31,7 @@ def compare(values: pd.DataFrame, groups: pd.DataFrame, baseline: str) -> pd.Dat
     large family asks. p is never below 2^(1 - n), the least that a randomization test of n queries
     can give: a few equal differences prove nothing. All p are corrected together (Holm, 1979):
     the family is rankers x groups x measures of `values`, so hand in what is shown and no more.
-    Where there are seeds, a query's value is its mean over them.
+    Where there are seeds, a query's value is its mean over those in which it was measured.
 
     Args:
         values: ranker, query_id, measure and value; and seed (int) where rankers were trained

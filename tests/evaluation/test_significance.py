@@ -13,28 +13,12 @@ from scipy import stats
 from corpus.errors import InputError
 from evaluation.means import group_means
 from evaluation.significance import COLUMNS, LOSES, NOT_SHOWN, WINS, compare, compare_all
-
-IDS = [f"q{number:03}" for number in range(400)]
-
-
-def _values(of_ranker: dict[str, list[float]], measure: str = "nDCG@10") -> pd.DataFrame:
-    rows = [
-        (ranker, IDS[place], measure, value)
-        for ranker, listed in of_ranker.items()
-        for place, value in enumerate(listed)
-    ]
-    return pd.DataFrame(rows, columns=["ranker", "query_id", "measure", "value"])
-
-
-def _groups(**sizes: int) -> pd.DataFrame:
-    """Groups that each begin with the first query."""
-    rows = [(query_id, group) for group, size in sizes.items() for query_id in IDS[:size]]
-    return pd.DataFrame(rows, columns=["query_id", "group"])
+from tests.evaluation.values import groups_of, values_of
 
 
 def test_a_comparison_by_hand() -> None:
-    values = _values({"base": [0.5, 0.5, 0.5, 0.5], "new": [0.6, 0.8, 0.5, 0.7]})
-    compared = compare(values, _groups(all=4), "base")
+    values = values_of({"base": [0.5, 0.5, 0.5, 0.5], "new": [0.6, 0.8, 0.5, 0.7]})
+    compared = compare(values, groups_of(all=4), "base")
     assert list(compared.columns) == COLUMNS
     [row] = compared.to_dict("records")
     # Differences .1, .3, 0, .2: mean .15, squared deviations .0025, .0225, .0225, .0025.
@@ -56,7 +40,7 @@ def test_the_p_is_scipys_paired_t_test_and_near_its_randomization_test() -> None
     base = rng.beta(4, 2, 60)
     new = np.clip(base + rng.normal(0.04, 0.12, 60), 0, 1)
     [row] = compare(
-        _values({"base": list(base), "new": list(new)}), _groups(all=60), "base"
+        values_of({"base": list(base), "new": list(new)}), groups_of(all=60), "base"
     ).to_dict("records")
     assert row["p"] == pytest.approx(stats.ttest_rel(new, base).pvalue)
     randomized = stats.permutation_test(
@@ -73,12 +57,12 @@ def test_the_p_is_scipys_paired_t_test_and_near_its_randomization_test() -> None
 def test_the_interval_is_scipys_bootstrap_over_queries() -> None:
     rng = np.random.default_rng(0)
     base, new = rng.uniform(size=(2, 200))
-    values = _values({"base": list(base), "new": list(new)})
-    [row] = compare(values, _groups(all=200), "base").to_dict("records")
+    values = values_of({"base": list(base), "new": list(new)})
+    [row] = compare(values, groups_of(all=200), "base").to_dict("records")
     half = 1.96 * (new - base).std(ddof=1) / math.sqrt(200)
     assert row["low"] == pytest.approx(row["difference"] - half, rel=0.15)
     assert row["high"] == pytest.approx(row["difference"] + half, abs=0.15 * half)
-    means = group_means(values, _groups(all=200)).set_index("ranker")
+    means = group_means(values, groups_of(all=200)).set_index("ranker")
     interval = stats.bootstrap(
         (new,),
         np.mean,
@@ -95,8 +79,8 @@ def test_holm_corrects_over_rankers_groups_and_measures_at_once() -> None:
     rankers = {"base": list(base)}
     for number, gain in enumerate((0.0, 0.01, 0.02, 0.3)):
         rankers[f"r{number}"] = list(base + rng.normal(gain, 0.1, 400))
-    values = pd.concat([_values(rankers), _values(rankers, "RR")])
-    compared = compare(values, _groups(all=400, some=100, few=20), "base")
+    values = pd.concat([values_of(rankers), values_of(rankers, "RR")])
+    compared = compare(values, groups_of(all=400, some=100, few=20), "base")
     assert len(compared) == 4 * 3 * 2
     # Holm (1979): the k-th smallest p times (m - k + 1), never below an earlier one, at most 1.
     order = compared["p"].to_numpy().argsort(kind="stable")
@@ -108,7 +92,7 @@ def test_holm_corrects_over_rankers_groups_and_measures_at_once() -> None:
     assert (compared["p_holm"] >= compared["p"]).all()
     assert (compared["verdict"][compared["ranker"] == "r3"] == WINS).all()
     assert (compared["verdict"][compared["ranker"] == "r0"] == NOT_SHOWN).all()
-    swapped = compare(values, _groups(all=400), "r3").set_index(["ranker", "measure"])
+    swapped = compare(values, groups_of(all=400), "r3").set_index(["ranker", "measure"])
     assert swapped.loc[("base", "RR"), "verdict"] == LOSES
 
 
@@ -116,19 +100,19 @@ def test_what_is_detectable_is_detected_in_four_of_five_experiments() -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(size=40)
     rankers = {"base": [0.0] * 40, "new": list(noise)}
-    [row] = compare(_values(rankers), _groups(all=40), "base").to_dict("records")
+    [row] = compare(values_of(rankers), groups_of(all=40), "base").to_dict("records")
     effect = row["detectable"] / noise.std(ddof=1)
     samples = rng.normal(effect, 1, (4000, 40))
     found = (stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05).mean()
     assert found == pytest.approx(0.8, abs=0.03)
     # Of a larger family, less is detectable.
-    larger = compare(_values(rankers | {"other": list(-noise)}), _groups(all=40), "base")
+    larger = compare(values_of(rankers | {"other": list(-noise)}), groups_of(all=40), "base")
     assert (larger["detectable"] > row["detectable"]).all()
 
 
 def test_equal_rankers_and_equal_differences_prove_nothing() -> None:
     rankers = {"base": [0.1, 0.2, 0.3], "same": [0.1, 0.2, 0.3 + 1e-15], "above": [0.2, 0.3, 0.4]}
-    compared = compare(_values(rankers), _groups(all=3), "base").set_index("ranker")
+    compared = compare(values_of(rankers), groups_of(all=3), "base").set_index("ranker")
     assert compared.loc["same", "p"] == 1
     assert compared.loc["same", "p_holm"] == 1
     assert compared.loc["same", "ties"] == 3
@@ -141,10 +125,10 @@ def test_equal_rankers_and_equal_differences_prove_nothing() -> None:
 
 def test_groups_without_two_queries_are_told_and_not_tested() -> None:
     groups = pd.concat(
-        [_groups(one=1, all=3), pd.DataFrame([("other", "none")], columns=["query_id", "group"])]
+        [groups_of(one=1, all=3), pd.DataFrame([("other", "none")], columns=["query_id", "group"])]
     )
     rankers = {"base": [0.1, 0.2, 0.3], "new": [0.2, 0.2, 0.4]}
-    compared = compare(_values(rankers), groups, "base").set_index("group")
+    compared = compare(values_of(rankers), groups, "base").set_index("group")
     assert compared["queries"].to_dict() == {"one": 1, "all": 3, "none": 0}
     assert compared["p"].notna().to_dict() == {"one": False, "all": True, "none": False}
     assert compared.loc["one", "difference"] == pytest.approx(0.1)
@@ -152,51 +136,36 @@ def test_groups_without_two_queries_are_told_and_not_tested() -> None:
     assert compared.loc[["one", "none"], ["low", "p_holm", "detectable"]].isna().all(axis=None)
     # They are not in the family either.
     assert compared["p_holm"].equals(compared["p"].rename("p_holm"))
-    means = group_means(_values(rankers), groups).set_index(["group", "ranker"])
+    means = group_means(values_of(rankers), groups).set_index(["group", "ranker"])
     assert means.loc[("none", "new"), "queries"] == 0
     assert means.loc[("one", "new"), "value"] == 0.2
     assert np.isnan(means.loc[("one", "new"), "low"])
 
 
-def test_seeds_are_averaged_within_a_query_before_anything_else() -> None:
-    rng = np.random.default_rng(0)
-    seeds = [rng.uniform(size=30) for _ in range(3)]
-    several = pd.concat(
-        [_values({"new": list(values)}).assign(seed=seed) for seed, values in enumerate(seeds)]
-        + [_values({"base": [0.4] * 30}).assign(seed=7)]
-    )
-    one = _values({"new": list(np.mean(seeds, axis=0)), "base": [0.4] * 30})
-    pd.testing.assert_frame_equal(
-        compare(several, _groups(all=30), "base"), compare(one, _groups(all=30), "base")
-    )
-    with pytest.raises(InputError, match=r"ranker new, seed 2 has no value of .* 'q029'"):
-        compare(
-            several[~((several["seed"] == 2) & (several["query_id"] == IDS[29]))],
-            _groups(all=30),
-            "base",
-        )
-
-
 @pytest.mark.parametrize(
     ("values", "baseline", "said"),
     [
-        (_values({"a": [0.1, 0.2]}), "b", "the baseline 'b' is not among a"),
-        (_values({}), "b", "the baseline 'b' is not among no ranker"),
+        (values_of({"a": [0.1, 0.2]}), "b", "the baseline 'b' is not among a"),
+        (values_of({}), "b", "the baseline 'b' is not among no ranker"),
         (
-            pd.concat([_values({"a": [0.1, 0.2]})] * 2),
+            pd.concat([values_of({"a": [0.1, 0.2]})] * 2),
             "a",
             "the ranker 'a' has two values of nDCG@10 for the query 'q000'; give two runs",
         ),
-        (_values({"a": [0.1, 0.2], "b": [0.1]}), "a", r"ranker b has no value of .* 'q001'"),
-        (_values({"a": [0.1], "b": [math.inf]}), "a", r"nDCG@10 of the ranker 'b' .* is infinite"),
-        (_values({"a": [math.nan], "b": [math.nan]}), "a", "no value that is a number"),
+        (values_of({"a": [0.1, 0.2], "b": [0.1]}), "a", r"ranker b has no value of .* 'q001'"),
         (
-            _values({"a": [0.1] * 9, "b": [0.1] * 9}),
+            values_of({"a": [0.1], "b": [math.inf]}),
+            "a",
+            r"nDCG@10 of the ranker 'b' .* is infinite",
+        ),
+        (values_of({"a": [math.nan], "b": [math.nan]}), "a", "no value that is a number"),
+        (
+            values_of({"a": [0.1] * 9, "b": [0.1] * 9}),
             "a",
             r"1 queries .* in no group, such as 'q008'",
         ),
         (
-            pd.concat([_values({"a": [0.1], "b": [0.1]}), _values({"b": [0.1]}, "RR")]),
+            pd.concat([values_of({"a": [0.1], "b": [0.1]}), values_of({"b": [0.1]}, "RR")]),
             "a",
             "the baseline 'a' has no value of RR",
         ),
@@ -204,14 +173,14 @@ def test_seeds_are_averaged_within_a_query_before_anything_else() -> None:
 )
 def test_what_cannot_be_compared_is_refused(values: pd.DataFrame, baseline: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        compare(values, _groups(all=8), baseline)
+        compare(values, groups_of(all=8), baseline)
 
 
 def test_a_measure_that_a_ranker_lacks_is_compared_without_it() -> None:
-    first = _values({"a": [0.1, 0.4], "b": [0.2, 0.3], "c": [0.2, 0.2]})
+    first = values_of({"a": [0.1, 0.4], "b": [0.2, 0.3], "c": [0.2, 0.2]})
     compared = compare(
-        pd.concat([first, _values({"a": [1.0, 0.5], "c": [1.0, 1.0]}, "traffic")]),
-        _groups(all=2),
+        pd.concat([first, values_of({"a": [1.0, 0.5], "c": [1.0, 1.0]}, "traffic")]),
+        groups_of(all=2),
         "a",
     )
     assert list(zip(compared["measure"], compared["ranker"], strict=True)) == [
@@ -227,7 +196,7 @@ def test_each_pair_of_rankers_is_tested_once_and_told_from_both_sides() -> None:
         name: list(rng.uniform(size=50) + gain)
         for name, gain in zip("abc", (0, 0, 0.5), strict=True)
     }
-    duels = compare_all(_values(rankers), _groups(all=50)).set_index(["ranker", "baseline"])
+    duels = compare_all(values_of(rankers), groups_of(all=50)).set_index(["ranker", "baseline"])
     rows = dict(zip(duels.index, duels.to_dict("records"), strict=True))
     assert len(rows) == 6
     for first, second in ("ab", "ac", "bc"):
@@ -238,7 +207,7 @@ def test_each_pair_of_rankers_is_tested_once_and_told_from_both_sides() -> None:
         assert there["value"] == back["baseline_value"]
     assert rows["c", "a"]["verdict"] == WINS
     assert rows["a", "c"]["verdict"] == LOSES
-    one = compare(_values(rankers), _groups(all=50), "a").set_index("ranker")
+    one = compare(values_of(rankers), groups_of(all=50), "a").set_index("ranker")
     assert rows["c", "a"]["p"] == pytest.approx(one.loc["c", "p"])
     # Holm's factor is at most the number of pairs, not of rows.
     assert duels["p_holm"].min() == pytest.approx(min(1, 3 * duels["p"].min()))
@@ -250,8 +219,8 @@ def test_each_pair_of_rankers_is_tested_once_and_told_from_both_sides() -> None:
     st.randoms(use_true_random=False),
 )
 def test_properties_of_any_comparison(rows: list[tuple[float, ...]], random: Random) -> None:
-    values = _values(dict(zip("abc", map(list, zip(*rows, strict=True)), strict=True)))
-    groups = _groups(all=12, half=6)
+    values = values_of(dict(zip("abc", map(list, zip(*rows, strict=True)), strict=True)))
+    groups = groups_of(all=12, half=6)
     compared = compare(values, groups, "a")
     tested = compared[compared["p"].notna()]
     assert tested["p"].between(0, 1).all()
