@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from corpus.errors import InputError
 from corpus.groups import GROUPS
 from corpus.output_folder import RECORD
 from evaluation.measures import MAIN_MEASURE
+from rankers.settings import BatchingSettings
 from ray_jobs.command_line import run
 
 EXPECTED = Path(__file__).with_suffix(".yaml")
@@ -100,9 +101,12 @@ def describe_study(study: Path) -> Entry:
     if not measures.exists() or not record.exists():
         raise InputError(f"{study}: holds no finished study; `reproduce` writes one")
     settings = json.loads(record.read_text(encoding="utf-8"))["settings"]
-    # The judge and the backbone may be folders, whose names say nothing.
+    # The judge may be a folder, whose name says nothing; a backbone's is that of the model.
     deciding = {name: value for name, value in settings.items() if name != "model"}
-    del deciding["training"]["model"]["backbone"]
+    model, batching = (deciding["training"][group] for group in ("model", "batching"))
+    model["backbone"] = PurePath(model["backbone"]).name
+    # Studies run on processors, where what is left out is the number that older ones recorded.
+    batching["tokens_per_micro_batch"] = BatchingSettings(**batching).tokens_at_once(on_gpu=False)
     digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
     table = pd.read_parquet(measures)
     table = table[(table["measure"] == MAIN_MEASURE) & (table["queries"] > 0)]

@@ -24,7 +24,9 @@ from corpus.tables import write_parquet
 WORDS = {"title": "a world", "command": "make it", "hardware": "a core", "tolerance": 0.01}
 
 
-def _study(folder: Path, scores: dict[str, float], epochs: int = 1) -> Path:
+def _study(
+    folder: Path, scores: dict[str, float], epochs: int = 1, tokens: int | None = None
+) -> Path:
     """A study of one seed: scores on high and all queries, 0.1 apart; none on new ones."""
     rows = [
         {"ranker": ranker, "measure": measure, "bucket": group, "value": score + above}
@@ -35,7 +37,9 @@ def _study(folder: Path, scores: dict[str, float], epochs: int = 1) -> Path:
     ]
     (folder / "seed-0").mkdir(parents=True)
     write_parquet(pa.Table.from_pylist(rows), folder / "measures.parquet")
-    training = {"epochs": epochs, "model": {"backbone": str(folder / "MiniLM")}}
+    batching = {"tokens_per_micro_batch": tokens}
+    model = {"backbone": str(folder / "MiniLM")}
+    training = {"epochs": epochs, "model": model, "batching": batching}
     settings = {"training": training, "model": str(folder)}
     record = {"job": "reproduce", "settings": settings, "complete": True}
     (folder / "job.json").write_text(json.dumps(record))
@@ -50,10 +54,14 @@ def test_a_study_is_within_the_tolerance_or_not(
         "click": {"high": 0.8, "all": 0.7},
         "fusion": {"high": 0.9, "all": 0.8},
     }
-    near = compare_study(entry, _study(tmp_path / "b", {"click": 0.71, "fusion": 0.79}))
+    near = compare_study(
+        entry, _study(tmp_path / "b", {"click": 0.71, "fusion": 0.79}, tokens=2048)
+    )
     assert near["within"].all()
     assert near["difference"].tolist() == [0.01, 0.01, -0.01, -0.01]
-    assert capsys.readouterr().out == "", "another folder of the judge is no other study"
+    assert capsys.readouterr().out == "", (
+        "another folder of a model, or a default in words, is no other study"
+    )
     far = compare_study(entry, _study(tmp_path / "c", {"click": 0.72}, epochs=2))
     assert not far["within"].any(), "too far, or not there"
     assert "its settings are" in capsys.readouterr().out
