@@ -31,7 +31,7 @@ from tests.scraping import scrape
 from tuning.best import best_of
 from tuning.journal import JOURNAL
 from tuning.space import SearchSpace
-from tuning.study import STUDY, finished_trials
+from tuning.study import STUDY, asked_for, finished_trials
 from tuning.tune import tune
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -150,7 +150,8 @@ def test_no_finished_trial_runs_again_and_those_cut_short_go_on(finished: Path) 
     assert before["running"]
     for number, epochs in before["running"].items():
         [again] = [t for t in ended if t.user_attrs.get("continues") == int(number)]
-        assert again.params == study.trials[int(number)].params
+        # The kill may have come before the trial had asked for all that it was enqueued with.
+        assert asked_for(study.trials[int(number)]).items() <= again.params.items()
         assert again.user_attrs["folder"] == f"trials/{int(number):04d}"
         assert list(again.intermediate_values) == list(
             range(1, int(again.user_attrs["epochs"]) + 1)
