@@ -124,25 +124,15 @@ def prepare_once(folder: Path, in_parts: bool) -> None:
     """What the job `train` does before its workers start."""
     from cluster.connection import connect
     from corpus import by_query
-    from rankers.fit import tokenize_input
-    from rankers.preparation import Inputs, find_parts, prepare_input
-    from rankers.supervision import check_signals, read_supervised_lists
+    from rankers.preparation import open_tables, prepare_input
+    from rankers.prepared import Inputs
 
-    if in_parts:
-        by_query.ROWS_AT_ONCE = 0
+    by_query.ROWS_AT_ONCE = 0 if in_parts else 2**62
     training = TrainingSettings(model=ModelSettings(backbone=str(folder / "bert"), max_length=64))
     inputs = Inputs(folder / "collection", folder / "clicks", folder / "llm")
-    output, mix = folder / f"output {in_parts}", Constant(0.5)
-    if not in_parts:
-        labels = inputs.click_labels, inputs.annotations
-        lists = read_supervised_lists(inputs.collection, *labels, mix, training)
-        connect()
-        tokenize_input(lists, output, training)
-        return
-    signals = check_signals(inputs.click_labels, inputs.annotations, mix, training)
-    found, parts = find_parts(inputs, signals)
+    tables = open_tables(inputs, Constant(0.5), training)
     connect()
-    prepare_input(found, parts, inputs, signals, training, output)
+    prepare_input(tables, training, folder / f"output {in_parts}")
 
 
 def in_a_process(function: Callable[[], None], told: Path) -> tuple[float, float, float]:

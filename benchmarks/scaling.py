@@ -22,9 +22,10 @@ from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection, read_table
 from rankers.data.lists import add_labels, candidate_lists
-from rankers.fit import fit_ranker, tokenize_input
+from rankers.fit import fit_ranker
 from rankers.mixes import Constant
 from rankers.models.small_bert import build_small_bert
+from rankers.preparation import prepare_lists
 from rankers.settings import (
     BatchingSettings,
     ModelSettings,
@@ -71,8 +72,9 @@ def main(
                 )
                 output = folder / f"{workers}-{number}"
                 output.mkdir()
-                read = tokenize_input(lists, output, training)
-                fit_ranker(read, output, Constant(0.5), training)
+                prepared = prepare_lists(lists, training, output, output / "tokens")
+                objective = prepared.objective(Constant(0.5), training.objective)
+                fit_ranker(prepared.read, objective, output, training)
                 # Of the best checkpoint and of the last one; the longer has all epochs.
                 kept = output.glob(f"checkpoints/*/{HISTORY}")
                 warm = max((json.loads(path.read_text()) for path in kept), key=len)[1:]

@@ -119,7 +119,7 @@ class Contestant:
         steps = np.split(np.arange(len(file)), len(file) // self.settings.batching.lists_per_step)
         pad = AutoTokenizer.from_pretrained(work.start).pad_token_id
         paths = (work.path, work.path, work.tokens)
-        given = TrainingInput(str(work.start), *paths, pad, "grade", lambda _: objectives[0])
+        given = TrainingInput(str(work.start), *paths, pad, "grade")
         reader = given.reader(work.path, self.settings.batching)
         task = WorkerTask(work.path.parent, self.settings, objectives[0], given, live=False)
         self.worker = OneProcess(device=DEVICE.type)

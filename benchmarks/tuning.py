@@ -85,7 +85,7 @@ class Bench:
             resources=ResourceSettings(workers=1),
         )
         self.sources = Sources(folder / "collection", {CLICKS: folder / CLICKS}, folder / "llm")
-        self.lists = {CLICKS: self.sources.read(CLICKS, self.training)}
+        self.tables = {CLICKS: self.sources.open(CLICKS, self.training)}
         connect()
 
     def begin(self, name: str, seed: int) -> tuple[Study, Search]:
@@ -96,7 +96,7 @@ class Bench:
         study = open_study(output, None, {"seed": seed}, objectives.names, seed)
         study.pruner = make_pruner(early_stopping=False, grace_epochs=1)
         tokens = self.folder / "tokens"
-        inputs = TrialInputs(self.sources, self.lists, self.training, output, tokens, None)
+        inputs = TrialInputs(self.sources, self.tables, self.training, output, tokens, None)
         return study, Search(study, output, objectives, SPACE, self.training, [CLICKS], inputs)
 
     def run(self, study: Study, search: Search, trials: int) -> pd.DataFrame:
@@ -121,7 +121,9 @@ def overhead(queries: int = 1300, epochs: int = 4, trials: int = 6, at_once: int
         enqueue_known(study, known_points(SPACE, [CLICKS], bench.training))
         told = bench.run(study, search, trials)
         of_epochs = epochs_table(study, search.output)
-        pairs = len(bench.lists[CLICKS].training["doc_ids"].combine_chunks().flatten())
+        lists = bench.tables[CLICKS].lists
+        assert lists is not None
+        pairs = len(lists.training["doc_ids"].combine_chunks().flatten())
     steps = float((pairs / of_epochs["pairs_per_second"]).sum())
     beginning = told["beginning"].iloc[0]
     of_workers = told.groupby("worker")

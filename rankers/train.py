@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from corpus.errors import InputError
-from corpus.output_folder import begin_output, finish_output
-from corpus.places import Place, remove, upload, write_whole
+from corpus.output_folder import RECORD, begin_output, finish_output, withdrawn_if_refused
+from corpus.places import Place, upload, write_whole
 from rankers.mixes import FrequencySigmoid, Mix
 from rankers.mixes.encoding import encode_mix
 from rankers.settings import TrainingSettings
@@ -51,12 +51,12 @@ def train(
     from cluster.connection import connect  # these bring PyTorch and Ray
     from cluster.reach import check_reach
     from cluster.resources import check_cuda, check_room, wait_for_room
-    from rankers.data.bucket_floors import frequency_ranges, write_ranges
+    from rankers.data.bucket_floors import write_ranges
     from rankers.demand import GPU_SETTING, WORKER_SETTINGS, asked_workers
-    from rankers.fit import fit_ranker, tokenize_input
-    from rankers.preparation import Inputs, find_parts, prepare_input
+    from rankers.fit import fit_ranker
+    from rankers.preparation import open_tables, prepare_input
+    from rankers.prepared import Inputs
     from rankers.settings_checks import check_training_settings
-    from rankers.supervision import check_signals, read_supervised_lists
     from rankers.training.checkpoints import HISTORY, TRAINING_STATE
     from rankers.training.ray_workers import read_content
     from rankers.training.stops import TrainingStoppedError
@@ -66,13 +66,9 @@ def train(
     check_room(asked_workers(training), setting=WORKER_SETTINGS)
     if checkpoints is not None:
         check_store(checkpoints, "train", settings, resume)
-    inputs = Inputs(collection, click_labels, annotations)
-    signals = check_signals(click_labels, annotations, mix, training)
-    found, parts = find_parts(inputs, signals)
-    lists = None
-    if parts == 1:
-        lists = read_supervised_lists(collection, click_labels, annotations, mix, training)
+    tables = open_tables(Inputs(collection, click_labels, annotations), mix, training)
     check_reach([output] if tokens is None else [output, tokens], [training.model.backbone])
+    begun = (output / RECORD).exists()
     if not begin_output(output, "train", settings, resume):
         print(f"{output}: already trained")
         return
@@ -80,21 +76,16 @@ def train(
     wait_for_room(asked_workers(training), setting=WORKER_SETTINGS)
     if training.resources.use_gpu:
         check_cuda(GPU_SETTING)
-    if lists is not None:
-        read = tokenize_input(lists, output, training, tokens)
-        ranges = frequency_ranges(lists.collection)
-    else:
-        try:
-            read, ranges = prepare_input(found, parts, inputs, signals, training, output, tokens)
-        except InputError:
-            # What many rows hold is seen once tasks read them; a refused job claims no folder.
-            if not resume:
-                remove(output)
-            raise
+    # What many rows hold is seen once tasks read them; a refused job claims no folder.
+    with withdrawn_if_refused(output, begun):
+        prepared = prepare_input(tables, training, output, tokens)
+    objective = prepared.objective(mix, training.objective)
+    if objective.mix != mix:
+        print(f"{output}: with what the log tells, {objective.mix}")
     if checkpoints is not None:
         claim_store(checkpoints, "train", settings)
     try:
-        best, last = fit_ranker(read, output, mix, training, checkpoints)
+        best, last = fit_ranker(prepared.read, objective, output, training, checkpoints)
     except TrainingStoppedError as stopped:
         raise InputError(f"{stopped}; --resume goes on without this step") from stopped
     with best.as_directory() as folder:
@@ -103,7 +94,7 @@ def train(
                 upload(path, output / path.name)
     # That of the best checkpoint ends with its own epoch.
     write_whole(output / HISTORY, read_content(last, HISTORY))
-    write_ranges(ranges, output)
+    write_ranges(prepared.ranges, output)
     finish_output(output)
     print(f"{output}: the ranker of the best epoch is ready")
 

@@ -17,14 +17,13 @@ from cluster.resources import check_cuda, check_room, wait_for_room
 from corpus.errors import InputError
 from corpus.output_folder import begin_output, finish_output
 from corpus.places import Place, remove
-from rankers.data.bucket_floors import frequency_ranges, write_ranges
+from rankers.data.bucket_floors import write_ranges
 from rankers.demand import CPUS_ALONE, GPU_SETTING, asked_alone
-from rankers.fit import tokenize_input
 from rankers.mixes import Mix
-from rankers.preparation import Inputs, find_parts, prepare_input
+from rankers.preparation import open_tables, prepare_input
+from rankers.prepared import Inputs
 from rankers.settings import TrainingSettings
 from rankers.settings_checks import check_training_settings
-from rankers.supervision import check_signals, read_supervised_lists
 from rankers.train import training_record
 from rankers.training.alone import CHECKPOINTS, train_alone
 from rankers.training.learner import WorkerTask
@@ -115,17 +114,8 @@ def _begin(arm: Arm) -> bool:
 
 def _task(arm: Arm) -> WorkerTask:
     inputs = Inputs(arm.collection, arm.click_labels, arm.annotations)
-    labels = arm.click_labels, arm.annotations
-    signals = check_signals(*labels, arm.mix, arm.training)
-    found, parts = find_parts(inputs, signals)
-    if parts == 1:
-        lists = read_supervised_lists(arm.collection, *labels, arm.mix, arm.training)
-        read = tokenize_input(lists, arm.output, arm.training, arm.tokens)
-        ranges = frequency_ranges(lists.collection)
-    else:
-        read, ranges = prepare_input(
-            found, parts, inputs, signals, arm.training, arm.output, arm.tokens
-        )
-    write_ranges(ranges, arm.output)
-    objective = read.objective(arm.mix)
-    return WorkerTask(arm.output.absolute(), arm.training, objective, read, live=False)
+    tables = open_tables(inputs, arm.mix, arm.training)
+    prepared = prepare_input(tables, arm.training, arm.output, arm.tokens)
+    write_ranges(prepared.ranges, arm.output)
+    objective = prepared.objective(arm.mix, arm.training.objective)
+    return WorkerTask(arm.output.absolute(), arm.training, objective, prepared.read, live=False)

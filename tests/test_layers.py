@@ -23,7 +23,8 @@ FLOORS = {
     "clicks": "log|inference|judge models|labels propensities|fit_messages|fit_clicks"
     "|compile_ahead",
     "rankers": "mixes settings|batch|models|data|losses|scoring training"
-    "|demand settings_checks supervision systems|fit part_counts|part_tasks|preparation"
+    "|demand settings_checks supervision systems|fit part_counts prepared|part_tasks"
+    "|part_preparation|preparation"
     "|evaluate rerank train|train_each",
     "tuning": "best demand journal ranges storage|objectives space"
     "|known_points population_space study"

@@ -14,8 +14,7 @@ from corpus.tables import write_parquet
 from evaluation.measures import MAIN_MEASURE
 from evaluation.significance import WINS, compare
 from rankers.settings import TrainingSettings
-from rankers.supervision import SupervisedLists
-from tuning.inputs import Sources
+from tuning.inputs import TrialInputs
 from tuning.objectives import Objectives, query_weights
 from tuning.retraining import FINALISTS, measure_finalists, train_finalists, trial_name
 from tuning.study import finished_trials
@@ -37,8 +36,7 @@ class Verdict:
 def judge_search(
     study: Study,
     objectives: Objectives,
-    sources: Sources,
-    lists: SupervisedLists,
+    inputs: TrialInputs,
     training: TrainingSettings,
     output: Place,
     tokens: Place,
@@ -53,8 +51,7 @@ def judge_search(
     Args:
         study: with at least one whole trial.
         objectives: what the search looks for.
-        sources: what it reads.
-        lists: with any of its labels, for the collection and what validation measures by.
+        inputs: of its trials.
         training: all that is not searched.
         output: the search's folder.
         tokens: where token ids are.
@@ -70,14 +67,16 @@ def judge_search(
     chosen = choose_finalists(ranked, finalists)
     if len(chosen) == 1:
         return Verdict(chosen[0], f"{trial_name(chosen[0])} is best; there is no other to compare")
-    rankers = train_finalists(chosen, seeds, sources, training, output, tokens, at_once, gpus)
+    rankers = train_finalists(
+        chosen, seeds, inputs.sources, training, output, tokens, at_once, gpus
+    )
     trained = [trial for trial in chosen if any(number == trial.number for number, _ in rankers)]
     if not trained:
         return Verdict(chosen[0], f"{trial_name(chosen[0])} is best; under other seeds all failed")
-    values = measure_finalists(trained, rankers, lists, training.resources.use_gpu)
+    values = measure_finalists(trained, rankers, inputs, training.resources.use_gpu)
     whole = pa.Table.from_pandas(values, preserve_index=False)
     write_parquet(whole, output / f"{FINALISTS}.parquet")
-    return judge_finalists(trained, values, validation_buckets(lists), objectives)
+    return judge_finalists(trained, values, validation_buckets(inputs.validation), objectives)
 
 
 def rank_trials(study: Study, objectives: Objectives) -> list[FrozenTrial]:
@@ -178,7 +177,7 @@ def judge_finalists(
     return Verdict(known, said)
 
 
-def validation_buckets(lists: SupervisedLists) -> "pd.Series[str]":
+def validation_buckets(lists: pa.Table) -> "pd.Series[str]":
     """The frequency bucket of each validation query, by query_id."""
-    table = lists.validation.select(["query_id", "bucket"]).to_pandas().set_index("query_id")
+    table = lists.select(["query_id", "bucket"]).to_pandas().set_index("query_id")
     return table["bucket"].map(dict(enumerate(BUCKETS)))

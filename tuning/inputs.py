@@ -3,24 +3,28 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
 from corpus.places import Place, make_folder
 from corpus.tables import Collection, table_path
-from rankers.fit import objective_maker, tokenize_input, training_log
+from rankers.data.store import ListFile
+from rankers.mixes import TrainingLog
+from rankers.preparation import TrainingTables, open_tables, prepare_input
+from rankers.prepared import Inputs, Prepared
 from rankers.settings import TrainingSettings
-from rankers.supervision import SupervisedLists, read_supervised_lists
 from rankers.training.learner import TrainingInput
 from rankers.training.storage import place_within
-from rankers.training.validation import VALIDATION_MEASURE, bucket_means
+from rankers.training.validation import VALIDATION_MEASURE, bucket_means, gains_of_lists
 from tuning.demand import in_one_process
 from tuning.objectives import ALL, Objectives
 from tuning.space import Proposal
 from tuning.trial import TrialTask
-
-LISTS = "lists"
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,10 @@ class Sources:
     click_labels: Mapping[str, Place]
     annotations: Place
 
-    def read(self, labels: str, training: TrainingSettings) -> SupervisedLists:
-        """Lists with the click labels of a name, see `read_supervised_lists`."""
-        folder = self.click_labels[labels]
-        return read_supervised_lists(self.collection, folder, self.annotations, None, training)
+    def open(self, labels: str, training: TrainingSettings) -> TrainingTables:
+        """The tables with the click labels of a name, see `rankers.preparation.open_tables`."""
+        inputs = Inputs(self.collection, self.click_labels[labels], self.annotations)
+        return open_tables(inputs, None, training)
 
     def hashes(self) -> dict[str, str]:
         """What tells contents apart, wherever they lie: of the collection and all labels."""
@@ -58,7 +62,7 @@ class TrialInputs:
 
     Args:
         sources: where to read from.
-        lists: of each of the click labels, by name, with the annotation labels of `training`.
+        tables: of each of the click labels, by name, with the annotation labels of `training`.
         training: all that is not searched.
         output: the absolute path of the search's folder.
         tokens: where trainings share token ids.
@@ -68,21 +72,42 @@ class TrialInputs:
     def __init__(
         self,
         sources: Sources,
-        lists: Mapping[str, SupervisedLists],
+        tables: Mapping[str, TrainingTables],
         training: TrainingSettings,
         output: Place,
         tokens: Place | None,
         checkpoints: str | None,
     ) -> None:
-        self._sources, self._training, self._output = sources, training, output
+        self.sources, self._training, self._output = sources, training, output
         self._tokens, self.checkpoints = tokens or output / "tokens", checkpoints
-        label = training.objective.annotation_label
-        self._lists = {(name, label): of_labels for name, of_labels in lists.items()}
-        self._written: set[Place] = set()
-        first = next(iter(lists))
-        self.log = training_log(lists[first])
-        # All trials are validated by one yardstick, whatever labels they learn from.
-        self.read = self._write(self._lists[first, label], self._folder(first, label))
+        self._tables = tables
+        self._prepared: dict[tuple[str, str], Prepared] = {}
+
+    @property
+    def read(self) -> TrainingInput:
+        """With the first labels; by its yardstick all are validated, and all start from its BERT.
+
+        Raises:
+            InputError: a table or a label is wrong, or there is nothing to learn from.
+        """
+        return self._first.read
+
+    @property
+    def log(self) -> TrainingLog:
+        """Of the training queries."""
+        return self._first.log
+
+    @cached_property
+    def validation(self) -> pa.Table:
+        """The lists of the validation queries, from `rankers.training.validation.with_judgments`,
+        without texts."""
+        lists = ListFile(self.read.validation)
+        return lists.take(np.arange(len(lists)))
+
+    @cached_property
+    def gains(self) -> pa.Table:
+        """What rankings of the validation queries are measured by."""
+        return gains_of_lists(self.validation, self.read.yardstick)
 
     @property
     def in_one_process(self) -> bool:
@@ -96,46 +121,54 @@ class TrialInputs:
             # Within an epoch there is nothing that a search could compare.
             checkpoints=replace(proposal.training.checkpoints, every_steps=0),
         )
-        label = settings.objective.annotation_label
-        key = proposal.labels, label
-        if key not in self._lists:
-            self._lists[key] = self._sources.read(proposal.labels, settings)
-        place = self._folder(*key)
-        if place not in self._written:
-            self._write(self._lists[key], place)
+        prepared = self._prepare(proposal.labels, settings)
         own = None if self.checkpoints is None else place_within(self.checkpoints, folder.name)
         return TrialTask(
             folder,
-            proposal.mix,
             settings,
-            objective_maker(self._lists[key], settings.objective),
-            place / LISTS,
+            prepared.objective(proposal.mix, settings.objective),
+            replace(prepared.read, yardstick=self.read.yardstick),
             own,
             self.in_one_process,
         )
 
-    def _folder(self, labels: str, annotation_label: str) -> Place:
-        return self._output / "inputs" / f"{labels}.{annotation_label}"
+    @property
+    def _first(self) -> Prepared:
+        return self._prepare(next(iter(self._tables)), self._training)
 
-    def _write(self, lists: SupervisedLists, place: Place) -> TrainingInput:
-        training = self._training
-        if self._written:  # one small BERT is what all start from
-            training = replace(training, model=replace(training.model, backbone=self.read.backbone))
-        make_folder(place)
-        read = tokenize_input(lists, place, training, self._tokens)
-        self._written.add(place)
-        return read
+    def _prepare(self, labels: str, settings: TrainingSettings) -> Prepared:
+        """What is read with some labels, the first time made."""
+        label = settings.objective.annotation_label
+        if (labels, label) not in self._prepared:
+            training = replace(
+                self._training,
+                objective=replace(self._training.objective, annotation_label=label),
+            )
+            if self._prepared:
+                model = replace(training.model, backbone=self.read.backbone)
+                training = replace(training, model=model)
+            tables = self._tables[labels]
+            if label != self._training.objective.annotation_label:
+                tables = self.sources.open(labels, training)
+            place = self._output / "inputs" / f"{labels}.{label}"
+            make_folder(place)
+            self._prepared[labels, label] = prepare_input(tables, training, place, self._tokens)
+        return self._prepared[labels, label]
 
 
-def check_measured(lists: SupervisedLists, objectives: Objectives) -> None:
+def check_measured(inputs: TrialInputs, objectives: Objectives) -> None:
     """Refuses objectives that validation would never measure.
+
+    Args:
+        inputs: of the trials.
+        objectives: what the search looks for.
 
     Raises:
         InputError: naming the measure.
     """
-    of_lists = lists.validation.select(["query_id", "doc_ids", "bucket"]).to_pandas()
+    of_lists = inputs.validation.select(["query_id", "doc_ids", "bucket"]).to_pandas()
     pairs = of_lists.explode("doc_ids").rename(columns={"doc_ids": "doc_id"}).assign(score=0.0)
-    measured = read_measures(bucket_means(pairs, lists.yardstick))
+    measured = read_measures(bucket_means(pairs, inputs.gains))
     for name in objectives.measures:
         if name not in measured:
             raise InputError(

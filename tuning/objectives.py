@@ -1,14 +1,19 @@
 """What a search looks for: measures of validation, several of them, or a weighted sum of some."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from corpus.by_query import by_query
 from corpus.errors import InputError
 from corpus.frequency import BUCKETS
+from corpus.groups import query_groups
+from corpus.places import Place
+from corpus.query_parts import QueryPart
+from corpus.tables import Collection
 
 ALL = "nDCG@10_all"
 MEASURES = (ALL, *(f"nDCG@10_{bucket}" for bucket in BUCKETS))
@@ -104,14 +109,31 @@ def _by_bucket(weights: Mapping[str, float], searches: Mapping[str, int]) -> dic
     return resolved
 
 
-def searches_by_bucket(groups: pa.Table) -> dict[str, int]:
+def searches_by_bucket(collection: Place, connect: Callable[[], None]) -> dict[str, int]:
     """How many searches of the log fall to the queries of each bucket.
 
     Args:
-        groups: bucket and frequency of each query, from `corpus.groups.query_groups`.
+        collection: its folder.
+        connect: see `corpus.by_query.by_query`.
+
+    Raises:
+        TableError: a table is missing or broken.
     """
-    counts = groups.select(["bucket", "frequency"]).to_pandas().groupby("bucket")["frequency"].sum()
-    return {bucket: int(counts.get(bucket, 0)) for bucket in BUCKETS}
+    sources = dict.fromkeys(("queries", "splits", "judgments"), collection)
+    counted = pa.concat_tables(by_query(sources, _count_searches, connect))
+    sums = counted.group_by("bucket").aggregate([("frequency", "sum")]).to_pydict()
+    found = dict(zip(sums["bucket"], sums["frequency_sum"], strict=True))
+    return {bucket: int(found.get(bucket, 0)) for bucket in BUCKETS}
+
+
+def _count_searches(part: QueryPart) -> pa.Table:
+    tables = dict.fromkeys(("documents", "candidates", "sessions"), pa.table({})) | part.tables
+    groups = query_groups(Collection(**tables))
+    return (
+        groups.group_by("bucket")
+        .aggregate([("frequency", "sum")])
+        .rename_columns({"frequency_sum": "frequency"})
+    )
 
 
 def query_weights(weights: Mapping[str, float], buckets: "pd.Series[str]") -> "pd.Series[float]":

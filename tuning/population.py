@@ -30,7 +30,6 @@ from cluster.resources import check_cuda, wait_for_room
 from rankers.demand import GPU_SETTING
 from rankers.mixes.encoding import decode_mix, encode_mix
 from rankers.training.alone import take_over
-from rankers.training.learner import TrainingInput
 from tuning.demand import TRIAL_SETTINGS, asked_trials, trial_resources
 from tuning.exploring import choose, explore, follow
 from tuning.outcomes import LOST, Search, begin_trial, end_trial, tell, tell_epoch
@@ -64,9 +63,8 @@ def train_population(
     members = _begin(search, size)
     if (decision := study.user_attrs.get(DECISION, {"epoch": 0}))["epoch"] > _carried_out(study):
         _carry_out(search, members, decision)
-    read = ray.put(search.inputs.read)
     for epoch in range(1, epochs + 1):
-        members = _train(search, members, epoch, read, at_once, gpus)
+        members = _train(search, members, epoch, at_once, gpus)
         if not grace_epochs <= epoch < epochs or epoch <= _carried_out(study):
             continue
         decision = _decide(search, members, epoch, seed)
@@ -113,7 +111,6 @@ def _train(
     search: Search,
     members: Sequence[optuna.Trial],
     epoch: int,
-    read: "ray.ObjectRef[TrainingInput]",
     at_once: int,
     gpus: float,
 ) -> list[optuna.Trial]:
@@ -130,7 +127,7 @@ def _train(
     while waiting or running:
         while waiting and len(running) < at_once:
             trial = waiting.popleft()
-            running[remote.remote(_task(search, trial), read, epoch)] = trial
+            running[remote.remote(_task(search, trial), epoch)] = trial
         [done], _ = ray.wait(list(running), num_returns=1)
         trial = running.pop(done)
         if (fault := _take_in(search, trial, done)) is not None:
@@ -146,9 +143,9 @@ def _task(search: Search, trial: optuna.Trial) -> TrialTask:
     return search.inputs.task(proposal, search.output / told["folder"])
 
 
-def _train_member(task: TrialTask, read: TrainingInput, until: int) -> _Part:
+def _train_member(task: TrialTask, until: int) -> _Part:
     began, epochs = time.time(), list[dict[str, float]]()
-    last = told_last(lambda: train_here(task, read, epochs.append, until))
+    last = told_last(lambda: train_here(task, epochs.append, until))
     return _Part(epochs, last, began, time.time(), f"{socket.gethostname()}:{os.getpid()}")
 
 

@@ -4,21 +4,24 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from optuna.trial import FrozenTrial
 
+from corpus.documents import open_documents
 from corpus.errors import InputError
 from corpus.output_folder import record_moved
 from corpus.places import Place
+from corpus.row_groups import read_footers, read_span
 from evaluation.yardstick import measure_by
-from rankers.data.lists import candidate_ids
 from rankers.mixes.encoding import decode_mix
 from rankers.scoring.pool import Pool, score_candidates
 from rankers.settings import TrainingSettings
-from rankers.supervision import SupervisedLists
 from rankers.train import train
 from rankers.train_each import Arm, train_each
-from tuning.inputs import Sources
+from tuning.inputs import Sources, TrialInputs
 from tuning.space import with_settings
 
 FINALISTS = "finalists"
@@ -109,7 +112,7 @@ def _train(arms: Sequence[Arm], at_once: int, gpus: float) -> None:
 def measure_finalists(
     trials: Sequence[FrozenTrial],
     rankers: dict[tuple[int, int], Place],
-    lists: SupervisedLists,
+    inputs: TrialInputs,
     use_gpu: bool,
 ) -> pd.DataFrame:
     """The nDCG@10 of each ranker on each validation query.
@@ -117,7 +120,7 @@ def measure_finalists(
     Args:
         trials: the finalists.
         rankers: folders, by trial and seed, from `train_finalists`.
-        lists: of the search, for the collection and what validation measures by.
+        inputs: of the search, for the validation queries and what measures them.
         use_gpu: whether they are scored on a GPU.
 
     Returns:
@@ -125,12 +128,25 @@ def measure_finalists(
     """
     names = {trial.number: trial_name(trial) for trial in trials}
     places = {f"{number} {seed}": str(path) for (number, seed), path in rankers.items()}
-    pairs = candidate_ids(lists.collection, "validation")
-    runs = score_candidates(pairs, lists.collection.documents, places, Pool(use_gpu=use_gpu))
+    lists, documents = _with_texts(inputs.validation, inputs.sources.collection)
+    runs = score_candidates(lists, documents, places, Pool(use_gpu=use_gpu))
     tables = []
     for number, seed in rankers:
-        values = measure_by(runs[f"{number} {seed}"], lists.yardstick)
+        values = measure_by(runs[f"{number} {seed}"], inputs.gains)
         of_ranker = values[["query_id", "value"]]
         tables.append(of_ranker.assign(trial=number, name=names[number], seed=seed))
     columns = ["trial", "name", "seed", "query_id", "value"]
     return pd.concat(tables, ignore_index=True)[columns]
+
+
+def _with_texts(lists: pa.Table, collection: Place) -> tuple[pa.Table, pa.Table]:
+    """Lists with the texts of their queries, and the documents that they hold."""
+    texts = pa.concat_tables(
+        table.filter(pc.is_in(table["query_id"], value_set=lists["query_id"]))
+        for span in read_footers(collection, "queries").spans
+        for table in read_span(span)
+    )
+    row = pc.index_in(lists["query_id"], value_set=texts["query_id"])
+    documents = open_documents(collection)
+    rows = np.unique(documents.rows(lists["doc_ids"].combine_chunks().flatten()))
+    return lists.append_column("text", texts["text"].take(row)), documents.take(rows)

@@ -51,7 +51,6 @@ def run_trials(search: Search, trials: int, concurrent_trials: int, gpus_per_tri
     if training.resources.use_gpu:
         check_cuda(GPU_SETTING)
     wanted = trial_resources(training, checkpoints, gpus_per_trial)
-    trial = ray_tune.with_parameters(run_trial, read=search.inputs.read)
     told = StudySearch(search)
     os.environ.update(TUNE_ENVIRONMENT)
     # It misses files that were not asked for.
@@ -59,7 +58,7 @@ def run_trials(search: Search, trials: int, concurrent_trials: int, gpus_per_tri
     remove(search.output / RAY_FOLDER)
     files, path = arrow_files(search.output / RAY_FOLDER)
     tuner = ray_tune.Tuner(
-        ray_tune.with_resources(trial, wanted),
+        ray_tune.with_resources(run_trial, wanted),
         tune_config=ray_tune.TuneConfig(
             num_samples=trials - len(finished_trials(search.study)),
             max_concurrent_trials=concurrent_trials,

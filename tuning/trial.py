@@ -6,7 +6,7 @@ import os
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -19,7 +19,6 @@ from ray.train import UserCallback
 from corpus.places import Place, read_whole, upload, write_whole
 from rankers.fit import fit_ranker
 from rankers.losses.hybrid import Objective
-from rankers.mixes import Mix
 from rankers.settings import TrainingSettings
 from rankers.training.alone import train_alone
 from rankers.training.checkpoints import HISTORY, TRAINING_STATE
@@ -43,24 +42,22 @@ class TrialTask:
 
     Attributes:
         folder: for its ranker and what it goes on from; all nodes reach it.
-        mix: the click weight.
         training: the settings.
-        objective: makes the loss of a mix.
-        lists: folder of the lists with the labels that it learns from.
+        objective: the loss, with its mix.
+        read: what it learns from, with its labels.
         checkpoints: folder or URI for its checkpoints, where they are not to lie in `folder`.
         in_one_process: whether it trains in the trial's own process, with no run of Ray Train.
     """
 
     folder: Place
-    mix: Mix
     training: TrainingSettings
-    objective: Callable[[Mix], Objective]
-    lists: Place
+    objective: Objective
+    read: TrainingInput
     checkpoints: str | None
     in_one_process: bool
 
 
-def run_trial(parameters: Mapping[str, Any], read: TrainingInput) -> None:
+def run_trial(parameters: Mapping[str, Any]) -> None:
     """Trains the ranker of a trial, from where an earlier attempt has come to.
 
     What Python raises is told and not tried again; a process that is lost is started again by Ray
@@ -68,14 +65,13 @@ def run_trial(parameters: Mapping[str, Any], read: TrainingInput) -> None:
 
     Args:
         parameters: `task`, a `TrialTask`.
-        read: what all trials read; the lists are those of the task.
     """
     os.environ.update(TIME_TO_END)
     task: TrialTask = parameters["task"]
     if task.in_one_process:
-        ray_tune.report(told_last(lambda: train_here(task, read, ray_tune.report)))
+        ray_tune.report(told_last(lambda: train_here(task, ray_tune.report)))
     else:
-        ray_tune.report(told_last(lambda: _train_by_ray(task, read)))
+        ray_tune.report(told_last(lambda: _train_by_ray(task)))
 
 
 def told_last(train: Callable[[], str | None]) -> dict[str, Any]:
@@ -99,7 +95,6 @@ def told_last(train: Callable[[], str | None]) -> dict[str, Any]:
 
 def train_here(
     task: TrialTask,
-    read: TrainingInput,
     told: Callable[[dict[str, float]], None],
     until: int | None = None,
 ) -> str | None:
@@ -107,15 +102,12 @@ def train_here(
 
     Args:
         task: the trial's.
-        read: what all trials read.
         told: called with the metrics of each epoch.
         until: the epoch to pause after; by default the last one.
     """
-    resources, read = task.training.resources, _read_by(task, read)
+    resources = task.training.resources
     stop = train_alone(
-        WorkerTask(
-            task.folder, task.training, read.objective(task.mix), read, live=False, until=until
-        ),
+        WorkerTask(task.folder, task.training, task.objective, task.read, live=False, until=until),
         threads=max(1, int(resources.cpus_per_worker)),
         device="cuda" if resources.use_gpu else "cpu",
         told=told,
@@ -123,25 +115,19 @@ def train_here(
     return None if stop is None else stop.reason
 
 
-def _read_by(task: TrialTask, read: TrainingInput) -> TrainingInput:
-    """What all trials read, with the lists of a task."""
-    training, validation = (task.lists / f"{name}.arrow" for name in ("training", "validation"))
-    return replace(read, objective=task.objective, training=training, validation=validation)
-
-
-def _train_by_ray(task: TrialTask, read: TrainingInput) -> str | None:
+def _train_by_ray(task: TrialTask) -> str | None:
     """Tells what the run of Ray Train leaves in the trial's folder, as soon as it is there.
 
     Ray's own way, a queue that its `TuneReportCallback` fills, waits for ever where the run ends
     before Ray Tune has taken the last epoch out of it.
     """
     outcome: Future[None] = Future()
-    read = _read_by(task, read)
 
     def fit() -> None:
         leave = [_LeaveRanker(task.folder)]
         try:
-            fit_ranker(read, task.folder, task.mix, task.training, task.checkpoints, leave)
+            where = task.folder, task.training, task.checkpoints
+            fit_ranker(task.read, task.objective, *where, leave)
             outcome.set_result(None)
         except BaseException as error:  # handed on, whatever it is
             outcome.set_exception(error)

@@ -6,12 +6,18 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from corpus.errors import InputError
-from corpus.output_folder import begin_output, finish_output
+from corpus.output_folder import RECORD, begin_output, finish_output, withdrawn_if_refused
 from corpus.places import Place
 from corpus.tables import read_parquet
 from rankers.settings import ResourceSettings, TrainingSettings
 from rankers.training.storage import check_store, claim_store
-from tuning.objectives import ALL, check_objectives, read_objectives, searches_by_bucket
+from tuning.objectives import (
+    ALL,
+    TRAFFIC,
+    check_objectives,
+    read_objectives,
+    searches_by_bucket,
+)
 from tuning.population_space import check_population, population_space
 from tuning.space import SearchSpace, check_space
 
@@ -93,8 +99,6 @@ def tune(
     """
     from cluster.connection import connect  # these bring PyTorch, Optuna and Ray
     from cluster.reach import check_reach
-    from corpus.groups import query_groups
-    from rankers.fit import training_log
     from tuning.early_stopping import make_pruner
     from tuning.finalists import judge_search
     from tuning.inputs import Sources, TrialInputs, check_measured
@@ -134,10 +138,9 @@ def tune(
         raise InputError("click_labels: name at least one folder")
     check_space(space, list(folders), training)
     sources = Sources(collection, folders, annotations)
-    lists = {name: sources.read(name, training) for name in folders}
-    [first, *_] = lists.values()
-    wanted = read_objectives(objectives, searches_by_bucket(query_groups(first.collection)))
-    check_measured(first, wanted)
+    tables = {name: sources.open(name, training) for name in folders}
+    searches = searches_by_bucket(collection, connect) if TRAFFIC in objectives else {}
+    wanted = read_objectives(objectives, searches)
     points = known_points(space, list(folders), training)
     for folder in known_from:
         points[f"best of {folder}"] = earlier_best(folder, space, list(folders), training)
@@ -157,14 +160,19 @@ def tune(
     if storage is not None:
         check_storage(storage, settings, resume)
     check_reach([output] if tokens is None else [output, tokens], [training.model.backbone])
+    begun = (output / RECORD).exists()
     begin_output(output, "tune", settings, resume)
-    if checkpoints is not None:
-        claim_store(checkpoints, "tune", settings)
     output, tokens = output.absolute(), (tokens or output / "tokens").absolute()
+    inputs = TrialInputs(sources, tables, training, output, tokens, checkpoints)
     with only_search(output), storage_errors(output):
+        if not begun:
+            connect()
+            # What is measured is seen once lists are made; a refused job claims nothing.
+            with withdrawn_if_refused(output, begun):
+                check_measured(inputs, wanted)
+        if checkpoints is not None:
+            claim_store(checkpoints, "tune", settings)
         study = open_study(output, storage, settings, wanted.names, seed)
-        # What the analysis draws a mix by that leaves its midpoint to the log.
-        study.set_user_attr("median_query", training_log(first).searches(0.5))
         study.pruner = make_pruner(early_stopping, grace_epochs)
         ended = [finalists, finalist_seeds]
         if said := concluded(study, trials, ended):
@@ -175,8 +183,10 @@ def tune(
             take_up_cut_short(study)
         enqueue_known(study, points)
         connect()
+        check_measured(inputs, wanted)
+        # What the analysis draws a mix by that leaves its midpoint to the log.
+        study.set_user_attr("median_query", inputs.log.searches(0.5))
         if len(finished_trials(study)) < trials:
-            inputs = TrialInputs(sources, lists, training, output, tokens, checkpoints)
             search = Search(study, output, wanted, space, training, list(folders), inputs)
             if population:
                 train_population(
@@ -189,8 +199,7 @@ def tune(
         verdict = judge_search(
             study,
             wanted,
-            sources,
-            first,
+            inputs,
             training,
             output,
             tokens,

@@ -1,7 +1,6 @@
 """What a training worker trains, by what, and from which files."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +15,6 @@ from rankers.data.padding import BatchReader
 from rankers.data.store import ListFile
 from rankers.data.token_files import open_tokens
 from rankers.losses.hybrid import Objective
-from rankers.mixes import Mix
 from rankers.models.cross_encoder import add_adapters, load_cross_encoder
 from rankers.models.first_token import end_at_first_token, mask_once
 from rankers.models.list_ranker import ListRanker, use_tensor_cores
@@ -41,7 +39,6 @@ class TrainingInput:
         tokens: folder of the token ids of their pairs.
         pad_token_id: the token that the tokenizer pads with.
         yardstick: what validation measures by, from `evaluation.yardstick.name_yardstick`.
-        objective: makes the loss of these lists for a mix.
     """
 
     backbone: str
@@ -50,7 +47,6 @@ class TrainingInput:
     tokens: Place
     pad_token_id: int
     yardstick: str
-    objective: Callable[[Mix], Objective]
 
     def reader(
         self, file: Place, batching: BatchingSettings, device: torch.device = CPU

@@ -69,7 +69,7 @@ def validate(
         if not np.isfinite(run["score"]).all():
             sums[-1, 0] = torch.nan
             break
-        sums += _sums(run, _gains(table, yardstick))
+        sums += _sums(run, gains_of_lists(table, yardstick))
     sums = workers.sum(sums)
     if not torch.isfinite(sums).all():
         return {}
@@ -97,7 +97,13 @@ def _scored(
     return pairs.assign(score=np.concatenate(scored)), table
 
 
-def _gains(lists: pa.Table, yardstick: str) -> pa.Table:
+def gains_of_lists(lists: pa.Table, yardstick: str) -> pa.Table:
+    """What the rankings of lists are measured by, as `evaluation.yardstick.gains_by` gives it.
+
+    Args:
+        lists: of validation queries, from `with_judgments`.
+        yardstick: from `evaluation.yardstick.name_yardstick`.
+    """
     human = lists[HUMAN].combine_chunks()
     of_list = np.repeat(np.arange(len(lists)), human.value_lengths().to_numpy())
     judged = human.flatten()

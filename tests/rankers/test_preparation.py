@@ -22,13 +22,14 @@ from rankers.data.pair_texts import number_texts
 from rankers.data.store import ListFile, write_lists
 from rankers.data.token_files import open_tokens
 from rankers.data.tokenization import tokenize_once
-from rankers.fit import training_log
 from rankers.mixes import Constant
 from rankers.models.small_bert import build_small_bert
 from rankers.models.tokenizer import load_tokenizer
 from rankers.part_counts import Counted, count_parts, write_contents
+from rankers.part_preparation import COLUMNS, find_parts
 from rankers.part_tasks import PartTask, used_documents, write_documents
-from rankers.preparation import COLUMNS, Inputs, find_parts
+from rankers.preparation import training_log
+from rankers.prepared import Inputs
 from rankers.settings import TrainingSettings
 from rankers.supervision import check_signals, check_told, read_supervised_lists
 from rankers.training.validation import with_judgments

@@ -15,11 +15,10 @@ from corpus.errors import InputError
 from corpus.places import Place, stamps, upload
 from corpus.tables import write_parquet
 from rankers.data.tokenization import map_with_ray
-from rankers.fit import tokenize_input
 from rankers.mixes import Ramp
-from rankers.preparation import Inputs, find_parts, prepare_input
+from rankers.preparation import open_tables, prepare_input
+from rankers.prepared import Inputs
 from rankers.settings import TrainingSettings
-from rankers.supervision import check_signals, read_supervised_lists
 from rankers.training.alone import CHECKPOINTS, train_alone
 from rankers.training.checkpoints import TRAINING_STATE, read_states
 from rankers.training.learner import WorkerTask
@@ -38,26 +37,17 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_inputs(tmp_path_factory.mktemp("inputs"))
 
 
-def alone(inputs: Path, folder: Path, training: TrainingSettings) -> WorkerTask:
+def alone(
+    inputs: Path, folder: Path, training: TrainingSettings, in_parts: bool = False
+) -> WorkerTask:
     """The same training as a task of one process."""
     folder.mkdir()
-    mix = Ramp()
-    lists = read_supervised_lists(
-        inputs / "collection", inputs / "clicks", inputs / "llm", mix, training
-    )
-    read = tokenize_input(lists, folder, training)
-    return WorkerTask(folder, training, read.objective(mix), read, live=False)
-
-
-def alone_in_parts(inputs: Path, folder: Path, training: TrainingSettings) -> WorkerTask:
-    """Likewise, of a collection that one process does not take whole."""
-    folder.mkdir()
     where = Inputs(inputs / "collection", inputs / "clicks", inputs / "llm")
-    signals = check_signals(where.click_labels, where.annotations, Ramp(), training)
-    found, parts = find_parts(where, signals)
-    assert parts > 1
-    read, _ = prepare_input(found, parts, where, signals, training, folder)
-    return WorkerTask(folder, training, read.objective(Ramp()), read, live=False)
+    tables = open_tables(where, Ramp(), training)
+    assert (tables.parts > 1) == in_parts
+    prepared = prepare_input(tables, training, folder)
+    objective = prepared.objective(Ramp(), training.objective)
+    return WorkerTask(folder, training, objective, prepared.read, live=False)
 
 
 def test_workers_and_parts_of_a_step_share_what_lies_in_a_store_as_if_one_took_it_whole(
@@ -76,7 +66,7 @@ def test_workers_and_parts_of_a_step_share_what_lies_in_a_store_as_if_one_took_i
     changes = {"epochs": 2, "loss": "pointwise_sigmoid", "learning_rate": 1e-4}
     shared = settings(store / "exact", workers=2, accumulation=2, **changes)
     one = settings(inputs / "exact", workers=1, **changes)
-    whole = alone_in_parts(inputs, tmp_path / "whole", one)
+    whole = alone(inputs, tmp_path / "whole", one, in_parts=True)
     assert train_ranker(whole, OneProcess(tmp_path / "last")) is None
     output = trained(store, store / "shared", shared)
     ours = last_state(output)["ranker"]

@@ -15,10 +15,10 @@ from corpus.errors import InputError
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
 from rankers.data.store import ListFile
-from rankers.fit import tokenize_input
 from rankers.mixes import Constant, FrequencySigmoid
+from rankers.preparation import open_tables, prepare_input
+from rankers.prepared import Inputs
 from rankers.settings import TrainingSettings
-from rankers.supervision import read_supervised_lists
 from rankers.train_each import Arm, train_each
 from rankers.training import alone
 from rankers.training.checkpoints import HISTORY
@@ -119,14 +119,14 @@ def test_the_best_epoch_is_kept_and_a_killed_training_goes_on(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = arm(inputs, tmp_path / "whole")
-    lists = read_supervised_lists(one.collection, one.click_labels, None, one.mix, one.training)
+    inputs_of = Inputs(one.collection, one.click_labels, None)
+    tables = open_tables(inputs_of, one.mix, one.training)
     tasks = []
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
-        read = tokenize_input(lists, tmp_path / name, one.training, one.tokens)
-        tasks.append(
-            WorkerTask(tmp_path / name, one.training, read.objective(one.mix), read, False)
-        )
+        prepared = prepare_input(tables, one.training, tmp_path / name, one.tokens)
+        objective = prepared.objective(one.mix, one.training.objective)
+        tasks.append(WorkerTask(tmp_path / name, one.training, objective, prepared.read, False))
     assert alone.train_alone(tasks[0]) is None
 
     report = alone.BestAndLast.report

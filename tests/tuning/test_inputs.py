@@ -1,13 +1,14 @@
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from corpus.errors import InputError
-from tuning.inputs import Sources, check_measured
+from tuning.inputs import Sources, TrialInputs, check_measured
 from tuning.objectives import read_objectives
 
 
@@ -49,10 +50,10 @@ def test_a_measure_that_never_comes_is_refused() -> None:
     yardstick = pa.Table.from_pylist(
         [dict(zip(("query_id", "doc_id", "grade"), row, strict=True)) for row in graded]
     )
-    lists = SimpleNamespace(validation=validation, yardstick=yardstick)
-    check_measured(lists, read_objectives(["nDCG@10_all", "nDCG@10_low"], {}))
+    inputs = cast(TrialInputs, SimpleNamespace(validation=validation, gains=yardstick))
+    check_measured(inputs, read_objectives(["nDCG@10_all", "nDCG@10_low"], {}))
     with pytest.raises(InputError, match=r"nDCG@10_high never comes.*there are nDCG@10_"):
-        check_measured(lists, read_objectives(["nDCG@10_high"], {}))
+        check_measured(inputs, read_objectives(["nDCG@10_high"], {}))
     traffic = read_objectives(["nDCG@10_traffic"], {"high": 9, "medium": 0, "low": 1})
     with pytest.raises(InputError, match="nDCG@10_high never comes"):
-        check_measured(lists, traffic)
+        check_measured(inputs, traffic)

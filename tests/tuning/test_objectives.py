@@ -1,5 +1,7 @@
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
-import pyarrow as pa
 import pytest
 
 from corpus.errors import InputError
@@ -67,9 +69,17 @@ def test_traffic_without_searches_is_refused() -> None:
         read_objectives([TRAFFIC], dict.fromkeys(SEARCHES, 0))
 
 
-def test_searches_are_counted_by_bucket() -> None:
-    groups = pa.table({"bucket": ["low", "high", "low"], "frequency": [1, 9, 2]})
-    assert searches_by_bucket(groups) == {"high": 9, "medium": 0, "low": 3}
+def test_searches_are_counted_by_bucket(tmp_path: Path) -> None:
+    """Also of a query that no split lists, in the bucket of its frequency."""
+    ids = ["a", "b", "c", "d"]
+    tables: dict[str, dict[str, Any]] = {
+        "queries": {"query_id": ids, "text": ids, "frequency": [1, 9, 2, 5]},
+        "splits": {"query_id": ids[:3], "split": ["train"] * 3, "bucket": ["low", "high", "low"]},
+    }
+    for name, columns in tables.items():
+        pd.DataFrame(columns).to_parquet(tmp_path / f"{name}.parquet")
+    counted = searches_by_bucket(tmp_path, connect=lambda: None)
+    assert counted == {"high": 9, "medium": 5, "low": 3}
 
 
 def test_query_weights_make_the_mean_over_queries_the_weighted_sum() -> None:

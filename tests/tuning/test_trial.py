@@ -40,7 +40,7 @@ def test_a_stopped_trial_has_time_to_let_go_of_its_process(
     monkeypatch.setenv("TUNE_FUNCTION_THREAD_TIMEOUT_S", "2")
     training = with_settings(TrainingSettings(), workers=1)
     nothing: Any = None
-    task = TrialTask(tmp_path, nothing, training, nothing, tmp_path, None, True)
-    run_trial({"task": task}, nothing)
+    task = TrialTask(tmp_path, training, nothing, nothing, None, True)
+    run_trial({"task": task})
     assert told == [{FINISHED: True}]
     assert int(os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"]) >= 60

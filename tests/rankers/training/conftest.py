@@ -1,7 +1,6 @@
 """Small models to train on lists of two documents, in this process and without Ray."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +142,9 @@ def task(
     write_counts({f"{number}.arrow": per_file for number in range(files)}, path)
     given = {"backbone": str(backbone), "max_length": 16, "workers": 1, "warm_up": 0.0}
     settings = with_settings(TrainingSettings(), **(given | changes))
-    objective = partial(Objective, loss=settings.objective.loss, highest_grade=3)
-    read = TrainingInput(str(backbone), path, path, tokens, 0, "click_label", objective)
-    return WorkerTask(folder, settings, objective(mix), read, live=False)
+    objective = Objective(mix, loss=settings.objective.loss, highest_grade=3)
+    read = TrainingInput(str(backbone), path, path, tokens, 0, "click_label")
+    return WorkerTask(folder, settings, objective, read, live=False)
 
 
 def trained(task: WorkerTask) -> tuple[Learner, Stop | None]:
