@@ -2,16 +2,14 @@
 
     python -m benchmarks.annotation_memory
 
-Prints, for each number of pairs, the most memory that the driver and the engine's actor held on
-their heaps (anonymous memory: without the object store's and without files), and pairs a second.
+Prints, for each number of pairs, what `benchmarks.memory` counts (the largest worker is the
+engine's actor), and pairs a second.
 """
 
 import contextlib
 import io
-import os
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import ray
 from jsonargparse import auto_cli
@@ -37,6 +34,7 @@ from annotation.plan.parts import unanswered_pairs
 from annotation.plan.selection import hash_texts, number_parts, pairs_to_annotate
 from annotation.pool import part_texts
 from annotation.prompts.prompt_encoder import EncodedPrompt, PromptEncoder
+from benchmarks.memory import in_mib, peak_memory
 from cluster.connection import connect
 from corpus.mapped_tables import map_collection
 from corpus.places import place_of
@@ -114,8 +112,7 @@ def main(pairs: list[int] | None = None, planned: list[int] | None = None) -> No
                 folder = Path(scratch) / f"{what}-{number}"
                 processes.submit(write_pairs, folder / "collection", number).result()
                 peak, seconds = processes.submit(run, folder).result()
-                cells = [f"{peak[who] / 2**20:,.0f}" for who in ("driver", "actor")]
-                cells.append(f"{number / seconds:,.0f}")
+                cells = [*in_mib(peak), f"{number / seconds:,.0f}"]
                 table.add_row(f"{number:,}", what, *cells)
                 print(number, what, *cells, file=sys.stderr, flush=True)
     Console().print(table)
@@ -182,34 +179,6 @@ def write_pairs(folder: Path, pairs: int) -> None:
         }
     )
     write_collection(Collection(**tables), folder)
-
-
-@contextlib.contextmanager
-def peak_memory() -> Any:
-    """Samples the anonymous memory of the driver and of the actors while the block runs."""
-    peak = {"driver": 0, "actor": 0}
-    running = threading.Event()
-
-    def sample() -> None:
-        while not running.wait(0.2):
-            peak["driver"] = max(peak["driver"], anonymous_memory(os.getpid()))
-            for process in psutil.process_iter(["cmdline"]):
-                if "ray::Annotator" in " ".join(process.info["cmdline"] or ()):
-                    with contextlib.suppress(OSError):
-                        peak["actor"] = max(peak["actor"], anonymous_memory(process.pid))
-
-    sampler = threading.Thread(target=sample, daemon=True)
-    sampler.start()
-    yield peak
-    running.set()
-    sampler.join()
-
-
-def anonymous_memory(process: int) -> int:
-    """Bytes, as Linux counts them."""
-    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    [kibibytes] = [line.split()[1] for line in lines if line.startswith("Anonymous:")]
-    return int(kibibytes) * 1024
 
 
 if __name__ == "__main__":

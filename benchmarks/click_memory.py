@@ -23,7 +23,7 @@ from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.annotation_memory import peak_memory
+from benchmarks.memory import peak_memory
 from clicks.fit_clicks import Labels, fit_clicks
 
 DOCUMENTS, POSITIONS = 12, 10  # of a query, and of a page that shows some of them

@@ -1,24 +1,21 @@
 """Memory and time of preparing training: in one process, and part by part.
 
-    python -m benchmarks.preparation --pairs 1000000
+    python -m benchmarks.preparation --pairs "[300000, 3000000]"
 
 makes queries with ten candidates each, click labels and annotations of all, and a BERT of one
-narrow layer, and measures a driver that prepares them in a process of its own: its peak resident
-memory, the highest of any process that Ray started (without what all share), and the seconds.
+narrow layer, and measures, in a process of its own, a driver that prepares them: what
+`benchmarks.memory` counts, and the seconds.
 """
 
-import json
-import multiprocessing
-import resource
+import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -27,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
+from benchmarks.memory import in_mib, peak_memory
 from corpus.tables import read_collection
 from rankers.mixes import Constant
 from rankers.models.small_bert import build_small_bert
@@ -34,10 +32,14 @@ from rankers.settings import ModelSettings, TrainingSettings
 
 CANDIDATES = 10
 ROWS_OF_GROUP = 100_000
-MIB = 2**20
+Way = Literal["at once", "in parts"]
 
 
-def main(pairs: int = 100_000, ways: list[str] = ["at once", "in parts"], words: int = 20) -> None:  # noqa: B006 - read only
+def main(
+    pairs: list[int] = [100_000],  # noqa: B006 - read only
+    ways: list[Way] = ["at once", "in parts"],  # noqa: B006 - likewise
+    words: int = 20,
+) -> None:
     """Measures the preparation of as many pairs.
 
     Args:
@@ -45,14 +47,18 @@ def main(pairs: int = 100_000, ways: list[str] = ["at once", "in parts"], words:
         ways: of "at once" and "in parts".
         words: of a document.
     """
-    table = Table("pairs", "way", "driver, MiB", "highest worker, MiB", "seconds")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make_collection(folder, pairs, words)
-        for way in ways:
-            prepare = partial(prepare_once, folder, way == "in parts")
-            measured = in_a_process(prepare, folder / way)
-            table.add_row(f"{pairs:,}", way, *(f"{value:,.0f}" for value in measured))
+    table = Table("pairs", "way", "driver, MiB", "largest worker, MiB", "seconds")
+    # Each in a process of its own: what one leaves behind would count as the next one's.
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
+        for number in pairs:
+            with tempfile.TemporaryDirectory() as name:
+                folder = Path(name)
+                processes.submit(make_collection, folder, number, words).result()
+                for way in ways:
+                    peak, seconds = processes.submit(measure, folder, way).result()
+                    row = (f"{number:,}", way, *in_mib(peak), f"{seconds:,.0f}")
+                    table.add_row(*row)
+                    print(*row, file=sys.stderr, flush=True)
     Console().print(table)
 
 
@@ -120,43 +126,22 @@ def make_collection(folder: Path, pairs: int, words: int) -> None:
     BertForSequenceClassification(config).save_pretrained(folder / "bert")
 
 
-def prepare_once(folder: Path, in_parts: bool) -> None:
-    """What the job `train` does before its workers start."""
+def measure(folder: Path, way: Way) -> tuple[dict[str, int], float]:
+    """What the job `train` does before its workers start: its peak memory, and seconds."""
     from cluster.connection import connect
     from corpus import by_query
     from rankers.preparation import open_tables, prepare_input
     from rankers.prepared import Inputs
 
-    by_query.ROWS_AT_ONCE = 0 if in_parts else 2**62
+    by_query.ROWS_AT_ONCE = 0 if way == "in parts" else 2**62
     training = TrainingSettings(model=ModelSettings(backbone=str(folder / "bert"), max_length=64))
     inputs = Inputs(folder / "collection", folder / "clicks", folder / "llm")
-    tables = open_tables(inputs, Constant(0.5), training)
-    connect()
-    prepare_input(tables, training, folder / f"output {in_parts}")
-
-
-def in_a_process(function: Callable[[], None], told: Path) -> tuple[float, float, float]:
-    """Runs a function in a new process; its peak memory, that of its children, and the seconds."""
-    process = multiprocessing.get_context("spawn").Process(target=_run, args=(function, told))
-    process.start()
-    highest = 0.0
-    while process.is_alive():
-        with suppress(psutil.Error):
-            for child in psutil.Process(process.pid).children(recursive=True):
-                with suppress(psutil.Error):
-                    if "ray::" in " ".join(child.cmdline()):
-                        memory = child.memory_info()
-                        highest = max(highest, (memory.rss - memory.shared) / MIB)
-        time.sleep(0.2)
-    driver, seconds = json.loads(told.read_text())
-    return driver, highest, seconds
-
-
-def _run(function: Callable[[], None], told: Path) -> None:
-    start = time.perf_counter()
-    function()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    told.write_text(json.dumps([peak, time.perf_counter() - start]))
+    started = time.perf_counter()
+    with peak_memory() as peak:
+        tables = open_tables(inputs, Constant(0.5), training)
+        connect()
+        prepare_input(tables, training, folder / way)
+    return peak, time.perf_counter() - started
 
 
 if __name__ == "__main__":

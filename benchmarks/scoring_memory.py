@@ -2,9 +2,8 @@
 
     python -m benchmarks.scoring_memory
 
-Prints, for each job and number of pairs, the most memory that the driver and the largest of Ray's
-workers held on their heaps (anonymous memory: without the object store's and without files), and
-the seconds that the job took, with the start of its workers. Queries have ten candidates each,
+Prints, for each job and number of pairs, what `benchmarks.memory` counts, and the seconds that the
+job took, with the start of its workers. Queries have ten candidates each,
 documents twenty words. A tenth of the queries were searched after the log window; humans judged
 5,000 queries, or all where there are fewer, which is what evaluation keeps a table of.
 """
@@ -13,16 +12,13 @@ import contextlib
 import io
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -31,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
+from benchmarks.memory import in_mib, peak_memory
 from cluster.connection import connect
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection
@@ -66,8 +63,7 @@ def main(pairs: list[int] | None = None, jobs: list[Job] | None = None, scorers:
             processes.submit(write_inputs, folder, number).result()
             for job in jobs or ("rerank", "evaluate"):
                 peak, seconds = processes.submit(measure, job, folder, scorers).result()
-                cells = [f"{peak[who] / 2**20:,.0f}" for who in ("driver", "worker")]
-                row = (job, f"{number:,}", *cells, f"{seconds:,.0f}")
+                row = (job, f"{number:,}", *in_mib(peak), f"{seconds:,.0f}")
                 table.add_row(*row)
                 print(*row, file=sys.stderr, flush=True)
     Console().print(table)
@@ -90,34 +86,6 @@ def measure(job: Job, folder: Path, scorers: int) -> tuple[dict[str, int], float
                 scorers=scorers,
             )
     return peak, time.perf_counter() - started
-
-
-@contextlib.contextmanager
-def peak_memory() -> Iterator[dict[str, int]]:
-    """Samples the anonymous memory of the driver and of its workers while the block runs."""
-    peak = {"driver": 0, "worker": 0}
-    finished = threading.Event()
-    driver = psutil.Process()
-
-    def sample() -> None:
-        while not finished.wait(0.2):
-            peak["driver"] = max(peak["driver"], anonymous_memory(driver))
-            for process in driver.children(recursive=True):
-                with contextlib.suppress(OSError, psutil.Error):
-                    if (process.cmdline() or [""])[0].startswith("ray::"):
-                        peak["worker"] = max(peak["worker"], anonymous_memory(process))
-
-    sampler = threading.Thread(target=sample, daemon=True)
-    sampler.start()
-    yield peak
-    finished.set()
-    sampler.join()
-
-
-def anonymous_memory(process: psutil.Process) -> int:
-    """Bytes."""
-    memory = process.memory_info()
-    return int(memory.rss - memory.shared)
 
 
 def write_inputs(folder: Path, pairs: int) -> None:

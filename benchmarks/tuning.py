@@ -8,10 +8,11 @@ validation; what a trial does around its epochs (setting up, checkpoints); the t
 of one process; and the time before the first (starting processes, importing PyTorch). All but the
 first is overhead, in the share of the time of steps.
 
-`ratio` trains every point of a grid to its end. Then, of five seeds each, it takes the seconds of
-training until a trial is as good as the grid's best: of a search as `tune` has it, with its known
-points, its sampler and early stopping, and of random search without. A search that does not come
-there within its trials counts with all of them, which favours random search where it is that one.
+`ratio` trains every point of a grid, of two mixes and of the learning rate, to its end. Then, of
+five seeds each, it takes the seconds of training until a trial is as good as the grid's best: of a
+search as `tune` has it, with its known points, its sampler and early stopping, and of random search
+without. A search that does not come there within its trials counts with all of them, which favours
+random search where it is that one.
 
 Both train on a simulated world, on CPUs.
 """
@@ -19,6 +20,7 @@ Both train on a simulated world, on CPUs.
 import itertools
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,8 @@ from tuning.space import KIND, LABELS, SearchSpace
 from tuning.study import enqueue_known, open_study
 
 CLICKS = "clicks"
-SPACE = SearchSpace(mixes=["Constant", "FrequencySigmoid"])
+MIXES = ["Constant", "FrequencySigmoid"]
+LEARNING_RATE = "optimization.learning_rate"
 GRID: dict[str, dict[str, list[float]]] = {
     "Constant": {"Constant.click_weight": [0.0, 0.25, 0.5, 0.75, 1.0]},
     "FrequencySigmoid": {
@@ -71,10 +74,13 @@ class Bench:
         queries: of the world.
         epochs: of a whole trial.
         at_once: trials at a time.
+        space: what is searched.
     """
 
-    def __init__(self, folder: Path, queries: int, epochs: int, at_once: int) -> None:
-        self.folder, self.at_once = folder, at_once
+    def __init__(
+        self, folder: Path, queries: int, epochs: int, at_once: int, space: SearchSpace
+    ) -> None:
+        self.folder, self.at_once, self.space = folder, at_once, space
         source = SimulatedWorld(queries, queries, 20 * queries, judged=0.5)
         prepare(folder / "collection", source)
         fit_clicks(folder / "collection", folder / CLICKS, resamples=0)
@@ -97,7 +103,11 @@ class Bench:
         study.pruner = make_pruner(early_stopping=False, grace_epochs=1)
         tokens = self.folder / "tokens"
         inputs = TrialInputs(self.sources, self.tables, self.training, output, tokens, None)
-        return study, Search(study, output, objectives, SPACE, self.training, [CLICKS], inputs)
+        return study, Search(study, output, objectives, self.space, self.training, [CLICKS], inputs)
+
+    def enqueue_known(self, study: Study) -> None:
+        """Enqueues the points that a search begins with."""
+        enqueue_known(study, known_points(self.space, [CLICKS], self.training))
 
     def run(self, study: Study, search: Search, trials: int) -> pd.DataFrame:
         """Runs the trials; returns their table, with `beginning`, the time before all of them."""
@@ -116,9 +126,9 @@ def overhead(queries: int = 1300, epochs: int = 4, trials: int = 6, at_once: int
         at_once: trials at a time.
     """
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), queries, epochs, at_once)
+        bench = Bench(Path(folder), queries, epochs, at_once, SearchSpace(mixes=MIXES))
         study, search = bench.begin("search", seed=0)
-        enqueue_known(study, known_points(SPACE, [CLICKS], bench.training))
+        bench.enqueue_known(study)
         told = bench.run(study, search, trials)
         of_epochs = epochs_table(study, search.output)
         lists = bench.tables[CLICKS].lists
@@ -149,7 +159,12 @@ def overhead(queries: int = 1300, epochs: int = 4, trials: int = 6, at_once: int
 
 
 def ratio(
-    queries: int = 100, epochs: int = 3, trials: int = 14, at_once: int = 2, searches: int = 5
+    queries: int = 200,
+    epochs: int = 4,
+    trials: int = 60,
+    at_once: int = 2,
+    searches: int = 5,
+    learning_rates: list[float] = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2],  # noqa: B006 - read only
 ) -> None:
     """Compares how soon a search and random search are as good as a full grid.
 
@@ -159,11 +174,15 @@ def ratio(
         trials: of each search, at most.
         at_once: trials at a time.
         searches: how many of each, of other seeds.
+        learning_rates: of the grid; searches draw from their range. With none the mix alone is
+            searched.
     """
+    ends = {LEARNING_RATE: [learning_rates[0], learning_rates[-1]]} if learning_rates else {}
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), queries, epochs, at_once)
+        space = SearchSpace(mixes=MIXES, ranges=ends)
+        bench = Bench(Path(folder), queries, epochs, at_once, space)
         study, search = bench.begin("grid", seed=0)
-        points = list(_grid())
+        points = list(_grid(learning_rates))
         for point in points:
             study.enqueue_trial(point)
         grid = bench.run(study, search, len(points))
@@ -173,13 +192,13 @@ def ratio(
         for seed in range(searches):
             study, search = bench.begin(f"search_{seed}", seed)
             study.pruner = make_pruner(early_stopping=True, grace_epochs=1)
-            enqueue_known(study, known_points(SPACE, [CLICKS], bench.training))
+            bench.enqueue_known(study)
             ours = seconds_until(bench.run(study, search, trials), wanted)
             study, search = bench.begin(f"random_{seed}", seed)
             study.sampler = optuna.samplers.RandomSampler(seed=seed)
             random = seconds_until(bench.run(study, search, trials), wanted)
             ratios.append(random[0] / ours[0])
-            print(f"seed {seed}: search {_shown(*ours)}, random {_shown(*random)}")
+            print(f"seed {seed}: search {_shown(*ours)}, random {_shown(*random)}", flush=True)
     mean = float(np.exp(np.mean(np.log(ratios))))
     print(f"random search takes {mean:.2f} times as long (geometric mean of {searches} searches)")
 
@@ -197,12 +216,11 @@ def seconds_until(told: pd.DataFrame, wanted: float) -> tuple[float, bool]:
     return float(spent[there].iloc[0] if there.any() else spent.iloc[-1]), bool(there.any())
 
 
-def _grid() -> "itertools.chain[dict[str, Any]]":
-    return itertools.chain.from_iterable(
-        ({KIND: kind, LABELS: CLICKS, **dict(zip(names, values, strict=True))} for values in every)
-        for kind, ranges in GRID.items()
-        for names, every in [(list(ranges), itertools.product(*ranges.values()))]
-    )
+def _grid(learning_rates: Sequence[float]) -> Iterator[dict[str, Any]]:
+    for kind, ranges in GRID.items():
+        every = ranges | ({LEARNING_RATE: learning_rates} if learning_rates else {})
+        for values in itertools.product(*every.values()):
+            yield {KIND: kind, LABELS: CLICKS, **dict(zip(every, values, strict=True))}
 
 
 def _shown(seconds: float, reached: bool) -> str:

@@ -6,7 +6,7 @@ The jobs are `train`, `evaluate` and `rerank`; `mixes` says how clicks and annot
 """
 
 OPEN = (
-    "data.lists",
+    "data.store",
     "demand",
     "evaluate",
     "fit",
@@ -16,11 +16,12 @@ OPEN = (
     "mixes.encoding",
     "mixes.pictures",
     "mixes.ranges",
+    "preparation",
+    "prepared",
     "rerank",
     "scoring.pool",
     "settings",
     "settings_checks",
-    "supervision",
     "train",
     "train_each",
     "training.alone",
