@@ -76,10 +76,10 @@ def measure(folder: Path, labels: str) -> tuple[int, int, float]:
     return before, max(peak["driver"], before), time.perf_counter() - started
 
 
-def write_log(folder: Path, pairs: int, sessions_per_query: int) -> None:
+def write_log(folder: Path, pairs: int, sessions_per_query: int, texts: bool = False) -> None:
     """A log whose queries show ten of their twelve documents in any order.
 
-    There are a third as many documents as pairs.
+    There are a third as many documents as pairs. With `texts` the text of a query is beside it.
     """
     folder.mkdir()
     queries, documents = pairs // DOCUMENTS, pairs // 3
@@ -93,6 +93,7 @@ def write_log(folder: Path, pairs: int, sessions_per_query: int) -> None:
             ("query_id", pa.string()),
             ("doc_ids", pa.list_(pa.string())),
             ("clicks", pa.list_(pa.bool_())),
+            *([("query", pa.string())] if texts else []),
         ]
     )
     with pq.ParquetWriter(folder / "sessions.parquet", schema) as writer:
@@ -110,6 +111,7 @@ def write_log(folder: Path, pairs: int, sessions_per_query: int) -> None:
                 pa.ListArray.from_arrays(starts, pa.array(doc_ids[shown.ravel()].tolist())),
                 pa.ListArray.from_arrays(starts, pa.array(clicks.ravel())),
             ]
+            columns += [pa.array([f"query {number}" for number in query])] if texts else []
             writer.write_table(pa.table(columns, schema=schema))
 
 
