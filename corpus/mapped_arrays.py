@@ -3,7 +3,7 @@
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,7 @@ def repeated_rows(table: pa.Table, key: list[str]) -> NDArray[np.int64]:
     ordered = mapped_array(len(hashes), np.uint64)
     ordered[:] = hashes
     ordered.sort()
-    twice = _repeated(ordered)
+    twice = repeated_values(ordered)
     if len(twice) == 0:
         return np.zeros(0, np.int64)
     found = [
@@ -112,7 +112,7 @@ class IdRows:
             for some, columns in _chunks(table, ["id"]):
                 self._hashes[some] = hash_ids(*columns, salt=self._salt)
             self._hashes.sort()
-            if len(_repeated(self._hashes)) == 0:
+            if len(repeated_values(self._hashes)) == 0:
                 break
         else:
             raise ValueError("ids repeat")
@@ -157,8 +157,19 @@ def _chunks(table: pa.Table, key: list[str]) -> Iterator[tuple[slice, list[pa.Ch
         start += some.num_rows
 
 
-def _repeated(ordered: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Values that sorted ones hold more than once."""
+def sorted_together(arrays: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """The values of all arrays, ascending, in a mapped file."""
+    together = mapped_array(sum(map(len, arrays)), np.uint64)
+    start = 0
+    for array in arrays:
+        together[start : start + len(array)] = array
+        start += len(array)
+    together.sort()
+    return together
+
+
+def repeated_values(ordered: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The values, each once, that an array in ascending order holds more than once."""
     found = []
     for some in slices(len(ordered)):
         more = ordered[some.start : some.stop + 1]

@@ -1,13 +1,17 @@
 """The job `prepare`: from raw data, or from nothing, to a checked collection."""
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
 from corpus.errors import InputError
 from corpus.groups import Protocol
+from corpus.mapped_arrays import hash_ids
 from corpus.output_folder import RECORD, begin_output, finish_output
 from corpus.places import Place, arrow_files, remove
 from corpus.protocol import Parting, check_parting, describe_parting
+from corpus.readers.shown_pairs import FOLDER
 from corpus.schemas import SCHEMAS
 from corpus.sources import SimulatedWorld, Source
 from corpus.tables import read_table, table_path
@@ -64,15 +68,13 @@ def prepare(
             _give_back(output)
         raise
     finish_output(output)
-    queries, candidates, splits = (
-        read_table(output, name) for name in ("queries", "candidates", "splits")
-    )
-    print(describe_parting(splits))
-    without = queries.num_rows - len(pc.unique(candidates["query_id"]))
-    counts = {name: _count_rows(output, name) for name in ("documents", "judgments")}
+    print(describe_parting(read_table(output, "splits")))
+    names = ("queries", "documents", "candidates", "judgments")
+    counts = {name: int(_open(output, name).count_rows()) for name in names}
+    without = counts["queries"] - _count_queries_of(output, "candidates")
     print(
-        f"{output}: {queries.num_rows:,} queries, {counts['documents']:,} documents, "
-        f"{candidates.num_rows:,} candidate pairs, {_count_sessions(output):,} sessions, "
+        f"{output}: {counts['queries']:,} queries, {counts['documents']:,} documents, "
+        f"{counts['candidates']:,} candidate pairs, {_count_sessions(output):,} sessions, "
         f"{counts['judgments']:,} judgments"
         + (f"; {without:,} queries have no candidate and are set aside" if without else "")
     )
@@ -80,6 +82,7 @@ def prepare(
 
 def _give_back(folder: Place) -> None:
     """Removes what this job wrote into a folder that was new or empty before."""
+    remove(folder / FOLDER)
     for name in SCHEMAS:
         path = table_path(folder, name)
         for left in (path, path.with_name(f".{path.name}.partial")):
@@ -87,8 +90,13 @@ def _give_back(folder: Place) -> None:
     remove(folder / RECORD)
 
 
-def _count_rows(folder: Place, name: str) -> int:
-    return int(_open(folder, name).count_rows())
+def _count_queries_of(folder: Place, name: str) -> int:
+    """How many queries a table has rows of, by 8 bytes of each in memory."""
+    hashes = [np.zeros(0, np.uint64)]
+    few = {"batch_readahead": 1, "fragment_readahead": 1}  # else many parts are in memory at once
+    for batch in _open(folder, name).to_batches(["query_id"], **few):
+        hashes.append(np.unique(hash_ids(pa.chunked_array([batch["query_id"]]))))
+    return len(np.unique(np.concatenate(hashes)))
 
 
 def _count_sessions(folder: Place) -> int:

@@ -3,7 +3,7 @@
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 
 import pyarrow as pa
@@ -92,15 +92,20 @@ class LogSource(Source):
         return len(self.log().shards(Counter())) > FEW_SHARDS
 
     def write(self, folder: Place, parting: Parting, seed: int) -> None:
-        for name in ("documents", *SESSION_TABLES):  # parts of a run that was cut short
+        # Parts of a run that was cut short.
+        for name in ("documents", "candidates", *SESSION_TABLES):
             remove(table_path(folder, name))
         write_log_tables(self.log(), folder, parting.held_out)
-        names = ("queries", "candidates", "judgments")
+        names = ["queries", "judgments"]
+        if parting.judged_candidates:  # else they are as the log tells them, and may be many
+            names.append("candidates")
         tables = {name: read_table(folder, name) for name in names}
-        others = {name: empty_table(name) for name in ("documents", "sessions", "splits")}
-        collection = part_queries(Collection(**tables, **others), parting, seed, folder)
-        for name in ("candidates", "splits"):
-            write_table(getattr(collection, name), folder, name)
+        nothing = {field.name: empty_table(field.name) for field in fields(Collection)}
+        collection = part_queries(Collection(**nothing | tables), parting, seed, folder)
+        write_table(collection.splits, folder, "splits")
+        if parting.judged_candidates:
+            remove(table_path(folder, "candidates"))
+            write_table(collection.candidates, folder, "candidates")
 
 
 @dataclass

@@ -13,7 +13,7 @@ from corpus.places import Place
 from corpus.schemas import SCHEMAS
 from corpus.window import TIME
 
-SHARD_BYTES = 2**26
+SHARD_BYTES = 2**24
 CODED = pa.dictionary(pa.int32(), pa.string())  # ids that come again and again, numbered once
 SEARCHES = pa.schema(
     [
@@ -192,7 +192,7 @@ def documents_table(texts: dict[str, tuple[str, str]]) -> pa.Table:
 
 
 def byte_shards(path: Place, of_documents: bool = False) -> list[Shard]:
-    """Ranges of bytes of a file that is not gzipped, 64 MiB each."""
+    """Ranges of bytes of a file that is not gzipped, `SHARD_BYTES` each."""
     size = path.stat().st_size
     starts = range(0, max(size, 1), SHARD_BYTES)
     ends = [*starts[1:], None]

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,18 +11,19 @@ from rich.console import Console
 
 from corpus.errors import InputError
 from corpus.in_tasks import call_each
-from corpus.pair_sums import add_pair_sums, rank_shown, shown_once
-from corpus.places import Place
+from corpus.pair_sums import shown_once
+from corpus.places import Place, remove
+from corpus.readers.kept_documents import KeptDocuments, settle_documents
 from corpus.readers.log_format import Judgment, LogFormat, documents_table
-from corpus.readers.query_texts import add_texts, first_texts
-from corpus.readers.settling import rename, settle_documents, settle_sessions
+from corpus.readers.query_texts import add_texts, first_texts, rename
+from corpus.readers.settling import settle_sessions
 from corpus.readers.shard_tables import ROWS_PER_PART, ShardSums, write_shard
+from corpus.readers.shown_pairs import FOLDER, PairFile, write_candidates, write_pairs
 from corpus.schemas import SCHEMAS
 from corpus.tables import table_path, write_parquet
 from corpus.window import hold_out_parts
 
-FEW_SHARDS = 8  # that tasks are not worth their beginning for
-MOST_PAIRS = 10_000_000  # sums of shards that wait for being added up
+FEW_SHARDS = 32  # that tasks are not worth their beginning for
 
 
 def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
@@ -30,8 +32,8 @@ def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
     Shards are read one after another or, where there are more than a few and this process has
     joined a Ray cluster, each by a task. Their searches are written in parts, and then parted by
     time. Queries are counted in the window; candidates are what the engine found in the whole log.
-    In memory are the times, the distinct ids of queries and documents, the texts of queries and the
-    pairs that were shown, but not the log. The numbers of rows that were set aside are printed with
+    In memory are the texts of queries and, of a search, its time and a hash of its id, but neither
+    the log nor the pairs that it shows. The numbers of rows that were set aside are printed with
     the reasons.
 
     Args:
@@ -46,7 +48,7 @@ def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
     shards: list[ShardSums] = []
     other_ids: list[dict[str, str]] = []
     texts: list[pa.Table] = []
-    pairs: list[pa.Table] = []
+    pairs: list[PairFile] = []
     first: dict[str, str] = {}
     given = [
         (shard, number, folder, ROWS_PER_PART) for number, shard in enumerate(log.shards(aside))
@@ -60,41 +62,33 @@ def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
                 continue
             ids = rename(sums.texts["query_id"], other_ids[-1])
             texts.append(sums.texts.set_column(0, "query_id", ids))
-            pairs.append(_renamed(sums.pairs, other_ids[-1]))
-            sums.pairs = None
-            # Rarely, so that a log of many shards takes no time by the square.
-            if len(pairs) > 1 and sum(map(len, pairs)) > max(MOST_PAIRS, 2 * len(pairs[0])):
-                pairs = [add_pair_sums(pairs)]
+            pairs.append(replace(sums.pairs, renamed=other_ids[-1]))
     if not texts:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in aside.items())
         raise InputError(f"the log holds no usable search; set aside: {counts or 'nothing'}")
     settle_sessions(shards, other_ids)
-    doc_ids, textless = settle_documents(shards, aside)
-    queries = first_texts(add_texts(texts), aside)
+    known, textless = settle_documents(shards, aside)
+    searched = first_texts(add_texts(texts), aside)
     judgments = list(log.judgments(aside))
-    queries = pa.concat_tables([queries, _judged_queries(judgments, queries)])
-    documents = _judged_documents(judgments, doc_ids)
+    queries = pa.concat_tables([searched, _judged_queries(judgments, searched)])
+    documents = _judged_documents(judgments, known)
     if documents.num_rows:
         path = table_path(folder, "documents") / f"part-{len(shards):05d}-00000.parquet"
         write_parquet(documents, path)
-        doc_ids = pa.chunked_array([doc_ids, *documents["doc_id"].cast(doc_ids.type).chunks])
     if textless:
         aside["documents kept without any text"] = textless
-    grades = _grades(judgments, queries["query_id"], doc_ids, aside)
+    grades = _grades(judgments, queries["query_id"], known, documents["doc_id"], aside)
     moved = hold_out_parts(folder, held_out)
     write_parquet(_in_window(queries, moved), table_path(folder, "queries"))
-    _write_candidates(add_pair_sums(pairs), grades, folder)
+    # A log of other queries than the judged ones publishes these with the list of its engine.
+    others = pc.invert(pc.is_in(grades["query_id"], value_set=searched["query_id"]))
+    if (more := grades.filter(others)).num_rows:
+        pairs.append(write_pairs(shown_once(more), folder / FOLDER / "judged.parquet"))
+    write_candidates(pairs, folder)
+    remove(folder / FOLDER)
     write_parquet(grades, table_path(folder, "judgments"))
     for reason, count in sorted(aside.items()):
         Console(highlight=False).print(f"set aside: {count:,} {reason}", soft_wrap=True)
-
-
-def _renamed(pairs: pa.Table, names: dict[str, str]) -> pa.Table:
-    if not names:
-        return pairs
-    column = pairs["query_id"].combine_chunks()
-    renamed = pa.DictionaryArray.from_arrays(column.indices, rename(column.dictionary, names))
-    return pairs.set_column(0, "query_id", renamed)
 
 
 def _judged_queries(judgments: Sequence[Judgment], queries: pa.Table) -> pa.Table:
@@ -113,28 +107,30 @@ def _judged_queries(judgments: Sequence[Judgment], queries: pa.Table) -> pa.Tabl
     return table.filter(pc.invert(pc.is_in(table["query_id"], value_set=queries["query_id"])))
 
 
-def _judged_documents(judgments: Sequence[Judgment], known: pa.Array) -> pa.Table:
+def _judged_documents(judgments: Sequence[Judgment], known: KeptDocuments) -> pa.Table:
     """The documents whose texts come with a judgment and that the log does not have."""
     texts: dict[str, tuple[str, str]] = {}
     for judgment in judgments:
         if judgment.texts is not None:
             texts.setdefault(judgment.doc_id, judgment.texts)
     table = documents_table(texts)
-    return table.filter(pc.invert(pc.is_in(table["doc_id"].cast(known.type), value_set=known)))
+    return table.filter(pa.array(~known.hold(table["doc_id"])))
 
 
 def _grades(
     judgments: Sequence[Judgment],
     query_ids: pa.ChunkedArray,
-    doc_ids: pa.Array | pa.ChunkedArray,
+    kept: KeptDocuments,
+    more_documents: pa.ChunkedArray,
     aside: Counter[str],
 ) -> pa.Table:
     """The table judgments: the first grade of each pair of a known query and document."""
     queries = pa.array([judgment.query_id for judgment in judgments], pa.string())
-    documents = pa.array([judgment.doc_id for judgment in judgments], doc_ids.type)
-    known = pc.and_(pc.is_in(queries, value_set=query_ids), pc.is_in(documents, value_set=doc_ids))
+    documents = pa.chunked_array([[judgment.doc_id for judgment in judgments]], pa.string())
+    known = pc.is_in(queries, value_set=query_ids).to_numpy(zero_copy_only=False)
+    known &= kept.hold(documents) | pc.is_in(documents, value_set=more_documents).to_numpy()
     grades: dict[tuple[str, str], int] = {}
-    for judgment, is_known in zip(judgments, known.to_pylist(), strict=True):
+    for judgment, is_known in zip(judgments, known.tolist(), strict=True):
         pair = (judgment.query_id, judgment.doc_id)
         if not is_known:
             aside["judgments of unknown queries or documents"] += 1
@@ -156,15 +152,3 @@ def _in_window(queries: pa.Table, moved: pa.Table) -> pa.Table:
     at = pc.index_in(queries["query_id"], value_set=moved["query_id"])
     less = pc.fill_null(moved["searches"].take(at), 0)
     return queries.set_column(2, "frequency", pc.subtract(queries["frequency"], less))
-
-
-def _write_candidates(shown: pa.Table, judgments: pa.Table, folder: Place) -> None:
-    """What was shown, by mean position; of queries that were only judged, what was judged.
-
-    A log of other queries than the judged ones publishes these with the list that its engine found.
-    """
-    known = pc.unique(shown["query_id"].cast(pa.string()))
-    more = judgments.filter(pc.invert(pc.is_in(judgments["query_id"], value_set=known)))
-    if more.num_rows:
-        shown = add_pair_sums([shown, shown_once(more)])
-    write_parquet(rank_shown(shown, "the log"), table_path(folder, "candidates"))

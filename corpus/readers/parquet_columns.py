@@ -15,7 +15,7 @@ ROWS_IN_MESSAGES = 1_000
 
 
 def group_shards(path: Place, of_documents: bool) -> list[Shard]:
-    """Ranges of row groups, of 64 MiB each before compression, or one group that is larger."""
+    """Ranges of row groups, of `SHARD_BYTES` before compression, or one group that is larger."""
     with open_parquet(path) as parquet:
         sizes = [
             parquet.metadata.row_group(group).total_byte_size

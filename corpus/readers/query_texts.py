@@ -1,11 +1,12 @@
 """The texts of queries in a log: how often each is searched, and which was first."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 OTHER_TEXTS = "texts of searches, as their query id had another text before, which is kept"
@@ -51,6 +52,15 @@ def first_texts(counted: pa.Table, aside: Counter[str]) -> pa.Table:
     frequency = np.bincount(code, searches, len(first)).astype(np.int64)
     kept = counted.select(["query_id", "text"]).take(pa.array(first))
     return kept.append_column("frequency", pa.array(frequency))
+
+
+def rename(column: pa.ChunkedArray | pa.Array, names: Mapping[str, str]) -> pa.ChunkedArray:
+    """The column with some of its values replaced."""
+    if not names:
+        return column
+    column = column.cast(pa.string())
+    at = pc.index_in(column, value_set=pa.array(list(names), pa.string()))
+    return pc.coalesce(pa.array(list(names.values()), pa.string()).take(at), column)
 
 
 def first_rows(code: NDArray[np.int64], codes: int) -> NDArray[np.int64]:

@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from corpus.mapped_arrays import hash_ids
 from corpus.pair_sums import add_pair_sums, sum_pairs
 from corpus.places import Place
 from corpus.readers.log_format import SEARCHES, Columns, LogFormat, Shard
 from corpus.readers.query_texts import add_texts, count_texts
+from corpus.readers.shown_pairs import FOLDER, PairFile, write_pairs
 from corpus.schemas import SCHEMAS
 from corpus.session_parts import write_session_part
 from corpus.table_checks import check_table
@@ -50,7 +51,7 @@ class ShardSums:
         sessions: the parts of its searches, in their order.
         documents: the parts of its documents, in their order.
         texts: of `count_texts`; None where it has no searches.
-        pairs: of `sum_pairs`; None where it has no searches.
+        pairs: what its searches show; None where it has no searches.
         aside: what was set aside, by reason.
     """
 
@@ -59,7 +60,7 @@ class ShardSums:
     sessions: list[SessionPart] = field(default_factory=list)
     documents: list[Place] = field(default_factory=list)
     texts: pa.Table | None = None
-    pairs: pa.Table | None = None
+    pairs: PairFile | None = None
     aside: Counter[str] = field(default_factory=Counter)
 
 
@@ -96,7 +97,9 @@ def write_shard(log: LogFormat, shard: Shard, number: int, folder: Place, rows: 
             write_parquet(documents, path)
             sums.documents.append(path)
     if pairs:
-        sums.texts, sums.pairs = add_texts(texts), add_pair_sums(pairs)
+        place = folder / FOLDER / f"{number:05d}.parquet"
+        sums.texts, sums.pairs = add_texts(texts), write_pairs(add_pair_sums(pairs), place)
+    pa.default_memory_pool().release_unused()  # else shards add up in what Arrow keeps for the next
     return sums
 
 
@@ -108,11 +111,6 @@ def write_sessions(searches: pa.Table, path: Place) -> dict[str, pa.DataType]:
     checked = check_table(table, "sessions", "the log", check_keys=False)
     write_session_part(table, path)
     return dict(zip(checked.column_names, checked.schema.types, strict=True))
-
-
-def hash_ids(ids: pa.ChunkedArray | pa.Array) -> NDArray[np.uint64]:
-    """A hash of each id, equal for equal ones, uint64."""
-    return pd.util.hash_array(ids.to_numpy(zero_copy_only=False).astype(object), categorize=False)
 
 
 def _read(log: LogFormat, shard: Shard, sums: ShardSums) -> Iterator[Columns]:

@@ -70,7 +70,10 @@ CASES = [
     ("rerank", "store gone", EITHER),
     ("rerank", "store slow", NOTHING),
     ("rerank", "store full", EITHER),
+    ("pipeline", "store refusing", EITHER),
     ("pipeline", "store gone", EITHER),
+    ("pipeline", "store slow", NOTHING),
+    ("pipeline", "store full", EITHER),
 ]
 
 

@@ -16,7 +16,7 @@ from corpus import text_lines
 from corpus.errors import InputError
 from corpus.places import Place
 from corpus.prepare import prepare
-from corpus.readers import json_columns, log_format, parquet_columns, tiangong_xml
+from corpus.readers import json_columns, log_format, parquet_columns, shown_pairs, tiangong_xml
 from corpus.readers.json_columns import read_json_columns
 from corpus.readers.log_format import Columns
 from corpus.readers.own_columns import documents_of, searches_of
@@ -125,6 +125,27 @@ def test_shards_and_blocks_make_no_difference(
     prepare(tmp_path / "again", source, held_out=0.0)
     assert in_order(read_collection(tmp_path / "again")) == in_order(whole)
     assert capsys.readouterr().out.replace("/again", "/collection") == said
+
+
+@pytest.mark.parametrize("write", [json_log, tiangong_log, baidu_log])
+def test_candidates_are_the_same_in_however_many_parts(
+    write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source: LogSource = write(tmp_path)
+    monkeypatch.setattr(log_format, "SHARD_BYTES", 700)
+    whole = prepared(source, tmp_path)
+    monkeypatch.setattr(shown_pairs, "PAIRS_OF_PART", 2)
+    monkeypatch.setattr(shown_pairs, "ROWS_OF_GROUP", 1)
+    prepare(tmp_path / "again", source, held_out=0.0)
+    files = list((tmp_path / "again" / "candidates.parquet").iterdir())
+    assert len(files) > 1
+    again = read_collection(tmp_path / "again")
+    by_rank = [("query_id", "ascending"), ("rank", "ascending")]
+    assert again.candidates.sort_by(by_rank) == whole.candidates.sort_by(by_rank)
+    # All that the log shows of a query is in one of them.
+    queries = [set(pq.read_table(file)["query_id"].to_pylist()) for file in files]
+    assert sum(map(len, queries)) == len(set().union(*queries))
+    assert not [path for path in (tmp_path / "again").iterdir() if path.name.startswith(".")]
 
 
 def in_order(collection: Collection) -> dict[str, list[dict[str, Any]]]:
