@@ -6,7 +6,7 @@ for a ranker that trains in one. Here a process goes from one ranker to the next
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import ray
@@ -21,9 +21,10 @@ from rankers.data.bucket_floors import write_ranges
 from rankers.demand import CPUS_ALONE, GPU_SETTING, asked_alone
 from rankers.mixes import Mix
 from rankers.preparation import open_tables, prepare_input
-from rankers.prepared import Inputs
-from rankers.settings import TrainingSettings
+from rankers.prepared import Inputs, Prepared
+from rankers.settings import SMALL_BERT, TrainingSettings
 from rankers.settings_checks import check_training_settings
+from rankers.supervision import check_signals
 from rankers.train import training_record
 from rankers.training.alone import CHECKPOINTS, train_alone
 from rankers.training.learner import WorkerTask
@@ -71,15 +72,16 @@ def train_each(arms: Sequence[Arm], at_once: int, gpus: float = 1.0) -> None:
     remote = ray.remote(num_cpus=CPUS_ALONE, max_retries=2)(train_alone)
     on_gpu = remote.options(num_gpus=gpus)
     running: dict[ray.ObjectRef, Arm] = {}
+    made: dict[Hashable, Prepared] = {}
     begun, done, wanted = time.monotonic(), 0, len(left)
     try:
         while left or running:
             while left and len(running) < at_once:
                 arm = left.popleft()
                 if arm.training.resources.use_gpu:
-                    running[on_gpu.remote(_task(arm), device="cuda")] = arm
+                    running[on_gpu.remote(_task(arm, made), device="cuda")] = arm
                 else:
-                    running[remote.remote(_task(arm))] = arm
+                    running[remote.remote(_task(arm, made))] = arm
             [finished], _ = ray.wait(list(running), num_returns=1)
             arm = running.pop(finished)
             if (stop := ray.get(finished)) is not None:
@@ -112,10 +114,18 @@ def _begin(arm: Arm) -> bool:
     return begin_output(arm.output, "train", record, resume=True)
 
 
-def _task(arm: Arm) -> WorkerTask:
+def _task(arm: Arm, made: dict[Hashable, Prepared]) -> WorkerTask:
+    """What a process is to train; arms that read the same share what is `made` for the first."""
     inputs = Inputs(arm.collection, arm.click_labels, arm.annotations)
-    tables = open_tables(inputs, arm.mix, arm.training)
-    prepared = prepare_input(tables, arm.training, arm.output, arm.tokens)
+    model, training = arm.training.model, arm.training
+    signals = check_signals(arm.click_labels, arm.annotations, arm.mix, training)
+    # The small BERT begins with weights of the seed.
+    seed = training.optimization.seed if model.backbone == SMALL_BERT else None
+    read = (inputs, signals, model.backbone, model.max_length, seed, arm.tokens)
+    if read not in made:
+        tables = open_tables(inputs, arm.mix, training)
+        made[read] = prepare_input(tables, training, arm.output, arm.tokens)
+    prepared = made[read]
     write_ranges(prepared.ranges, arm.output)
-    objective = prepared.objective(arm.mix, arm.training.objective)
-    return WorkerTask(arm.output.absolute(), arm.training, objective, prepared.read, live=False)
+    objective = prepared.objective(arm.mix, training.objective)
+    return WorkerTask(arm.output.absolute(), training, objective, prepared.read, live=False)

@@ -2,8 +2,10 @@
 
 import json
 import time
+from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from corpus import by_query
 from corpus.errors import InputError
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
+from rankers import train_each as module
 from rankers.data.store import ListFile
 from rankers.mixes import Constant, FrequencySigmoid
 from rankers.preparation import open_tables, prepare_input
@@ -113,6 +116,36 @@ def test_a_refused_arm_ends_those_beside_it(inputs: Path, tmp_path: Path) -> Non
     left = {path: path.stat().st_mtime_ns for path in long.output.rglob("*")}
     time.sleep(12)  # to start a process, and some epochs
     assert {path: path.stat().st_mtime_ns for path in long.output.rglob("*")} == left
+
+
+def test_what_arms_read_alike_is_prepared_once(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared_for: list[str] = []
+    prepare_input = module.prepare_input
+
+    def counted(tables: Any, training: Any, output: Path, tokens: Any) -> Any:
+        prepared_for.append(output.name)
+        return prepare_input(tables, training, output, tokens)
+
+    monkeypatch.setattr(module, "prepare_input", counted)
+    one = arm(inputs, tmp_path / "one")
+    arms = [
+        one,
+        replace(one, output=tmp_path / "longer", training=with_settings(TRAINING, epochs=9)),
+        arm(inputs, tmp_path / "another small BERT", seed=1),
+        replace(
+            one, output=tmp_path / "shorter texts", training=with_settings(TRAINING, max_length=16)
+        ),
+    ]
+    for each in arms:
+        each.output.mkdir()
+    made: dict[Hashable, Any] = {}
+    tasks = [module._task(each, made) for each in arms]
+    assert prepared_for == ["one", "another small BERT", "cut"]
+    assert tasks[1].input is tasks[0].input
+    assert tasks[1].settings.optimization.epochs == 9
+    assert all((each.output / "bucket_floors.json").exists() for each in arms)
 
 
 def test_the_best_epoch_is_kept_and_a_killed_training_goes_on(
