@@ -20,7 +20,8 @@ from corpus.tables import table_path, write_parquet, write_table
 
 PAIR, COUNTS = ["query_id", "doc_id"], ["impressions", "clicks"]
 SORTED = [(name, "ascending") for name in PAIR]
-ROWS_OF_PART = 300_000
+# Labels of a file; where there are more, they lie in parts of so many.
+ROWS_OF_FILE, ROWS_OF_PART = 300_000, 100_000
 UNSEEN = 1e-9  # impressions of a pair that a context does not show
 
 
@@ -213,7 +214,7 @@ def plain_labels(labels: pa.Table) -> pa.Table:
 
 def write_labels(labels: pa.Table, output: Place) -> None:
     """Writes the table click_labels: a file or, where there are many, a folder of parts."""
-    if labels.num_rows <= ROWS_OF_PART:
+    if labels.num_rows <= ROWS_OF_FILE:
         write_table(plain_labels(labels), output, "click_labels")
         return
     folder = table_path(output, "click_labels")
@@ -221,6 +222,7 @@ def write_labels(labels: pa.Table, output: Place) -> None:
         part = plain_labels(labels.slice(some.start, some.stop - some.start))
         path = folder / f"part-{number:05d}.parquet"
         write_parquet(check_table(part, "click_labels", path), path)
+        pa.default_memory_pool().release_unused()  # else parts add up in what Arrow keeps
 
 
 def _count_log(log: ClickLog, kept: NDArray[np.bool_], **further: NDArray[np.float64]) -> pa.Table:

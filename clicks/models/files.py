@@ -16,9 +16,8 @@ from clicks.log.trials import Array
 from corpus.errors import InputError
 from corpus.mapped_arrays import slices
 from corpus.places import Place, arrow_files, whole_file, write_whole
-from corpus.tables import write_parquet
 
-PAIRS_AT_ONCE = 100_000  # that are written with their ids
+ROWS_AT_ONCE = 100_000  # that are written with their ids
 
 
 def write_model(
@@ -37,18 +36,22 @@ def write_model(
         rates: of pairs and of documents, by name.
         of: the pairs.
     """
-    schema = pa.schema(
-        {"query_id": pa.string(), "doc_id": pa.string()} | dict.fromkeys(rates, pa.float64())
-    )
+    kinds = dict.fromkeys(rates, pa.float64())
+    schema = pa.schema({"query_id": pa.string(), "doc_id": pa.string()} | kinds)
     with whole_file(folder / "pairs.parquet") as file, pq.ParquetWriter(file, schema) as pairs:
-        for some in slices(len(of.query), PAIRS_AT_ONCE):
+        for some in slices(len(of.query), ROWS_AT_ONCE):
             columns = {"query_id": take_ids(of.queries, of.query[some])}
             columns |= {"doc_id": take_ids(of.documents, of.document[some])}
             columns |= {name: pa.array(rate.pair[some]) for name, rate in rates.items()}
             pairs.write_table(pa.table(columns))
-    documents = {"doc_id": of.documents}
-    documents |= {name: pa.array(rate.document) for name, rate in rates.items()}
-    write_parquet(pa.table(documents), folder / "documents.parquet")
+    schema = pa.schema({"doc_id": of.documents.type} | kinds)
+    path = folder / "documents.parquet"
+    with whole_file(path) as file, pq.ParquetWriter(file, schema) as documents:
+        for some in slices(len(of.documents), ROWS_AT_ONCE):
+            columns = {"doc_id": of.documents.slice(some.start, some.stop - some.start)}
+            columns |= {name: pa.array(rate.document[some]) for name, rate in rates.items()}
+            documents.write_table(pa.table(columns))
+    pa.default_memory_pool().release_unused()
     learned = {
         "model": model,
         "numbers": {name: _as_json(value) for name, value in numbers.items()},

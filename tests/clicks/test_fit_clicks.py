@@ -91,7 +91,8 @@ def test_a_log_in_a_store_is_learned_from_there(tmp_path: Path, store: Place) ->
 def test_many_labels_are_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     collection = write_log(tmp_path / "collection", SESSIONS)
     fit_clicks(collection, tmp_path / "whole", resamples=0)
-    monkeypatch.setattr("clicks.labels.ROWS_OF_PART", 1)
+    for name in ("ROWS_OF_FILE", "ROWS_OF_PART"):
+        monkeypatch.setattr(f"clicks.labels.{name}", 1)
     fit_clicks(collection, tmp_path / "parted", resamples=0)
     assert len(list((tmp_path / "parted" / "click_labels.parquet").iterdir())) == 2
     whole, parted = (read_table(tmp_path / name, "click_labels") for name in ("whole", "parted"))

@@ -66,7 +66,7 @@ def test_mapped_files_and_pieces_make_no_difference(
     monkeypatch.setattr(large_arrays, "MOST_BYTES", 0)
     monkeypatch.setattr(log_parts, "MOST_BYTES", 0)
     monkeypatch.setattr(large_arrays, "AT_ONCE", 50)
-    monkeypatch.setattr(files, "PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr(files, "ROWS_AT_ONCE", 7)
     mapped = fitted(sessions, summed, place_of(tmp_path / "mapped"))
     for expected, found in zip(plain, mapped, strict=True):
         assert found.drop_columns("relevance").equals(expected.drop_columns("relevance"))
