@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from corpus.errors import InputError
 from corpus.frequency import count_frequency
 from corpus.in_tasks import call_each
+from corpus.mapped_arrays import slices
 from corpus.places import Place, arrow_files, remove
 from corpus.schemas import SESSION_TABLES
 from corpus.session_parts import read_session_part, write_session_part
@@ -81,8 +82,14 @@ def part_by_time(
         parts[~known] = TIMELESS
         rows = np.flatnonzero(known)
         rows = rows[np.argsort(time[rows], kind="stable")]
-    ending = np.cumsum(sessions[rows][::-1])
-    later = int(np.searchsorted(ending, share * ending[-1], side="right")) if len(rows) else 0
+    most = share * int(sessions[rows].sum())
+    later = held_out = 0
+    for some in reversed([*slices(len(rows))]):  # from the end, few in memory at a time
+        ending = held_out + np.cumsum(sessions[rows[some]][::-1])
+        fitting = int(np.searchsorted(ending, most, side="right"))
+        later, held_out = later + fitting, ending[-1]
+        if fitting < len(ending):
+            break
     parts[rows[len(rows) - later :]] = LATER
     return parts
 
@@ -134,12 +141,14 @@ def hold_out_parts(folder: Place, share: float) -> pa.Table:
     """
     paths = sorted(table_path(folder, "sessions").glob("*.parquet")) if share else []
     seconds, lengths = _times_of_parts(paths)
-    parts = _part(seconds, np.ones(sum(lengths), dtype=np.int64), share) if share else np.zeros(0)
+    one_each = np.broadcast_to(np.int64(1), sum(lengths))
+    parts = _part(seconds, one_each, share) if share else np.zeros(0)
     ends = zip(paths, np.cumsum(lengths), lengths, strict=True)
     of_paths = [(path, parts[end - length : end]) for path, end, length in ends]
     calls = [(path, part) for path, part in of_paths if part.any()]
     moved = [MOVED.empty_table(), *call_each(_hold_out_part, folder, calls, FEW_PARTS, False)]
     summed = pa.concat_tables(moved).group_by("query_id").aggregate([("searches", "sum")])
+    pa.default_memory_pool().release_unused()
     return summed.rename_columns(MOVED.names)
 
 

@@ -23,7 +23,7 @@ from corpus.schemas import SCHEMAS
 from corpus.tables import table_path, write_parquet
 from corpus.window import hold_out_parts
 
-FEW_SHARDS = 32  # that tasks are not worth their beginning for
+FEW_SHARDS = 8  # that tasks are not worth their beginning for
 
 
 def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
@@ -58,11 +58,11 @@ def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
             aside.update(sums.aside)
             shards.append(sums)
             other_ids.append({} if sums.texts is None else log.other_ids(sums.texts, first))
-            if sums.texts is None or sums.pairs is None:
+            if sums.texts is None:
                 continue
             ids = rename(sums.texts["query_id"], other_ids[-1])
             texts.append(sums.texts.set_column(0, "query_id", ids))
-            pairs.append(replace(sums.pairs, renamed=other_ids[-1]))
+            pairs += [replace(file, renamed=other_ids[-1]) for file in sums.pairs]
     if not texts:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in aside.items())
         raise InputError(f"the log holds no usable search; set aside: {counts or 'nothing'}")

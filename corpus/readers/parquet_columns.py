@@ -1,5 +1,6 @@
 """Parquet files as columns, a few row groups a shard."""
 
+import itertools
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -55,11 +56,15 @@ def read_parquet_columns(shard: Shard, wanted: set[str], time: str | None) -> It
         own = groups[shard.start : shard.end]
         size = sum(group.total_byte_size for group in own)
         rows = sum(group.num_rows for group in own) * BYTES_AT_ONCE // max(size, 1)
-        batches = parquet.iter_batches(
-            min(max(rows, 1), ROWS_AT_ONCE),
-            row_groups=list(range(parquet.num_row_groups))[shard.start : shard.end],
-            columns=sorted(columns),
-            use_threads=False,
+        batches = itertools.chain.from_iterable(
+            # One by one: what several have is read ahead.
+            parquet.iter_batches(
+                min(max(rows, 1), ROWS_AT_ONCE),
+                row_groups=[group],
+                columns=sorted(columns),
+                use_threads=False,
+            )
+            for group in list(range(parquet.num_row_groups))[shard.start : shard.end]
         )
         while True:
             try:

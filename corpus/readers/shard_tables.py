@@ -22,6 +22,7 @@ from corpus.tables import table_path, write_parquet
 from corpus.window import TIME
 
 ROWS_PER_PART = 50_000
+PAIRS_AT_ONCE = 100_000  # summed up in memory
 
 
 @dataclass
@@ -51,7 +52,7 @@ class ShardSums:
         sessions: the parts of its searches, in their order.
         documents: the parts of its documents, in their order.
         texts: of `count_texts`; None where it has no searches.
-        pairs: what its searches show; None where it has no searches.
+        pairs: what its searches show, some of them in each file.
         aside: what was set aside, by reason.
     """
 
@@ -60,7 +61,7 @@ class ShardSums:
     sessions: list[SessionPart] = field(default_factory=list)
     documents: list[Place] = field(default_factory=list)
     texts: pa.Table | None = None
-    pairs: PairFile | None = None
+    pairs: list[PairFile] = field(default_factory=list)
     aside: Counter[str] = field(default_factory=Counter)
 
 
@@ -78,7 +79,8 @@ def write_shard(log: LogFormat, shard: Shard, number: int, folder: Place, rows: 
         InputError: the shard cannot be read.
     """
     sums = ShardSums(shard.of_documents)
-    texts, pairs = [], []
+    texts: list[pa.Table] = []
+    pairs: list[pa.Table] = []
     known: set[str] = set()
     parts = _in_parts(_read(log, shard, sums), rows)
     for part, (searches, numbered, documents) in enumerate(parts):
@@ -90,17 +92,27 @@ def write_shard(log: LogFormat, shard: Shard, number: int, folder: Place, rows: 
             sums.sessions.append(SessionPart(path, columns, numbered, hashes))
             texts.append(count_texts(searches))
             pairs.append(sum_pairs(searches))
+            if sum(map(len, pairs)) > PAIRS_AT_ONCE:
+                _write_sums(pairs, number, folder, sums)
         if not shard.of_documents:
             documents = _new(documents, known)
         if documents.num_rows:
             path = table_path(folder, "documents") / name
             write_parquet(documents, path)
             sums.documents.append(path)
+        pa.default_memory_pool().release_unused()  # else parts add up in what Arrow keeps
     if pairs:
-        place = folder / FOLDER / f"{number:05d}.parquet"
-        sums.texts, sums.pairs = add_texts(texts), write_pairs(add_pair_sums(pairs), place)
-    pa.default_memory_pool().release_unused()  # else shards add up in what Arrow keeps for the next
+        _write_sums(pairs, number, folder, sums)
+    if texts:
+        sums.texts = add_texts(texts)
     return sums
+
+
+def _write_sums(pairs: list[pa.Table], number: int, folder: Place, sums: ShardSums) -> None:
+    """Writes what parts of a shard show, and lets go of it."""
+    place = folder / FOLDER / f"{number:05d}-{len(sums.pairs):05d}.parquet"
+    sums.pairs.append(write_pairs(add_pair_sums(pairs), place))
+    pairs.clear()
 
 
 def write_sessions(searches: pa.Table, path: Place) -> dict[str, pa.DataType]:

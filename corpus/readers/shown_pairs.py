@@ -21,7 +21,7 @@ from corpus.tables import table_path, write_parquet
 
 FOLDER = ".pair_sums"  # in the collection's, until its candidates are written
 SLOTS = 4096  # of the hash
-PAIRS_OF_PART = 200_000
+PAIRS_OF_PART = 100_000
 ROWS_OF_GROUP = 10_000  # which are read as a whole
 FEW_PARTS = 4  # that tasks are not worth their beginning for
 SLOT = "slot"
