@@ -8,12 +8,12 @@ validation; what a trial does around its epochs (setting up, checkpoints); the t
 of one process; and the time before the first (starting processes, importing PyTorch). All but the
 first is overhead, in the share of the time of steps.
 
-`ratio` trains every point of a grid, of two mixes and of the learning rate, to its end, and the
-best of them again under three other seeds. Their mean is what the grid found: the best of a hundred
-values is also the luckiest. Then, of five seeds each, it takes the seconds of training until a
-trial is as good: of a search as `tune` has it, with its known points, its sampler and early
-stopping, and of random search without. A search that does not come there within its trials counts
-with all of them, which favours random search where it is that one.
+`ratio` trains every point of a grid of all mixes and click labels, which `tune` searches by itself,
+to its end, and the best of them again under three other seeds. Their mean is what the grid found:
+the best of so many values is also the luckiest. Then, of five seeds each, it takes the seconds of
+training until a trial is as good: of a search as `tune` has it, with its known points, its sampler
+and early stopping, and of random search without. A search that does not come there within its
+trials counts with all of them, which favours random search where it is that one.
 
 Both train on a simulated world, on CPUs.
 """
@@ -21,7 +21,7 @@ Both train on a simulated world, on CPUs.
 import itertools
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from cluster.connection import connect
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
 from corpus.tables import read_collection, write_table
+from rankers.mixes import Product
 from rankers.settings import (
     BatchingSettings,
     OptimizationSettings,
@@ -48,24 +49,38 @@ from rankers.settings import (
 )
 from tuning.early_stopping import make_pruner
 from tuning.inputs import Sources, TrialInputs
-from tuning.known_points import known_points
+from tuning.known_points import CLICKS, FUSION, SHRUNK, known_points
 from tuning.objectives import ALL, read_objectives
 from tuning.outcomes import Search
+from tuning.ranges import SEARCHED
 from tuning.records import epochs_table, trials_table
 from tuning.search import run_trials
 from tuning.space import KIND, LABELS, SearchSpace
 from tuning.study import enqueue_known, open_study
 
-CLICKS = "clicks"
 SOME = 8  # trials, after which a search may have come where it is to come
-MIXES = ["Constant", "FrequencySigmoid"]
-LEARNING_RATE = "optimization.learning_rate"
-GRID: dict[str, dict[str, list[float]]] = {
-    "Constant": {"Constant.click_weight": [0.0, 0.25, 0.5, 0.75, 1.0]},
-    "FrequencySigmoid": {
-        "FrequencySigmoid.midpoint_quantile": [0.05, 0.285, 0.52, 0.755, 0.99],
-        "FrequencySigmoid.steepness": [0.25, 1.0, 4.0],
+OF_OVERHEAD = SearchSpace(mixes=["Constant", "FrequencySigmoid"], labels=[CLICKS])
+OF_RATIO = SearchSpace(mixes=[kind for kind in SEARCHED if kind != Product.__name__])
+# Of a product the factors are there.
+GRID: dict[str, dict[str, list[Any]]] = {
+    "Constant": {"click_weight": [0.0, 0.25, 0.5, 0.75, 1.0]},
+    "Staged": {
+        "first": ["annotations", "clicks"],
+        "switch": [0.25, 0.5, 0.75],
+        "click_buckets": ["all", "high"],
+        "annotation_buckets": ["all"],
     },
+    "Ramp": {
+        "shape": ["linear"],
+        "start": [0.0, 1.0],
+        "end": [0.0, 1.0],
+        "begins": [0.0],
+        "length": [0.5, 1.0],
+    },
+    "ByBucket": {"high": [0.5, 1.0], "medium": [0.25, 0.75], "low": [0.0, 0.5]},
+    "FrequencySigmoid": {"midpoint_quantile": [0.25, 0.5, 0.75], "steepness": [0.5, 2.0]},
+    "FrequencyPower": {"midpoint_quantile": [0.25, 0.5, 0.75], "exponent": [0.3, 1.0]},
+    "Evidence": {"prior_quantile": [0.25, 0.5, 0.75]},
 }
 
 
@@ -91,17 +106,24 @@ class Bench:
         judged: float = 0.5,
     ) -> None:
         self.folder, self.at_once, self.space = folder, at_once, space
-        source = SimulatedWorld(queries, queries, 20 * queries, judged=judged)
-        prepare(folder / "collection", source)
-        fit_clicks(folder / "collection", folder / CLICKS, resamples=0)
+        collection = folder / "collection"
+        prepare(collection, SimulatedWorld(queries, queries, 20 * queries, judged=judged))
         _annotate(folder)
+        made: dict[str, dict[str, Any]] = {
+            CLICKS: {},
+            SHRUNK: {"labels": "PositionBasedModel", "beside": folder / "llm"},
+            FUSION: {"prior": folder / "llm"},
+        }
+        self.labels = {name: folder / name for name in made if name in (space.labels or made)}
+        for name, output in self.labels.items():
+            fit_clicks(collection, output, resamples=0, **made[name])
         self.training = TrainingSettings(
             optimization=OptimizationSettings(epochs=epochs, learning_rate=5e-4),
             batching=BatchingSettings(lists_per_step=4),
             resources=ResourceSettings(workers=1),
         )
-        self.sources = Sources(folder / "collection", {CLICKS: folder / CLICKS}, folder / "llm")
-        self.tables = {CLICKS: self.sources.open(CLICKS, self.training)}
+        self.sources = Sources(collection, self.labels, folder / "llm")
+        self.tables = {name: self.sources.open(name, self.training) for name in self.labels}
         connect()
 
     def begin(self, name: str, seed: int) -> tuple[Study, Search]:
@@ -113,11 +135,13 @@ class Bench:
         study.pruner = make_pruner(early_stopping=False, grace_epochs=1)
         tokens = self.folder / "tokens"
         inputs = TrialInputs(self.sources, self.tables, self.training, output, tokens, None)
-        return study, Search(study, output, objectives, self.space, self.training, [CLICKS], inputs)
+        return study, Search(
+            study, output, objectives, self.space, self.training, [*self.labels], inputs
+        )
 
     def enqueue_known(self, study: Study) -> None:
         """Enqueues the points that a search begins with."""
-        enqueue_known(study, known_points(self.space, [CLICKS], self.training))
+        enqueue_known(study, known_points(self.space, [*self.labels], self.training))
 
     def under_other_seed(self, point: dict[str, Any], seed: int) -> float:
         """The score of a point that is trained under another seed."""
@@ -156,7 +180,7 @@ def overhead(queries: int = 1300, epochs: int = 4, trials: int = 6, at_once: int
         at_once: trials at a time.
     """
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), queries, epochs, at_once, SearchSpace(mixes=MIXES))
+        bench = Bench(Path(folder), queries, epochs, at_once, OF_OVERHEAD)
         study, search = bench.begin("search", seed=0)
         bench.enqueue_known(study)
         told = bench.run(study, search, trials)
@@ -189,12 +213,7 @@ def overhead(queries: int = 1300, epochs: int = 4, trials: int = 6, at_once: int
 
 
 def ratio(
-    queries: int = 100,
-    epochs: int = 4,
-    trials: int = 40,
-    at_once: int = 2,
-    searches: int = 5,
-    learning_rates: list[float] = [1e-4, 3e-4, 1e-3, 3e-3],  # noqa: B006 - read only
+    queries: int = 100, epochs: int = 4, trials: int = 40, at_once: int = 2, searches: int = 5
 ) -> None:
     """Compares how soon a search and random search are as good as a full grid.
 
@@ -204,15 +223,11 @@ def ratio(
         trials: of each search, at most.
         at_once: trials at a time.
         searches: how many of each, of other seeds.
-        learning_rates: of the grid; searches draw from their range. With none the mix alone is
-            searched.
     """
-    ends = {LEARNING_RATE: [learning_rates[0], learning_rates[-1]]} if learning_rates else {}
     with tempfile.TemporaryDirectory() as folder:
-        space = SearchSpace(mixes=MIXES, ranges=ends)
-        bench = Bench(Path(folder), queries, epochs, at_once, space, judged=1.0)
+        bench = Bench(Path(folder), queries, epochs, at_once, OF_RATIO, judged=1.0)
         study, search = bench.begin("grid", seed=0)
-        points = list(_grid(learning_rates))
+        points = list(_grid(bench.labels))
         for point in points:
             study.enqueue_trial(point)
         grid = bench.run(study, search, len(points))
@@ -251,11 +266,11 @@ def seconds_until(told: pd.DataFrame, wanted: float) -> tuple[float, bool]:
     return float(spent[there].iloc[0] if there.any() else spent.iloc[-1]), bool(there.any())
 
 
-def _grid(learning_rates: Sequence[float]) -> Iterator[dict[str, Any]]:
+def _grid(labels: Iterable[str]) -> Iterator[dict[str, Any]]:
     for kind, ranges in GRID.items():
-        every = ranges | ({LEARNING_RATE: learning_rates} if learning_rates else {})
-        for values in itertools.product(*every.values()):
-            yield {KIND: kind, LABELS: CLICKS, **dict(zip(every, values, strict=True))}
+        names = [f"{kind}.{name}" for name in ranges]
+        for name, *values in itertools.product(labels, *ranges.values()):
+            yield {KIND: kind, LABELS: name, **dict(zip(names, values, strict=True))}
 
 
 def _shown(seconds: float, reached: bool) -> str:
