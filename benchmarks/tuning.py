@@ -8,12 +8,13 @@ validation; what a trial does around its epochs (setting up, checkpoints); the t
 of one process; and the time before the first (starting processes, importing PyTorch). All but the
 first is overhead, in the share of the time of steps.
 
-`ratio` trains every point of a grid of all mixes and click labels, which `tune` searches by itself,
-to its end, and the best of them again under three other seeds. Their mean is what the grid found:
-the best of so many values is also the luckiest. Then, of five seeds each, it takes the seconds of
-training until a trial is as good: of a search as `tune` has it, with its known points, its sampler
-and early stopping, and of random search without. A search that does not come there within its
-trials counts with all of them, which favours random search where it is that one.
+`ratio` trains every point of a grid, of two mixes, three kinds of click labels and the learning
+rate, to its end, and the best of them again under three other seeds. Their mean is what the grid
+found: the best of so many values is also the luckiest. Then, of five seeds each, it takes the
+seconds of training until a trial is as good: of a search as `tune` has it, with its known points,
+its sampler and early stopping, and of random search without. A search that does not come there
+within its trials counts with all of them, which favours random search where it is that one. A BERT
+of one narrow layer makes trials short enough for hundreds of them.
 
 Both train on a simulated world, on CPUs.
 """
@@ -30,19 +31,22 @@ import numpy as np
 import optuna
 import pandas as pd
 import pyarrow as pa
+import torch
 from jsonargparse import auto_cli
 from optuna.study import Study
 from rich.console import Console
 from rich.table import Table
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from clicks.fit_clicks import fit_clicks
 from cluster.connection import connect
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
-from corpus.tables import read_collection, write_table
-from rankers.mixes import Product
+from corpus.tables import Collection, read_collection, write_table
+from rankers.models.small_bert import build_small_bert
 from rankers.settings import (
     BatchingSettings,
+    ModelSettings,
     OptimizationSettings,
     ResourceSettings,
     TrainingSettings,
@@ -52,7 +56,6 @@ from tuning.inputs import Sources, TrialInputs
 from tuning.known_points import CLICKS, FUSION, SHRUNK, known_points
 from tuning.objectives import ALL, read_objectives
 from tuning.outcomes import Search
-from tuning.ranges import SEARCHED
 from tuning.records import epochs_table, trials_table
 from tuning.search import run_trials
 from tuning.space import KIND, LABELS, SearchSpace
@@ -60,28 +63,15 @@ from tuning.study import enqueue_known, open_study
 
 SOME = 8  # trials, after which a search may have come where it is to come
 OF_OVERHEAD = SearchSpace(mixes=["Constant", "FrequencySigmoid"], labels=[CLICKS])
-OF_RATIO = SearchSpace(mixes=[kind for kind in SEARCHED if kind != Product.__name__])
-# Of a product the factors are there.
-GRID: dict[str, dict[str, list[Any]]] = {
+MIXES: dict[str, dict[str, list[float]]] = {
     "Constant": {"click_weight": [0.0, 0.25, 0.5, 0.75, 1.0]},
-    "Staged": {
-        "first": ["annotations", "clicks"],
-        "switch": [0.25, 0.5, 0.75],
-        "click_buckets": ["all", "high"],
-        "annotation_buckets": ["all"],
-    },
-    "Ramp": {
-        "shape": ["linear"],
-        "start": [0.0, 1.0],
-        "end": [0.0, 1.0],
-        "begins": [0.0],
-        "length": [0.5, 1.0],
-    },
-    "ByBucket": {"high": [0.5, 1.0], "medium": [0.25, 0.75], "low": [0.0, 0.5]},
     "FrequencySigmoid": {"midpoint_quantile": [0.25, 0.5, 0.75], "steepness": [0.5, 2.0]},
-    "FrequencyPower": {"midpoint_quantile": [0.25, 0.5, 0.75], "exponent": [0.3, 1.0]},
-    "Evidence": {"prior_quantile": [0.25, 0.5, 0.75]},
 }
+LEARNING_RATE = "optimization.learning_rate"
+LEARNING_RATES = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
+OF_RATIO = SearchSpace(
+    mixes=[*MIXES], ranges={LEARNING_RATE: [LEARNING_RATES[0], LEARNING_RATES[-1]]}
+)
 
 
 class Bench:
@@ -94,6 +84,7 @@ class Bench:
         at_once: trials at a time.
         space: what is searched.
         judged: share of the queries that have human judgments; a third of these validate.
+        narrow: train a BERT of one narrow layer instead of the small one.
     """
 
     def __init__(
@@ -104,6 +95,7 @@ class Bench:
         at_once: int,
         space: SearchSpace,
         judged: float = 0.5,
+        narrow: bool = False,
     ) -> None:
         self.folder, self.at_once, self.space = folder, at_once, space
         collection = folder / "collection"
@@ -117,8 +109,13 @@ class Bench:
         self.labels = {name: folder / name for name in made if name in (space.labels or made)}
         for name, output in self.labels.items():
             fit_clicks(collection, output, resamples=0, **made[name])
+        model = ModelSettings()
+        if narrow:
+            save_narrow_bert(read_collection(collection), folder / "bert")
+            model = ModelSettings(backbone=str(folder / "bert"))
         self.training = TrainingSettings(
-            optimization=OptimizationSettings(epochs=epochs, learning_rate=5e-4),
+            model=model,
+            optimization=OptimizationSettings(epochs=epochs),
             batching=BatchingSettings(lists_per_step=4),
             resources=ResourceSettings(workers=1),
         )
@@ -213,7 +210,7 @@ def overhead(queries: int = 1300, epochs: int = 4, trials: int = 6, at_once: int
 
 
 def ratio(
-    queries: int = 100, epochs: int = 4, trials: int = 40, at_once: int = 2, searches: int = 5
+    queries: int = 400, epochs: int = 4, trials: int = 80, at_once: int = 2, searches: int = 5
 ) -> None:
     """Compares how soon a search and random search are as good as a full grid.
 
@@ -225,7 +222,7 @@ def ratio(
         searches: how many of each, of other seeds.
     """
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), queries, epochs, at_once, OF_RATIO, judged=1.0)
+        bench = Bench(Path(folder), queries, epochs, at_once, OF_RATIO, 1.0, narrow=True)
         study, search = bench.begin("grid", seed=0)
         points = list(_grid(bench.labels))
         for point in points:
@@ -267,14 +264,29 @@ def seconds_until(told: pd.DataFrame, wanted: float) -> tuple[float, bool]:
 
 
 def _grid(labels: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for kind, ranges in GRID.items():
-        names = [f"{kind}.{name}" for name in ranges]
-        for name, *values in itertools.product(labels, *ranges.values()):
-            yield {KIND: kind, LABELS: name, **dict(zip(names, values, strict=True))}
+    for kind, ranges in MIXES.items():
+        names = [LABELS, LEARNING_RATE, *(f"{kind}.{name}" for name in ranges)]
+        for values in itertools.product(labels, LEARNING_RATES, *ranges.values()):
+            yield {KIND: kind, **dict(zip(names, values, strict=True))}
 
 
 def _shown(seconds: float, reached: bool) -> str:
     return f"{seconds:.0f} s" if reached else f"more than {seconds:.0f} s"
+
+
+def save_narrow_bert(collection: Collection, folder: Path) -> None:
+    """A BERT of one layer of 32, with random weights, and the tokenizer of the small BERT."""
+    build_small_bert(collection, folder, seed=0)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(AutoTokenizer.from_pretrained(folder)),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        num_labels=1,  # type: ignore[call-arg]
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
 
 
 def _annotate(folder: Path) -> None:

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -142,7 +143,8 @@ def runtime_environment(address: str | None, environment: Mapping[str, str]) -> 
     made: dict[str, Any] = {"env_vars": own}
     through_client = address is not None and address.startswith("ray://")
     if "worker_process_setup_hook" not in given and not through_client:
-        made["worker_process_setup_hook"] = worker_setup(forwarded(os.environ))
+        folder = None if "working_dir" in given else Path.cwd()
+        made["worker_process_setup_hook"] = worker_setup(forwarded(os.environ), folder)
     if not submitted:
         # The nodes may have none of it, or another version.
         made["py_modules"] = package_folders()

@@ -41,8 +41,11 @@ def forwarded(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def worker_setup(environment: Mapping[str, str]) -> Callable[[], None]:
+def worker_setup(environment: Mapping[str, str], folder: Path | None) -> Callable[[], None]:
     """What each process of a job does first: it takes on variables, and names its own cluster.
+
+    It also works where the job does, if there is such a folder, so that relative paths mean the
+    same: a cluster's processes else work where its `ray start` was called.
 
     Given to Ray as `worker_process_setup_hook`, so that the values travel as a pickled function,
     in the cluster's own store until the job ends: `env_vars` of a runtime environment are shown by
@@ -50,11 +53,14 @@ def worker_setup(environment: Mapping[str, str]) -> Callable[[], None]:
 
     Args:
         environment: the variables.
+        folder: where the job works; None where Ray has given each process a folder of its own.
     """
     values = dict(environment)
 
     def set_up() -> None:
         os.environ.update(values)
+        if folder is not None and folder.is_dir():
+            os.chdir(folder)
         # Ray Train's processes ask the cluster for its state by "auto", which cannot choose where
         # several clusters have a process on one machine.
         os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address

@@ -13,6 +13,7 @@ from rankers.losses.hybrid import POWER, Objective
 from rankers.losses.sessions import SessionLoss
 from rankers.mixes import Mix, TrainingLog
 from rankers.models.small_bert import build_small_bert
+from rankers.models.tokenizer import model_place
 from rankers.settings import SMALL_BERT, ObjectiveSettings, TrainingSettings
 from rankers.training.learner import TrainingInput
 
@@ -80,15 +81,17 @@ class Prepared:
 def find_backbone(
     training: TrainingSettings, folder: Place, collection: Callable[[], Collection]
 ) -> str:
-    """The model that training starts from; the small BERT is built, if it is not there.
+    """Where any process finds the model that training starts from; the small BERT may be built.
 
     Args:
         training: the settings.
         folder: for the small BERT.
         collection: whose texts it is built from.
     """
-    if training.model.backbone != SMALL_BERT:
-        return training.model.backbone
+    name = training.model.backbone
+    if name != SMALL_BERT:
+        # Whole, since Ray Train's workers work in a folder of their own.
+        return name if "://" in name else model_place(name)
     place = folder / SMALL_BERT
     # Written last, so that what a kill leaves is not taken for a whole one.
     if not (place / "config.json").exists():
