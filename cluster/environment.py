@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import ray
@@ -59,8 +60,9 @@ def worker_setup(environment: Mapping[str, str], folder: Path | None) -> Callabl
 
     def set_up() -> None:
         os.environ.update(values)
-        if folder is not None and folder.is_dir():
-            os.chdir(folder)
+        if folder is not None:
+            with suppress(OSError):  # there is none here, or it is not for this user
+                os.chdir(folder)
         # Ray Train's processes ask the cluster for its state by "auto", which cannot choose where
         # several clusters have a process on one machine.
         os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address

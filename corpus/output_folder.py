@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from corpus.errors import InputError
@@ -108,8 +108,20 @@ def withdrawn_if_refused(folder: str | Place, begun: bool) -> Iterator[None]:
         yield
     except InputError:
         if not begun:
-            remove(place_of(folder))
+            _withdraw(place_of(folder))
         raise
+
+
+def _withdraw(folder: Place) -> None:
+    """Removes a folder, or what is in one that cannot go, as one that is mounted or linked to."""
+    if not is_local(folder):
+        remove(folder)
+        return
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == RECORD):
+        with suppress(OSError):
+            remove(path)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def finish_output(folder: str | Place) -> None:

@@ -15,6 +15,7 @@ from corpus.places import Place, make_folder
 from corpus.tables import Collection, table_path
 from rankers.data.store import ListFile
 from rankers.mixes import TrainingLog
+from rankers.mixes.ranges import Choices
 from rankers.preparation import TrainingTables, open_tables, prepare_input
 from rankers.prepared import Inputs, Prepared
 from rankers.settings import TrainingSettings
@@ -23,8 +24,11 @@ from rankers.training.storage import place_within
 from rankers.training.validation import VALIDATION_MEASURE, bucket_means, gains_of_lists
 from tuning.demand import in_one_process
 from tuning.objectives import ALL, Objectives
-from tuning.space import Proposal
+from tuning.ranges import ends
+from tuning.space import LABELS, Proposal, SearchSpace, ranges_of
 from tuning.trial import TrialTask
+
+ANNOTATION_LABEL = "objective.annotation_label"
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,22 @@ class TrialInputs:
             self.in_one_process,
         )
 
+    def prepare(self, space: SearchSpace) -> None:
+        """Makes what any trial of a space may read.
+
+        Not when a trial asks for it: where trials have all processors, tasks that make it would
+        wait for them, and they for the search.
+
+        Raises:
+            InputError: a table or a label is wrong.
+        """
+        ranges = ranges_of(space, list(self._tables), self._training)
+        own = self._training.objective.annotation_label
+        for labels in ends(ranges[LABELS]):
+            for label in ends(ranges.get(ANNOTATION_LABEL, Choices((own,)))):
+                objective = replace(self._training.objective, annotation_label=label)
+                self._prepare(labels, replace(self._training, objective=objective))
+
     @property
     def _first(self) -> Prepared:
         return self._prepare(next(iter(self._tables)), self._training)
@@ -156,19 +176,20 @@ class TrialInputs:
         return self._prepared[labels, label]
 
 
-def check_measured(inputs: TrialInputs, objectives: Objectives) -> None:
+def check_measured(lists: pa.Table, gains: pa.Table, objectives: Objectives) -> None:
     """Refuses objectives that validation would never measure.
 
     Args:
-        inputs: of the trials.
+        lists: query_id, doc_ids and bucket of the validation queries.
+        gains: what their rankings are measured by, from `evaluation.yardstick.gains_by`.
         objectives: what the search looks for.
 
     Raises:
         InputError: naming the measure.
     """
-    of_lists = inputs.validation.select(["query_id", "doc_ids", "bucket"]).to_pandas()
+    of_lists = lists.select(["query_id", "doc_ids", "bucket"]).to_pandas()
     pairs = of_lists.explode("doc_ids").rename(columns={"doc_ids": "doc_id"}).assign(score=0.0)
-    measured = read_measures(bucket_means(pairs, inputs.gains))
+    measured = read_measures(bucket_means(pairs, gains))
     for name in objectives.measures:
         if name not in measured:
             raise InputError(

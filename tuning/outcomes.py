@@ -113,6 +113,13 @@ def end_trial(search: Search, trial: optuna.Trial, fault: str | None, whole: boo
     _print(search, trial, state, fault)
 
 
+def remove_checkpoints(study: Study, output: Place) -> None:
+    """Removes what finished trials would go on from, which a kill at their end has left."""
+    for trial in finished_trials(study):
+        if folder := trial.user_attrs.get("folder"):
+            remove(output / folder / CHECKPOINTS)
+
+
 def tell(trial: optuna.Trial, told: Mapping[str, Any]) -> None:
     """Sets attributes of a trial."""
     for name, value in told.items():

@@ -102,9 +102,9 @@ def tune(
     from tuning.early_stopping import make_pruner
     from tuning.finalists import judge_search
     from tuning.inputs import Sources, TrialInputs, check_measured
-    from tuning.journal import only_search
+    from tuning.journal import JOURNAL, only_search
     from tuning.known_points import earlier_best, known_points
-    from tuning.outcomes import Search
+    from tuning.outcomes import Search, remove_checkpoints
     from tuning.population import train_population
     from tuning.records import conclude, concluded, print_trials, write_configs, write_tables
     from tuning.search import run_trials
@@ -141,6 +141,8 @@ def tune(
     tables = {name: sources.open(name, training) for name in folders}
     searches = searches_by_bucket(collection, connect) if TRAFFIC in objectives else {}
     wanted = read_objectives(objectives, searches)
+    if lists := next(iter(tables.values())).lists:
+        check_measured(lists.validation, lists.yardstick, wanted)
     points = known_points(space, list(folders), training)
     for folder in known_from:
         points[f"best of {folder}"] = earlier_best(folder, space, list(folders), training)
@@ -165,11 +167,11 @@ def tune(
     output, tokens = output.absolute(), (tokens or output / "tokens").absolute()
     inputs = TrialInputs(sources, tables, training, output, tokens, checkpoints)
     with only_search(output), storage_errors(output):
-        if not begun:
+        if not (begun and (storage is not None or (output / JOURNAL).exists())):
             connect()
-            # What is measured is seen once lists are made; a refused job claims nothing.
+            # What many rows hold is seen once lists are made; a refused job claims nothing.
             with withdrawn_if_refused(output, begun):
-                check_measured(inputs, wanted)
+                check_measured(inputs.validation, inputs.gains, wanted)
         if checkpoints is not None:
             claim_store(checkpoints, "tune", settings)
         study = open_study(output, storage, settings, wanted.names, seed)
@@ -183,10 +185,10 @@ def tune(
             take_up_cut_short(study)
         enqueue_known(study, points)
         connect()
-        check_measured(inputs, wanted)
         # What the analysis draws a mix by that leaves its midpoint to the log.
         study.set_user_attr("median_query", inputs.log.searches(0.5))
         if len(finished_trials(study)) < trials:
+            inputs.prepare(space)
             search = Search(study, output, wanted, space, training, list(folders), inputs)
             if population:
                 train_population(
@@ -210,6 +212,7 @@ def tune(
         )
         table = write_tables(study, output, verdict.best.number)
         write_configs(study, output, verdict.best, sources, training, tokens, checkpoints)
+        remove_checkpoints(study, output)
         conclude(study, ended, verdict.said)
         finish_output(output)
         print_trials(table, wanted)

@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from corpus.mapped_arrays import hash_ids, mapped_array, mapped_copy, sorted_together
+from corpus.mapped_arrays import hash_ids, mapped_array, sorted_together
 from corpus.places import Place, remove
 from corpus.readers.query_texts import first_rows
 from corpus.readers.settling import read_part
 from corpus.readers.shard_tables import ShardSums
 from corpus.tables import write_parquet
+from corpus.window import open_parquet
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def settle_documents(shards: Sequence[ShardSums], aside: Counter[str]) -> tuple[
     """
     paths = [path for shard in shards for path in shard.documents]
     given = sum(len(shard.documents) for shard in shards if shard.of_documents)
-    hashes = [mapped_copy(hash_ids(read_part(path, ["doc_id"])["doc_id"])) for path in paths]
+    hashes = _hashes_of(paths)
     known = sorted_together(hashes)
     titles = _log_titles(paths, given, hashes, known)
     seen, kept = (mapped_array(len(known), np.bool_) for _ in range(2))
@@ -82,6 +83,20 @@ def settle_documents(shards: Sequence[ShardSums], aside: Counter[str]) -> tuple[
         del table, left, no_text
         pa.default_memory_pool().release_unused()  # else parts add up in what Arrow keeps
     return KeptDocuments(known, kept), textless
+
+
+def _hashes_of(paths: Sequence[Place]) -> list[NDArray[np.uint64]]:
+    """The hashes of the ids in each part, all in one mapped file."""
+    lengths = []
+    for path in paths:
+        with open_parquet(path) as file:
+            lengths.append(file.metadata.num_rows)
+    together, end, hashes = mapped_array(sum(lengths), np.uint64), 0, []
+    for path, length in zip(paths, lengths, strict=True):
+        hashes.append(together[end : end + length])
+        hashes[-1][:] = hash_ids(read_part(path, ["doc_id"])["doc_id"])
+        end += length
+    return hashes
 
 
 def _is_first(code: NDArray[np.int64]) -> NDArray[np.bool_]:

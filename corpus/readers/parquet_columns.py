@@ -1,7 +1,7 @@
 """Parquet files as columns, a few row groups a shard."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,14 +57,14 @@ def read_parquet_columns(shard: Shard, wanted: set[str], time: str | None) -> It
         size = sum(group.total_byte_size for group in own)
         rows = sum(group.num_rows for group in own) * BYTES_AT_ONCE // max(size, 1)
         batches = itertools.chain.from_iterable(
-            # One by one: what several have is read ahead.
+            # Few at a time: what several have is read ahead.
             parquet.iter_batches(
                 min(max(rows, 1), ROWS_AT_ONCE),
-                row_groups=[group],
+                row_groups=list(some),
                 columns=sorted(columns),
                 use_threads=False,
             )
-            for group in list(range(parquet.num_row_groups))[shard.start : shard.end]
+            for some in _runs([group.total_byte_size for group in own], shard.start)
         )
         while True:
             try:
@@ -78,6 +78,17 @@ def read_parquet_columns(shard: Shard, wanted: set[str], time: str | None) -> It
             # Of two columns of one name the last.
             last = {field.name: number for number, field in enumerate(batch.schema)}
             yield pa.table({name: batch.column(number) for name, number in last.items()})
+
+
+def _runs(sizes: Sequence[int], start: int) -> Iterator[range]:
+    """Ranges of row groups, of `BYTES_AT_ONCE` each, or one group that is larger."""
+    first, size = 0, 0
+    for number, more in enumerate(sizes):
+        if number > first and size + more > BYTES_AT_ONCE:
+            yield range(start + first, start + number)
+            first, size = number, 0
+        size += more
+    yield range(start + first, start + len(sizes))
 
 
 def open_parquet(path: Place) -> pq.ParquetFile:

@@ -14,6 +14,7 @@ from corpus.output_folder import (
     finish_output,
     record_moved,
     warn_unfinished,
+    withdrawn_if_refused,
 )
 
 SETTINGS: dict[str, Any] = {"seed": 1, "source": Path("logs"), "cuts": (3, 7)}
@@ -197,3 +198,21 @@ def test_an_output_that_will_be_refused_is_refused_before_the_work(tmp_path: Pat
         (tmp_path / "closed").mkdir(mode=0o500)
         with pytest.raises(InputError, match="cannot be the output: Permission denied"):
             check_output(tmp_path / "closed" / "out", "annotate", resume=False)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_refused_job_withdraws_from_a_folder_also_where_that_itself_stays(
+    linked: bool, tmp_path: Path
+) -> None:
+    """A folder that is mounted, or linked to, cannot go; the reason is still told."""
+    output = tmp_path / "output"
+    if linked:
+        (tmp_path / "disk").mkdir()
+        output.symlink_to(tmp_path / "disk")
+    begin(output)
+    (output / "lists").mkdir()
+    (output / "lists" / "part").write_text("")
+    with pytest.raises(InputError, match="the reason"), withdrawn_if_refused(output, begun=False):
+        raise InputError("the reason")
+    assert linked == output.exists()
+    assert begin(output)  # and nothing is in the way of another attempt

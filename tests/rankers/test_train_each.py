@@ -134,9 +134,7 @@ def test_what_arms_read_alike_is_prepared_once(
         one,
         replace(one, output=tmp_path / "longer", training=with_settings(TRAINING, epochs=9)),
         arm(inputs, tmp_path / "another small BERT", seed=1),
-        replace(
-            one, output=tmp_path / "shorter texts", training=with_settings(TRAINING, max_length=16)
-        ),
+        replace(one, output=tmp_path / "cut", training=with_settings(TRAINING, max_length=16)),
     ]
     for each in arms:
         each.output.mkdir()

@@ -1,14 +1,12 @@
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from corpus.errors import InputError
-from tuning.inputs import Sources, TrialInputs, check_measured
+from tuning.inputs import Sources, check_measured
 from tuning.objectives import read_objectives
 
 
@@ -50,10 +48,9 @@ def test_a_measure_that_never_comes_is_refused() -> None:
     yardstick = pa.Table.from_pylist(
         [dict(zip(("query_id", "doc_id", "grade"), row, strict=True)) for row in graded]
     )
-    inputs = cast(TrialInputs, SimpleNamespace(validation=validation, gains=yardstick))
-    check_measured(inputs, read_objectives(["nDCG@10_all", "nDCG@10_low"], {}))
+    check_measured(validation, yardstick, read_objectives(["nDCG@10_all", "nDCG@10_low"], {}))
     with pytest.raises(InputError, match=r"nDCG@10_high never comes.*there are nDCG@10_"):
-        check_measured(inputs, read_objectives(["nDCG@10_high"], {}))
+        check_measured(validation, yardstick, read_objectives(["nDCG@10_high"], {}))
     traffic = read_objectives(["nDCG@10_traffic"], {"high": 9, "medium": 0, "low": 1})
     with pytest.raises(InputError, match="nDCG@10_high never comes"):
-        check_measured(inputs, traffic)
+        check_measured(validation, yardstick, traffic)

@@ -14,6 +14,8 @@ from rankers.data.lists import candidate_ids
 from rankers.settings import TrainingSettings
 from tests.conftest import with_settings
 from tests.rankers.trainings import make_inputs
+from tuning import inputs as inputs_of_trials
+from tuning import search
 from tuning.space import SearchSpace
 from tuning.tune import tune
 
@@ -44,7 +46,7 @@ def test_a_search_over_parts_ends_as_one_over_a_whole_collection_does(
     )
     given: dict[str, Any] = {
         "collection": inputs / "collection",
-        "click_labels": inputs / "clicks",
+        "click_labels": {"clicks": inputs / "clicks", "shrunk": inputs / "clicks"},
         "annotations": inputs / "llm",
         "output": tmp_path / "search",
         "training": training,
@@ -58,7 +60,23 @@ def test_a_search_over_parts_ends_as_one_over_a_whole_collection_does(
         tune(**given, objectives=["nDCG@10_medium"])
     output = tmp_path / "search"
     assert not output.exists()
+    prepared: list[Path] = []
+    before_trials: list[int] = []
+    prepare_input, run_trials = inputs_of_trials.prepare_input, search.run_trials
+
+    def counted(tables: Any, training: Any, place: Path, tokens: Any) -> Any:
+        prepared.append(place)
+        return prepare_input(tables, training, place, tokens)
+
+    def noted(*arguments: Any) -> None:
+        before_trials.append(len(prepared))
+        run_trials(*arguments)
+
+    monkeypatch.setattr(inputs_of_trials, "prepare_input", counted)
+    monkeypatch.setattr(search, "run_trials", noted)
     tune(**given)
+    # While trials have all processors, tasks that prepare would wait for them, and they for these.
+    assert before_trials == [len(prepared)] == [2]
     trials = pd.read_parquet(output / "trials.parquet")
     assert (trials["state"] == "COMPLETE").all()
     finalists = pd.read_parquet(output / "finalists.parquet")
