@@ -18,16 +18,14 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from benchmarks.memory import in_mib, peak_memory
+from benchmarks.narrow_bert import save_narrow_bert
 from corpus.tables import read_collection
 from rankers.mixes import Constant
-from rankers.models.small_bert import build_small_bert
 from rankers.settings import ModelSettings, TrainingSettings
 
 CANDIDATES = 10
@@ -113,17 +111,7 @@ def make_collection(folder: Path, pairs: int, words: int) -> None:
     pq.write_table(pa.table(few), folder / "few" / "documents.parquet")
     some = {name: column[:1000] for name, column in tables["collection/queries"].items()}
     pq.write_table(pa.table(some), folder / "few" / "queries.parquet")
-    build_small_bert(read_collection(folder / "few"), folder / "bert", seed=0)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(AutoTokenizer.from_pretrained(folder / "bert")),
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        intermediate_size=8,
-        num_labels=1,  # type: ignore[call-arg]
-    )
-    BertForSequenceClassification(config).save_pretrained(folder / "bert")
+    save_narrow_bert(read_collection(folder / "few"), folder / "bert", width=8)
 
 
 def measure(folder: Path, way: Way) -> tuple[dict[str, int], float]:

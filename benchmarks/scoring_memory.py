@@ -21,18 +21,17 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+from transformers import AutoTokenizer
 
 from benchmarks.memory import in_mib, peak_memory
+from benchmarks.narrow_bert import save_narrow_bert
 from cluster.connection import connect
 from corpus.schemas import SCHEMAS, empty_table
 from corpus.tables import Collection
 from rankers.evaluate import evaluate
-from rankers.models.small_bert import build_small_bert
 from rankers.rerank import rerank
 
 Job = Literal["rerank", "evaluate"]
@@ -145,20 +144,10 @@ def save_tiny_ranker(folder: Path, bodies: list[str]) -> None:
         "documents": pa.table([ids, [""] * len(ids), bodies], schema=SCHEMAS["documents"]),
     }
     empty = {name: empty_table(name) for name in ("candidates", "sessions", "judgments", "splits")}
-    build_small_bert(Collection(**tables, **empty), folder, seed=0)
+    save_narrow_bert(Collection(**tables, **empty), folder, width=16)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.model_max_length = 64
     tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        num_labels=1,  # type: ignore[call-arg]
-    )
-    BertForSequenceClassification(config).save_pretrained(folder)
 
 
 if __name__ == "__main__":

@@ -31,19 +31,17 @@ import numpy as np
 import optuna
 import pandas as pd
 import pyarrow as pa
-import torch
 from jsonargparse import auto_cli
 from optuna.study import Study
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
+from benchmarks.narrow_bert import save_narrow_bert
 from clicks.fit_clicks import fit_clicks
 from cluster.connection import connect
 from corpus.prepare import prepare
 from corpus.sources import SimulatedWorld
-from corpus.tables import Collection, read_collection, write_table
-from rankers.models.small_bert import build_small_bert
+from corpus.tables import read_collection, write_table
 from rankers.settings import (
     BatchingSettings,
     ModelSettings,
@@ -111,7 +109,7 @@ class Bench:
             fit_clicks(collection, output, resamples=0, **made[name])
         model = ModelSettings()
         if narrow:
-            save_narrow_bert(read_collection(collection), folder / "bert")
+            save_narrow_bert(read_collection(collection), folder / "bert", width=32)
             model = ModelSettings(backbone=str(folder / "bert"))
         self.training = TrainingSettings(
             model=model,
@@ -272,21 +270,6 @@ def _grid(labels: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 def _shown(seconds: float, reached: bool) -> str:
     return f"{seconds:.0f} s" if reached else f"more than {seconds:.0f} s"
-
-
-def save_narrow_bert(collection: Collection, folder: Path) -> None:
-    """A BERT of one layer of 32, with random weights, and the tokenizer of the small BERT."""
-    build_small_bert(collection, folder, seed=0)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(AutoTokenizer.from_pretrained(folder)),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=64,
-        num_labels=1,  # type: ignore[call-arg]
-    )
-    BertForSequenceClassification(config).save_pretrained(folder)
 
 
 def _annotate(folder: Path) -> None:

@@ -143,7 +143,9 @@ def runtime_environment(address: str | None, environment: Mapping[str, str]) -> 
     made: dict[str, Any] = {"env_vars": own}
     through_client = address is not None and address.startswith("ray://")
     if "worker_process_setup_hook" not in given and not through_client:
-        folder = None if "working_dir" in given else Path.cwd()
+        folder = None
+        with suppress(FileNotFoundError):  # the folder was removed since the job began
+            folder = None if "working_dir" in given else Path.cwd()
         made["worker_process_setup_hook"] = worker_setup(forwarded(os.environ), folder)
     if not submitted:
         # The nodes may have none of it, or another version.

@@ -11,7 +11,7 @@ from corpus.mapped_arrays import hash_ids
 from corpus.output_folder import RECORD, begin_output, finish_output
 from corpus.places import Place, arrow_files, remove
 from corpus.protocol import Parting, check_parting, describe_parting
-from corpus.readers.shown_pairs import FOLDER
+from corpus.readers.shown_pairs import SUMS_FOLDER
 from corpus.schemas import SCHEMAS
 from corpus.sources import SimulatedWorld, Source
 from corpus.tables import read_table, table_path
@@ -82,7 +82,7 @@ def prepare(
 
 def _give_back(folder: Place) -> None:
     """Removes what this job wrote into a folder that was new or empty before."""
-    remove(folder / FOLDER)
+    remove(folder / SUMS_FOLDER)
     for name in SCHEMAS:
         path = table_path(folder, name)
         for left in (path, path.with_name(f".{path.name}.partial")):

@@ -18,7 +18,7 @@ from corpus.readers.log_format import Judgment, LogFormat, documents_table
 from corpus.readers.query_texts import add_texts, first_texts, rename
 from corpus.readers.settling import settle_sessions
 from corpus.readers.shard_tables import ROWS_PER_PART, ShardSums, write_shard
-from corpus.readers.shown_pairs import FOLDER, PairFile, write_candidates, write_pairs
+from corpus.readers.shown_pairs import SUMS_FOLDER, PairFile, write_candidates, write_pairs
 from corpus.schemas import SCHEMAS
 from corpus.tables import table_path, write_parquet
 from corpus.window import hold_out_parts
@@ -83,9 +83,9 @@ def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
     # A log of other queries than the judged ones publishes these with the list of its engine.
     others = pc.invert(pc.is_in(grades["query_id"], value_set=searched["query_id"]))
     if (more := grades.filter(others)).num_rows:
-        pairs.append(write_pairs(shown_once(more), folder / FOLDER / "judged.parquet"))
+        pairs.append(write_pairs(shown_once(more), folder / SUMS_FOLDER / "judged.parquet"))
     write_candidates(pairs, folder)
-    remove(folder / FOLDER)
+    remove(folder / SUMS_FOLDER)
     write_parquet(grades, table_path(folder, "judgments"))
     for reason, count in sorted(aside.items()):
         Console(highlight=False).print(f"set aside: {count:,} {reason}", soft_wrap=True)

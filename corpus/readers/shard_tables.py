@@ -14,7 +14,7 @@ from corpus.pair_sums import add_pair_sums, sum_pairs
 from corpus.places import Place
 from corpus.readers.log_format import SEARCHES, Columns, LogFormat, Shard
 from corpus.readers.query_texts import add_texts, count_texts
-from corpus.readers.shown_pairs import FOLDER, PairFile, write_pairs
+from corpus.readers.shown_pairs import SUMS_FOLDER, PairFile, write_pairs
 from corpus.schemas import SCHEMAS
 from corpus.session_parts import write_session_part
 from corpus.table_checks import check_table
@@ -110,7 +110,7 @@ def write_shard(log: LogFormat, shard: Shard, number: int, folder: Place, rows: 
 
 def _write_sums(pairs: list[pa.Table], number: int, folder: Place, sums: ShardSums) -> None:
     """Writes what parts of a shard show, and lets go of it."""
-    place = folder / FOLDER / f"{number:05d}-{len(sums.pairs):05d}.parquet"
+    place = folder / SUMS_FOLDER / f"{number:05d}-{len(sums.pairs):05d}.parquet"
     sums.pairs.append(write_pairs(add_pair_sums(pairs), place))
     pairs.clear()
 

@@ -19,7 +19,7 @@ from corpus.places import Place, arrow_files, whole_file
 from corpus.readers.query_texts import rename
 from corpus.tables import table_path, write_parquet
 
-FOLDER = ".pair_sums"  # in the collection's, until its candidates are written
+SUMS_FOLDER = ".pair_sums"  # in the collection's, until its candidates are written
 SLOTS = 4096  # of the hash
 PAIRS_OF_PART = 100_000
 ROWS_OF_GROUP = 10_000  # which are read as a whole
