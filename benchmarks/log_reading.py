@@ -27,7 +27,7 @@ from rich.table import Table
 QUERIES, DOCUMENTS, PAGE = 2_000, 10_000, 10
 ROWS_PER_GROUP = 100_000
 READ = """
-import os, resource, sys, time
+import sys, time
 from pathlib import Path
 from corpus.readers.log_tables import write_log_tables
 from corpus.sources import BaiduUltr, OwnLogFiles, TianGong
@@ -47,7 +47,9 @@ if processes > 1:
 start, used = time.perf_counter(), time.process_time()
 write_log_tables(log, path.with_name("tables"), 0.2)
 print(time.perf_counter() - start, time.process_time() - used)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# The peak of this program alone: getrusage would count that of the one which started it.
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+print(int(status["VmHWM"].split()[0]) // 1024)
 """
 Search = tuple[int, int, list[int], list[int]]
 

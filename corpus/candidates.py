@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-import bm25s
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from corpus.bm25 import bm25s
 from corpus.pair_sums import rank_shown, shown_once, sum_pairs
 from corpus.table_checks import check_table
 from corpus.tables import Collection

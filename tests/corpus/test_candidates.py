@@ -1,7 +1,11 @@
 """Candidate lists: the best by BM25, worked out by hand, with the judged ones in them."""
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -153,3 +157,18 @@ def test_rows_that_stand_for_many_sessions_count_as_many() -> None:
 
 def test_a_document_is_searched_by_title_and_body(tiny_collection: Collection) -> None:
     assert document_text(tiny_collection.documents)[1] == "Red wine How wine is made."
+
+
+def test_bm25_leaves_jax_and_so_the_memory_of_a_gpu_alone(tmp_path: Path) -> None:
+    """In a process of its own, before and after somebody else has imported JAX."""
+    (tmp_path / "jax").mkdir()
+    (tmp_path / "jax" / "__init__.py").touch()
+    (tmp_path / "jax" / "lax.py").write_text("def top_k(*_): raise SystemExit('computes')")
+    for script in (
+        "import corpus.candidates, jax.lax",
+        "import jax.lax as before, corpus.candidates, jax.lax; assert before is jax.lax",
+    ):
+        path = os.pathsep.join([str(tmp_path), *sys.path])
+        subprocess.run(
+            [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": path}, check=True
+        )
