@@ -1,14 +1,16 @@
 """Rates of query-document pairs from few trials: a two-level prior, learned from the log."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from clicks.inference.beta_binomial import two_level_likelihood
+from clicks.inference.beta_binomial import CHUNKS, TwoLevels, two_level_likelihood
 from clicks.log.large_arrays import large_zeros, pieces
+from clicks.log.threads import compiled, for_each_part
 from clicks.log.trials import Array, Trials
 
 # The prior has three parameters. From so many pairs or documents their standard errors are a few
@@ -200,13 +202,29 @@ def _rate_pairs(known: Trials, prior: RatePrior) -> Array:
     strength w is E[m](1 - E[m]) / (w+1).
     """
     rates: Array = large_zeros(len(known.trials), np.float64)
-    for some in pieces(len(rates)):
-        successes, trials = known.successes[some], known.trials[some]
-        of_successes, of_trials, _ = known.of_documents[:, known.document[some]]
-        others = np.maximum(of_trials - trials, 0.0) + prior.document_strength
-        other_successes = of_successes - successes
+    of = KnownTrials(known.successes, known.trials, known.document, known.of_documents)
+    levels = TwoLevels(prior.mean, prior.document_strength, prior.pair_strength)
+    for_each_part(_fill_rates, CHUNKS, of, levels, rates)
+    return rates
+
+
+class KnownTrials(NamedTuple):
+    """The arrays of `Trials`, for compiled functions."""
+
+    successes: Array
+    trials: Array
+    document: NDArray[np.int64]
+    of_documents: Array
+
+
+@compiled()  # type: ignore[untyped-decorator]
+def _fill_rates(chunk: int, of: KnownTrials, prior: TwoLevels, rates: Array) -> None:
+    pairs = len(rates)
+    for pair in range(chunk * pairs // CHUNKS, (chunk + 1) * pairs // CHUNKS):
+        successes, trials, document = of.successes[pair], of.trials[pair], of.document[pair]
+        others = max(of.of_documents[1, document] - trials, 0.0) + prior.document_strength
+        other_successes = of.of_documents[0, document] - successes
         expected = (other_successes + prior.mean * prior.document_strength) / others
         spread = (1 + prior.pair_strength / (others + 1)) / (prior.pair_strength + 1)
         strength = 1 / spread - 1
-        rates[some] = (successes + expected * strength) / (trials + strength)
-    return rates
+        rates[pair] = (successes + expected * strength) / (trials + strength)

@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clicks.log.distinct import check_sessions, session_counts
-from clicks.log.large_arrays import pieces, sum_by
+from clicks.log.large_arrays import large_zeros, pieces
 from clicks.log.numbering import cut, list_starts, number_ids
+from clicks.log.threads import compiled, for_each_part
 from clicks.log.trials import Trials
 
 SHORT = 16  # results; pages up to this length are padded together
@@ -160,10 +161,10 @@ class ClickLog:
         Args:
             where: the results to count, bool, shape (results,); all without it.
         """
-        weight, pairs = self.of_results(self.sessions), len(self.pairs.query)
-        clicks = self.clicks if where is None else self.clicks & where
-        successes = sum_by(self.pair, weight, pairs, clicks)
-        return self.pairs.trials(successes, sum_by(self.pair, weight, pairs, where))
+        counts = large_zeros((2, len(self.pairs.query)), np.float64)
+        counted = np.zeros(0, np.bool_) if where is None else where
+        for_each_part(_count, len(self.parts) - 1, self.rows, counted, counts)
+        return self.pairs.trials(*counts)
 
     def by_position(
         self, of_results: NDArray[np.float64] | NDArray[np.bool_] | None = None
@@ -221,6 +222,16 @@ class ClickLog:
                 clicks = np.zeros(shape, np.bool_)
                 pair[:, -1], at[:, -1], clicks[:, -1] = self.pair[here], here, self.clicks[here]
                 yield PageBlock(pair=pair, clicks=clicks, at=at)
+
+
+@compiled()  # type: ignore[untyped-decorator]
+def _count(part: int, of: Rows, counted: NDArray[np.bool_], counts: NDArray[np.float64]) -> None:
+    """Adds up clicks and impressions of each pair; `counted` is empty where all results count."""
+    for row in range(of.parts[part], of.parts[part + 1]):
+        for result in range(of.starts[row], of.starts[row + 1]):
+            if len(counted) == 0 or counted[result]:
+                counts[0, of.pair[result]] += of.sessions[row] * of.clicks[result]
+                counts[1, of.pair[result]] += of.sessions[row]
 
 
 def read_click_log(sessions: pa.Table) -> ClickLog:

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from clicks.log.large_arrays import pieces
+from clicks.log.threads import compiled
 
 Array = NDArray[np.float64]
 
@@ -34,8 +34,14 @@ class Trials:
     def of_documents(self) -> Array:
         """Successes, trials and pairs with trials, of each document; shape (3, documents)."""
         sums = np.zeros((3, self.documents))
-        for some in pieces(len(self.trials)):
-            trials = self.trials[some]
-            for total, of in zip(sums, (self.successes[some], trials, trials > 0), strict=True):
-                total += np.bincount(self.document[some], of, self.documents)
+        _sum(self.successes, self.trials, self.document, sums)
         return sums
+
+
+@compiled()  # type: ignore[untyped-decorator]
+def _sum(successes: Array, trials: Array, document: NDArray[np.int64], sums: Array) -> None:
+    for pair in range(len(trials)):
+        of = document[pair]
+        sums[0, of] += successes[pair]
+        sums[1, of] += trials[pair]
+        sums[2, of] += trials[pair] > 0

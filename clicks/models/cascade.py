@@ -37,8 +37,8 @@ class CascadeModel(SequentialModel):
 
     def _fit(self, log: ClickLog) -> None:
         last = observe_examinations(log).last
-        examined = np.where(last < 0, log.lengths, last + 1)
-        known = log.trials(log.position < np.repeat(examined, log.lengths))
+        examined = log.starts[:-1] + np.where(last < 0, log.lengths, last + 1)
+        known = log.trials(np.arange(len(log.pair)) < np.repeat(examined, log.lengths))
         self.prior_ = learn_pair_prior(known)
         (self.attractiveness_,) = maximize_composite_likelihood(
             log, [self.prior_.rates(known)], [self.prior_]
