@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicks.inference.sequential_em import ExpectedExaminations
+from clicks.log.threads import in_parallel
 from clicks.log.trials import Array
 from clicks.models.sequential import SequentialModel
 
@@ -42,12 +43,20 @@ class ClickChainModel(SequentialModel):
     def _maximize(
         self, expected: ExpectedExaminations, learning: int
     ) -> tuple[Array | float, Array | float]:
-        relevance = self.attractiveness_.pair
         _, irrelevant, relevant = self.continuation_
-        on = irrelevant * (1 - relevance) + relevant * relevance
-        relevant_on = expected.continuations * relevant * relevance / on
-        stopped = (expected.clicks - expected.continuations) / (1 - on)
-        found_relevant = relevant_on + stopped * (1 - relevant) * relevance
+
+        def of_continued(relevance: Array, continuations: Array) -> Array:
+            on = irrelevant * (1 - relevance) + relevant * relevance
+            return continuations * (relevant * relevance / on)
+
+        def of_stopped(relevance: Array, clicks: Array, continuations: Array) -> Array:
+            on = irrelevant * (1 - relevance) + relevant * relevance
+            return (clicks - continuations) * ((1 - relevant) * relevance / (1 - on))
+
+        relevance, continuations = self.attractiveness_.pair, expected.continuations
+        relevant_on = in_parallel(of_continued, relevance, continuations)
+        relevant_stopped = in_parallel(of_stopped, relevance, expected.clicks, continuations)
+        found_relevant = relevant_on + relevant_stopped
         irrelevant_on = expected.continuations.sum() - relevant_on.sum()
         not_relevant = expected.clicks.sum() - found_relevant.sum()
         self.continuation_ = np.array(

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
-from clicks.inference.anderson import Extrapolation
+from clicks.inference.anderson import Extrapolation, from_logits, to_logits
 from clicks.inference.graded_prior import learn_pair_prior
 from clicks.inference.rate_prior import FIRST_TO_LEARN_FROM, MOST_TO_LEARN_FROM, PairRates
 from clicks.inference.sequential_em import (
@@ -95,7 +94,7 @@ class SequentialModel(ClickModel):
         numbers = len(start) - pairs * len(self.rates)
         weights = np.ones_like(start)
         weights[numbers:] = 1 / pairs
-        logits, extrapolation = logit(start), Extrapolation(weights)
+        logits, extrapolation = to_logits(start), Extrapolation(weights)
         for iteration in range(1, self.max_iterations + 1):
             learning = _pairs_to_learn_from(iteration)
             self._em_step(log, observed, clicked.successes, learning)
@@ -107,8 +106,8 @@ class SequentialModel(ClickModel):
                 break
             if learning:
                 extrapolation.forget()
-            logits = extrapolation.next_start(logits, logit(end))
-            start = expit(logits)
+            logits = extrapolation.next_start(logits, to_logits(end))
+            start = from_logits(logits)
             self._set_state(start)
 
     def _em_step(
