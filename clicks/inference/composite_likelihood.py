@@ -16,13 +16,13 @@ impossible.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit, logit
 
-from clicks.inference.anderson import Extrapolation
+from clicks.inference.anderson import Extrapolation, from_logits, to_logits
+from clicks.inference.beta_binomial import CHUNKS
 from clicks.inference.graded_prior import GradedPrior
 from clicks.inference.rate_prior import PairRates, RatePrior
 from clicks.log.click_log import ClickLog, Rows
-from clicks.log.threads import compiled, for_each_part
+from clicks.log.threads import compiled, for_each_part, in_parallel
 from clicks.log.trials import Array
 
 
@@ -68,27 +68,29 @@ def maximize_composite_likelihood(
     """
     rates = first
     start = _state(rates)
-    far, extrapolation = logit(start.ravel()), Extrapolation(np.ones(start.size))
+    far, extrapolation = to_logits(start.ravel()), Extrapolation(np.ones(start.size))
     iterations, converged = 0, False
     while not converged and iterations < max_iterations:
         rates = _em_step(log, start, priors)
         end = _state(rates)
         iterations += 1
         converged = bool(np.abs(end - start).mean() < tolerance)
-        far = extrapolation.next_start(far, logit(end.ravel()))
-        start = expit(far).reshape(end.shape)
+        far = extrapolation.next_start(far, to_logits(end.ravel()))
+        start = from_logits(far).reshape(end.shape)
     return CompositeFit(rates, iterations, converged)
 
 
 def _em_step(log: ClickLog, rates: Array, priors: list[RatePrior | GradedPrior]) -> list[PairRates]:
     satisfaction = rates[1] if len(rates) > 1 else np.ones(1)
-    counts = np.zeros((rates.shape[1], len(rates), 3))
+    sums = np.zeros((6, rates.shape[1]))
     for_each_part(
-        _expect, len(log.parts) - 1, log.rows, rates[0], satisfaction, log.positions, counts
+        _expect, len(log.parts) - 1, log.rows, rates[0], satisfaction, log.positions, sums
     )
+    observed = np.empty((len(rates), 3, rates.shape[1]))
+    for_each_part(_observe, CHUNKS, rates[0], satisfaction, sums, observed)
     return [
-        _maximization_step(log, rate, prior, *np.ascontiguousarray(counts[:, number].T))
-        for number, (rate, prior) in enumerate(zip(rates, priors, strict=True))
+        _maximization_step(log, rate, prior, *of_rate)
+        for rate, prior, of_rate in zip(rates, priors, observed, strict=True)
     ]
 
 
@@ -98,18 +100,18 @@ def _maximization_step(
     prior: RatePrior | GradedPrior,
     successes: Array,
     trials: Array,
-    information: Array,
+    em_trials: Array,
 ) -> PairRates:
-    """The rates that follow from expected successes and trials, each of shape (pairs,).
-
-    `information` is how many trials of each pair were observed.
-    """
-    # Several positions can each say that one trial failed, which must not go below 0 successes.
-    observed_successes = np.clip(rate * information + successes - rate * trials, 0.0, information)
-    known = log.pairs.trials(observed_successes, information)
-    goal, own = prior.rates(known), prior.own_strength(known)
-    length = (information + own) / (np.maximum(trials, information) + own)
-    return replace(goal, pair=rate + length * (goal.pair - rate))
+    """The rates that follow from what `_observe` wrote of one of them."""
+    known = log.pairs.trials(successes, trials)
+    goal = prior.rates(known)
+    pair = in_parallel(
+        lambda rate, goal, trials, em_trials, own: (
+            rate + (trials + own) / (em_trials + own) * (goal - rate)
+        ),
+        *(rate, goal.pair, trials, em_trials, prior.own_strength(known)),
+    )
+    return replace(goal, pair=pair)
 
 
 def _state(rates: list[PairRates]) -> Array:
@@ -123,17 +125,20 @@ def _expect(
     attractiveness: Array,
     satisfaction: Array,
     positions: int,
-    counts: Array,
+    sums: Array,
 ) -> None:
-    """Adds up successes, trials and observed trials of each rate: shape (pairs, rates, 3).
+    """Adds up what the positions of sessions say of the pairs there, shape (6, pairs).
 
     Given a click at k, all positions above were examined and did not satisfy. Given none, with
     p = P(click at k) and j < k, position j was examined with probability (R_j - p) / (1 - p),
     clicked with (R_j a_j - p u_j) / (1 - p), where u_j = P(click | examined, not satisfied), and
-    satisfying with R_j a_j s_j / (1 - p); position k was examined with (R_k - p) / (1 - p). From
-    the last position to the first, `silent` is the sum of 1 / (1 - p) over positions without a
-    click, `reached` the number of clicks less the sum of p / (1 - p) over those positions, and
-    `odds` the sum of p / (1 - p) over all positions.
+    satisfying with R_j a_j s_j / (1 - p); position k was examined with (R_k - p) / (1 - p).
+
+    Of these, what is not the same in all sessions is summed for each pair j, times their number:
+    R_j `silent`, the sum of R_j / (1 - p) over the positions below that have no click; `reached`,
+    the number of clicks below less the sum of p / (1 - p) over the same positions; `odds`, the sum
+    of p / (1 - p) over all positions below; (R_j - p_j) / (1 - p_j), if j has no click and if it
+    has one; and the clicks on j.
     """
     satisfaction_step = np.int64(len(satisfaction) > 1)
     examined = np.empty(positions)
@@ -147,32 +152,53 @@ def _expect(
         silent = reached = odds = 0.0
         for position in range(length - 1, -1, -1):
             number = of.pair[first + position]
-            attractive = attractiveness[number]
-            satisfying = satisfaction[number * satisfaction_step]
-            click = examined[position] * attractive
-            inverse_skip = 1 / (1 - click)
-            stay = 1 / (1 - attractive * satisfying)
-            successes = click * silent + attractive * (1 - satisfying) * stay * reached
-            trials = examined[position] * silent + reached
-            own = (examined[position] - click) * inverse_skip
-            of_pair = counts[number]
-            if len(of_pair) > 1:
-                of_pair[1, 0] += weight * click * satisfying * silent
-                of_pair[1, 1] += weight * successes
-                of_pair[1, 2] += (
-                    weight * satisfying * (1 - satisfying) * odds * ((attractive * stay) ** 2)
-                )
-            of_pair[0, 2] += weight * own
-            of_pair[0, 2] += (
-                weight * attractive * (1 - attractive) * odds * ((satisfying * stay) ** 2)
-            )
+            click = examined[position] * attractiveness[number]
+            inverse_skip = weight / (1 - click)
+            sums[0, number] += examined[position] * silent
+            sums[1, number] += reached
+            sums[2, number] += odds
             if of.clicks[first + position]:
-                of_pair[0, 0] += weight * (successes + 1)
-                of_pair[0, 1] += weight * (trials + 1)
-                reached += 1
+                sums[4, number] += (examined[position] - click) * inverse_skip
+                sums[5, number] += weight
+                reached += weight
             else:
-                of_pair[0, 0] += weight * successes
-                of_pair[0, 1] += weight * (trials + own)
+                sums[3, number] += (examined[position] - click) * inverse_skip
                 silent += inverse_skip
                 reached -= click * inverse_skip
             odds += click * inverse_skip
+
+
+@compiled()  # type: ignore[untyped-decorator]
+def _observe(
+    chunk: int, attractiveness: Array, satisfaction: Array, sums: Array, observed: Array
+) -> None:
+    """Writes for each rate what `_observe_rate` does, shape (rates, 3, pairs)."""
+    satisfaction_step, pairs = np.int64(len(satisfaction) > 1), len(attractiveness)
+    for pair in range(chunk * pairs // CHUNKS, (chunk + 1) * pairs // CHUNKS):
+        attractive, satisfying = attractiveness[pair], satisfaction[pair * satisfaction_step]
+        silent, reached, odds = sums[0, pair], sums[1, pair], sums[2, pair]
+        stay = 1 / (1 - attractive * satisfying)
+        clicked = attractive * silent + attractive * (1 - satisfying) * stay * reached
+        trials = silent + reached + sums[3, pair] + sums[5, pair]
+        information = attractive * (1 - attractive) * odds * (satisfying * stay) ** 2
+        information += sums[3, pair] + sums[4, pair]
+        _observe_rate(observed[0], pair, attractive, clicked + sums[5, pair], trials, information)
+        if len(observed) > 1:
+            successes = attractive * satisfying * silent
+            information = satisfying * (1 - satisfying) * odds * (attractive * stay) ** 2
+            _observe_rate(observed[1], pair, satisfying, successes, clicked, information)
+
+
+@compiled()  # type: ignore[untyped-decorator]
+def _observe_rate(
+    observed: Array, pair: int, rate: float, successes: float, trials: float, information: float
+) -> None:
+    """Writes successes and trials that were observed, and the trials of EM, which are no fewer.
+
+    `information` is how many trials were observed.
+    """
+    # Several positions can each say that one trial failed, which must not go below 0 successes.
+    slope = successes - rate * trials
+    observed[0, pair] = min(max(rate * information + slope, 0.0), information)
+    observed[1, pair] = information
+    observed[2, pair] = max(trials, information)
