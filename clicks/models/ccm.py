@@ -1,10 +1,13 @@
 """The click chain model."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
+from clicks.inference.beta_binomial import CHUNKS
 from clicks.inference.sequential_em import ExpectedExaminations
-from clicks.log.threads import in_parallel
+from clicks.log.threads import compiled, for_each_part
 from clicks.log.trials import Array
 from clicks.models.sequential import SequentialModel
 
@@ -38,25 +41,15 @@ class ClickChainModel(SequentialModel):
 
     def _continuation(self, position: NDArray[np.int64], *rates: Array) -> tuple[float, Array]:
         after_skip, irrelevant, relevant = self.continuation_
-        return float(after_skip), irrelevant * (1 - rates[0]) + relevant * rates[0]
+        return float(after_skip), irrelevant + (relevant - irrelevant) * rates[0]
 
     def _maximize(
         self, expected: ExpectedExaminations, learning: int
     ) -> tuple[Array | float, Array | float]:
-        _, irrelevant, relevant = self.continuation_
-
-        def of_continued(relevance: Array, continuations: Array) -> Array:
-            on = irrelevant * (1 - relevance) + relevant * relevance
-            return continuations * (relevant * relevance / on)
-
-        def of_stopped(relevance: Array, clicks: Array, continuations: Array) -> Array:
-            on = irrelevant * (1 - relevance) + relevant * relevance
-            return (clicks - continuations) * ((1 - relevant) * relevance / (1 - on))
-
-        relevance, continuations = self.attractiveness_.pair, expected.continuations
-        relevant_on = in_parallel(of_continued, relevance, continuations)
-        relevant_stopped = in_parallel(of_stopped, relevance, expected.clicks, continuations)
-        found_relevant = relevant_on + relevant_stopped
+        found_relevant, relevant_on = np.empty(len(expected.clicks)), np.zeros(CHUNKS)
+        relevance = self.attractiveness_.pair
+        clicked = Clicked(relevance, expected.clicks, expected.continuations, self.continuation_)
+        for_each_part(_find_relevant, CHUNKS, clicked, found_relevant, relevant_on)
         irrelevant_on = expected.continuations.sum() - relevant_on.sum()
         not_relevant = expected.clicks.sum() - found_relevant.sum()
         self.continuation_ = np.array(
@@ -67,3 +60,28 @@ class ClickChainModel(SequentialModel):
             ]
         )
         return found_relevant, expected.clicks
+
+
+class Clicked(NamedTuple):
+    """Relevance, clicks and continuations after clicks of each pair, and `continuation_`."""
+
+    relevance: Array
+    clicks: Array
+    continuations: Array
+    continuation: Array
+
+
+@compiled()  # type: ignore[untyped-decorator]
+def _find_relevant(chunk: int, of: Clicked, found_relevant: Array, relevant_on: Array) -> None:
+    """Writes how many clicked documents of each pair are expected to turn out relevant.
+
+    Adds to the place of the chunk in `relevant_on` after how many of them the user continued.
+    """
+    pairs, irrelevant, relevant = len(of.relevance), of.continuation[1], of.continuation[2]
+    for pair in range(chunk * pairs // CHUNKS, (chunk + 1) * pairs // CHUNKS):
+        relevance = of.relevance[pair]
+        on = irrelevant * (1 - relevance) + relevant * relevance
+        continued = of.continuations[pair] * relevant * relevance / on
+        stopped = (of.clicks[pair] - of.continuations[pair]) / (1 - on)
+        found_relevant[pair] = continued + stopped * (1 - relevant) * relevance
+        relevant_on[chunk] += continued
