@@ -18,6 +18,7 @@ from annotation.plan.selection import starts_of_runs
 from annotation.summary import count_spent_tokens
 from cluster.connection import connect
 from cluster.resources import wait_for_room
+from corpus.free_memory import give_back_free_memory
 from corpus.mapped_tables import MappedRows
 from corpus.places import Place, is_local, place_of
 from corpus.tables import Collection, table_path
@@ -43,7 +44,7 @@ def run_engines(
     connect()
     wait_for_room(replace(asked_engines(judge.engine), count=1), setting=ENGINE_SETTINGS)
     # Memory that reading and hashing has freed would otherwise stay with this process.
-    pa.default_memory_pool().release_unused()
+    give_back_free_memory()
     spend = _open_spend(judge, output)
     start = ray.remote(Annotator).options(
         max_restarts=-1,

@@ -13,6 +13,7 @@ from clicks.log.click_log import ClickLog, Pairs, read_click_log
 from clicks.log.large_arrays import large_take, large_zeros, pieces, sum_by
 from clicks.models.base import ClickModel
 from corpus.errors import InputError
+from corpus.free_memory import give_back_free_memory
 from corpus.mapped_arrays import slices
 from corpus.places import Place
 from corpus.table_checks import check_table
@@ -222,7 +223,7 @@ def write_labels(labels: pa.Table, output: Place) -> None:
         part = plain_labels(labels.slice(some.start, some.stop - some.start))
         path = folder / f"part-{number:05d}.parquet"
         write_parquet(check_table(part, "click_labels", path), path)
-        pa.default_memory_pool().release_unused()  # else parts add up in what Arrow keeps
+        give_back_free_memory()
 
 
 def _count_log(log: ClickLog, kept: NDArray[np.bool_], **further: NDArray[np.float64]) -> pa.Table:

@@ -8,6 +8,7 @@ OPEN = (
     "by_query",
     "documents",
     "errors",
+    "free_memory",
     "frequency",
     "groups",
     "local_copies",

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from corpus.free_memory import give_back_free_memory
 from corpus.mapped_arrays import IdRows, chunks_of, repeated_rows
 from corpus.places import Place, arrow_files
 from corpus.refused_rows import TableError
@@ -51,7 +52,7 @@ def map_table(folder: str | Place, name: str) -> pa.Table:
     except (TableError, pa.ArrowException, OSError):
         # How many rows are wrong, and which come first, is known once all are seen.
         table = read_table(folder, name)
-    pa.default_memory_pool().release_unused()
+    give_back_free_memory()
     return table
 
 

@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 
 from corpus.errors import InputError
+from corpus.free_memory import give_back_free_memory
 from corpus.groups import Protocol
 from corpus.mapped_arrays import hash_ids
 from corpus.output_folder import RECORD, begin_output, finish_output
@@ -68,6 +69,7 @@ def prepare(
             _give_back(output)
         raise
     finish_output(output)
+    give_back_free_memory()
     print(describe_parting(read_table(output, "splits")))
     names = ("queries", "documents", "candidates", "judgments")
     counts = {name: int(_open(output, name).count_rows()) for name in names}

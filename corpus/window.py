@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from corpus.errors import InputError
+from corpus.free_memory import give_back_free_memory
 from corpus.frequency import count_frequency
 from corpus.in_tasks import call_each
 from corpus.mapped_arrays import slices
@@ -148,12 +149,13 @@ def hold_out_parts(folder: Place, share: float) -> pa.Table:
     calls = [(path, part) for path, part in of_paths if part.any()]
     moved = [MOVED.empty_table(), *call_each(_hold_out_part, folder, calls, FEW_PARTS, False)]
     summed = pa.concat_tables(moved).group_by("query_id").aggregate([("searches", "sum")])
-    pa.default_memory_pool().release_unused()
+    give_back_free_memory()
     return summed.rename_columns(MOVED.names)
 
 
 def _hold_out_part(folder: Place, path: Place, part: NDArray[np.int8]) -> pa.Table:
     """Moves sessions of a part; returns how many of each query are no longer in the window."""
+    give_back_free_memory()  # of the part before
     table = read_session_part(path)
     counted = table["query_id"].filter(pa.array(part != WINDOW)).value_counts()
     for name, wanted in zip(SESSION_TABLES, (WINDOW, LATER), strict=True):

@@ -9,7 +9,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 ROOMS = "corpus|cluster|evaluation|annotation clicks|rankers|tuning|workflow|ray_jobs"
 # Within each room, likewise, its modules and the rooms in it; each module has a floor.
 FLOORS = {
-    "corpus": "errors frequency mapped_arrays progress schemas shown_text store_faults texts"
+    "corpus": "bm25 errors free_memory frequency mapped_arrays progress schemas shown_text"
+    " store_faults texts"
     "|in_tasks names places|local_copies output_folder refused_rows session_parts text_lines"
     "|table_checks"
     "|pair_sums splits tables|candidates groups mapped_tables row_groups window|query_parts"

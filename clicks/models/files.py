@@ -14,6 +14,7 @@ from clicks.log.click_log import Pairs
 from clicks.log.numbering import number_ids, take_ids
 from clicks.log.trials import Array
 from corpus.errors import InputError
+from corpus.free_memory import give_back_free_memory
 from corpus.mapped_arrays import slices
 from corpus.places import Place, arrow_files, whole_file, write_whole
 
@@ -51,7 +52,7 @@ def write_model(
             columns = {"doc_id": of.documents.slice(some.start, some.stop - some.start)}
             columns |= {name: pa.array(rate.document[some]) for name, rate in rates.items()}
             documents.write_table(pa.table(columns))
-    pa.default_memory_pool().release_unused()
+    give_back_free_memory()
     learned = {
         "model": model,
         "numbers": {name: _as_json(value) for name, value in numbers.items()},

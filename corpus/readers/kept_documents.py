@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from corpus.free_memory import give_back_free_memory
 from corpus.mapped_arrays import hash_ids, mapped_array, sorted_together
 from corpus.places import Place, remove
 from corpus.readers.query_texts import first_rows
@@ -81,7 +82,7 @@ def settle_documents(shards: Sequence[ShardSums], aside: Counter[str]) -> tuple[
         elif left.num_rows < table.num_rows or (titles is not None and number < given):
             write_parquet(left, path)
         del table, left, no_text
-        pa.default_memory_pool().release_unused()  # else parts add up in what Arrow keeps
+        give_back_free_memory()
     return KeptDocuments(known, kept), textless
 
 

@@ -13,7 +13,7 @@ from corpus.places import Place
 from corpus.schemas import SCHEMAS
 from corpus.window import TIME
 
-SHARD_BYTES = 2**26
+SHARD_BYTES = 2**25
 CODED = pa.dictionary(pa.int32(), pa.string())  # ids that come again and again, numbered once
 SEARCHES = pa.schema(
     [

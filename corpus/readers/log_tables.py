@@ -10,12 +10,13 @@ import pyarrow.compute as pc
 from rich.console import Console
 
 from corpus.errors import InputError
+from corpus.free_memory import give_back_free_memory
 from corpus.in_tasks import call_each
 from corpus.pair_sums import shown_once
 from corpus.places import Place, remove
 from corpus.readers.kept_documents import KeptDocuments, settle_documents
 from corpus.readers.log_format import Judgment, LogFormat, documents_table
-from corpus.readers.query_texts import add_texts, first_texts, rename
+from corpus.readers.query_texts import add_texts, collect_texts, first_texts, rename
 from corpus.readers.settling import settle_sessions
 from corpus.readers.shard_tables import ROWS_PER_PART, ShardSums, write_shard
 from corpus.readers.shown_pairs import SUMS_FOLDER, PairFile, write_candidates, write_pairs
@@ -23,7 +24,7 @@ from corpus.schemas import SCHEMAS
 from corpus.tables import table_path, write_parquet
 from corpus.window import hold_out_parts
 
-FEW_SHARDS = 8  # that tasks are not worth their beginning for
+FEW_SHARDS = 16  # that tasks are not worth their beginning for
 
 
 def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
@@ -45,6 +46,19 @@ def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
         InputError: a file is missing or broken, or holds no usable search.
     """
     aside: Counter[str] = Counter()
+    pairs = _write_all_but_candidates(log, folder, held_out, aside)
+    give_back_free_memory()
+    write_candidates(pairs, folder)
+    give_back_free_memory()
+    remove(folder / SUMS_FOLDER)
+    for reason, count in sorted(aside.items()):
+        Console(highlight=False).print(f"set aside: {count:,} {reason}", soft_wrap=True)
+
+
+def _write_all_but_candidates(
+    log: LogFormat, folder: Place, held_out: float, aside: Counter[str]
+) -> list[PairFile]:
+    """Writes the other tables; returns what candidates are made of."""
     shards: list[ShardSums] = []
     other_ids: list[dict[str, str]] = []
     texts: list[pa.Table] = []
@@ -61,14 +75,18 @@ def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
             if sums.texts is None:
                 continue
             ids = rename(sums.texts["query_id"], other_ids[-1])
-            texts.append(sums.texts.set_column(0, "query_id", ids))
+            collect_texts(texts, sums.texts.set_column(0, "query_id", ids))
+            sums.texts = None
             pairs += [replace(file, renamed=other_ids[-1]) for file in sums.pairs]
+            give_back_free_memory()  # of the shard just read
     if not texts:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in aside.items())
         raise InputError(f"the log holds no usable search; set aside: {counts or 'nothing'}")
     settle_sessions(shards, other_ids)
     known, textless = settle_documents(shards, aside)
     searched = first_texts(add_texts(texts), aside)
+    texts.clear()
+    give_back_free_memory()
     judgments = list(log.judgments(aside))
     queries = pa.concat_tables([searched, _judged_queries(judgments, searched)])
     documents = _judged_documents(judgments, known)
@@ -84,11 +102,8 @@ def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
     others = pc.invert(pc.is_in(grades["query_id"], value_set=searched["query_id"]))
     if (more := grades.filter(others)).num_rows:
         pairs.append(write_pairs(shown_once(more), folder / SUMS_FOLDER / "judged.parquet"))
-    write_candidates(pairs, folder)
-    remove(folder / SUMS_FOLDER)
     write_parquet(grades, table_path(folder, "judgments"))
-    for reason, count in sorted(aside.items()):
-        Console(highlight=False).print(f"set aside: {count:,} {reason}", soft_wrap=True)
+    return pairs
 
 
 def _judged_queries(judgments: Sequence[Judgment], queries: pa.Table) -> pa.Table:

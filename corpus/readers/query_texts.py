@@ -36,6 +36,16 @@ def add_texts(counted: Sequence[pa.Table]) -> pa.Table:
     return kept.append_column("searches", pa.array(counts))
 
 
+def collect_texts(collected: list[pa.Table], more: pa.Table) -> None:
+    """Appends a table of `count_texts`; adds all up once those after the first are as long as it.
+
+    So a log's texts are held about twice, however many parts it has, and added up a few times.
+    """
+    collected.append(more)
+    if 0 < len(collected[0]) <= sum(map(len, collected[1:])):
+        collected[:] = [add_texts(collected)]
+
+
 def first_texts(counted: pa.Table, aside: Counter[str]) -> pa.Table:
     """The table queries with the first text of each query; searches with another are counted.
 

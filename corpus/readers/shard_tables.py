@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from corpus.free_memory import give_back_free_memory
 from corpus.mapped_arrays import hash_ids
 from corpus.pair_sums import add_pair_sums, sum_pairs
 from corpus.places import Place
 from corpus.readers.log_format import SEARCHES, Columns, LogFormat, Shard
-from corpus.readers.query_texts import add_texts, count_texts
+from corpus.readers.query_texts import add_texts, collect_texts, count_texts
 from corpus.readers.shown_pairs import SUMS_FOLDER, PairFile, write_pairs
 from corpus.schemas import SCHEMAS
 from corpus.session_parts import write_session_part
@@ -90,7 +91,8 @@ def write_shard(log: LogFormat, shard: Shard, number: int, folder: Place, rows: 
             columns = write_sessions(searches, path)
             hashes = hash_ids(searches["session_id"])
             sums.sessions.append(SessionPart(path, columns, numbered, hashes))
-            texts.append(count_texts(searches))
+            collect_texts(texts, count_texts(searches))
+            give_back_free_memory()
             pairs.append(sum_pairs(searches))
             if sum(map(len, pairs)) > PAIRS_AT_ONCE:
                 _write_sums(pairs, number, folder, sums)
@@ -100,7 +102,7 @@ def write_shard(log: LogFormat, shard: Shard, number: int, folder: Place, rows: 
             path = table_path(folder, "documents") / name
             write_parquet(documents, path)
             sums.documents.append(path)
-        pa.default_memory_pool().release_unused()  # else parts add up in what Arrow keeps
+        give_back_free_memory()
     if pairs:
         _write_sums(pairs, number, folder, sums)
     if texts:

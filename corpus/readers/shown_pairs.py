@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from corpus.free_memory import give_back_free_memory
 from corpus.in_tasks import call_each
 from corpus.mapped_arrays import hash_ids, slices
 from corpus.pair_sums import add_pair_sums, rank_shown
@@ -87,10 +88,11 @@ def write_candidates(files: Sequence[PairFile], folder: Place) -> None:
 
 
 def _write_part(files: Sequence[PairFile], place: Place, low: int, high: int) -> None:
+    give_back_free_memory()  # of the part before
     shown = add_pair_sums([_read(file, low, high) for file in files])
+    give_back_free_memory()
     if shown.num_rows or low == 0:
         write_parquet(rank_shown(shown, "the log"), place)
-    pa.default_memory_pool().release_unused()  # else parts add up in what Arrow keeps for the next
 
 
 def _read(file: PairFile, low: int, high: int) -> pa.Table:
