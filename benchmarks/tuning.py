@@ -8,13 +8,15 @@ validation; what a trial does around its epochs (setting up, checkpoints); the t
 of one process; and the time before the first (starting processes, importing PyTorch). All but the
 first is overhead, in the share of the time of steps.
 
-`ratio` trains every point of a grid, of two mixes, three kinds of click labels and the learning
-rate, to its end, and the best of them again under three other seeds. Their mean is what the grid
-found: the best of so many values is also the luckiest. Then, of five seeds each, it takes the
-seconds of training until a trial is as good: of a search as `tune` has it, with its known points,
-its sampler and early stopping, and of random search without. A search that does not come there
-within its trials counts with all of them, which favours random search where it is that one. A BERT
-of one narrow layer makes trials short enough for hundreds of them.
+`ratio` trains every point of a grid, of two mixes, three kinds of click labels, the loss and the
+learning rate, to its end, and the best of them again under three other seeds. Their mean is what
+the grid found: the best of so many values is also the luckiest. Then, of five seeds each, it takes
+the seconds of training until a trial is as good: of a search as `tune` has it, with its known
+points, its sampler and early stopping by its defaults, and of random search without. A search that
+does not come there within its trials counts with all of them, which favours random search where it
+is that one. A BERT of one narrow layer makes trials short enough for hundreds of them. All start
+from the ranker of clicks alone, as a team's do from the one that it has: from random weights the
+seed decides more than what is searched.
 
 Both train on a simulated world, on CPUs.
 """
@@ -53,7 +55,7 @@ from tuning.early_stopping import make_pruner
 from tuning.inputs import Sources, TrialInputs
 from tuning.known_points import CLICKS, FUSION, SHRUNK, known_points
 from tuning.objectives import ALL, read_objectives
-from tuning.outcomes import Search
+from tuning.outcomes import TRIALS, Search
 from tuning.records import epochs_table, trials_table
 from tuning.search import run_trials
 from tuning.space import KIND, LABELS, SearchSpace
@@ -62,13 +64,18 @@ from tuning.study import enqueue_known, open_study
 SOME = 8  # trials, after which a search may have come where it is to come
 OF_OVERHEAD = SearchSpace(mixes=["Constant", "FrequencySigmoid"], labels=[CLICKS])
 MIXES: dict[str, dict[str, list[float]]] = {
-    "Constant": {"click_weight": [0.0, 0.25, 0.5, 0.75, 1.0]},
-    "FrequencySigmoid": {"midpoint_quantile": [0.25, 0.5, 0.75], "steepness": [0.5, 2.0]},
+    "Constant": {"click_weight": [0.0, 0.5, 1.0]},
+    "FrequencySigmoid": {"midpoint_quantile": [0.5], "steepness": [1.0]},
 }
-LEARNING_RATE = "optimization.learning_rate"
+LEARNING_RATE, LOSS = "optimization.learning_rate", "objective.loss"
 LEARNING_RATES = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
+LOSSES = ["softmax", "pairwise_logistic", "lambdarank", "pointwise_sigmoid"]  # one of each kind
 OF_RATIO = SearchSpace(
-    mixes=[*MIXES], ranges={LEARNING_RATE: [LEARNING_RATES[0], LEARNING_RATES[-1]]}
+    mixes=[*MIXES],
+    ranges={
+        LEARNING_RATE: [LEARNING_RATES[0], LEARNING_RATES[-1]],
+        LOSS: {"choices": LOSSES},
+    },
 )
 
 
@@ -120,6 +127,16 @@ class Bench:
         self.sources = Sources(collection, self.labels, folder / "llm")
         self.tables = {name: self.sources.open(name, self.training) for name in self.labels}
         connect()
+
+    def start_from_clicks(self) -> None:
+        """Trains the ranker of clicks alone, which trials start from hereafter."""
+        study, search = self.begin("clicks_alone", seed=0)
+        of_clicks = {KIND: "Constant", "Constant.click_weight": 1.0, LABELS: CLICKS}
+        study.enqueue_trial({**of_clicks, LEARNING_RATE: 3e-3, LOSS: "softmax"})
+        self.run(study, search, 1)
+        ranker = search.output / TRIALS / "0000"
+        self.training = replace(self.training, model=ModelSettings(backbone=str(ranker)))
+        self.tables = {name: self.sources.open(name, self.training) for name in self.labels}
 
     def begin(self, name: str, seed: int) -> tuple[Study, Search]:
         """A search without a trial yet."""
@@ -208,7 +225,7 @@ def overhead(queries: int = 1300, epochs: int = 4, trials: int = 6, at_once: int
 
 
 def ratio(
-    queries: int = 400, epochs: int = 4, trials: int = 80, at_once: int = 2, searches: int = 5
+    queries: int = 250, epochs: int = 8, trials: int = 80, at_once: int = 2, searches: int = 5
 ) -> None:
     """Compares how soon a search and random search are as good as a full grid.
 
@@ -221,6 +238,7 @@ def ratio(
     """
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), queries, epochs, at_once, OF_RATIO, 1.0, narrow=True)
+        bench.start_from_clicks()
         study, search = bench.begin("grid", seed=0)
         points = list(_grid(bench.labels))
         for point in points:
@@ -236,7 +254,7 @@ def ratio(
         ratios = []
         for seed in range(searches):
             study, search = bench.begin(f"search_{seed}", seed)
-            study.pruner = make_pruner(early_stopping=True, grace_epochs=1)
+            study.pruner = make_pruner(early_stopping=True, grace_epochs=2)
             bench.enqueue_known(study)
             ours = bench.run_until(study, search, trials, wanted)
             study, search = bench.begin(f"random_{seed}", seed)
@@ -263,8 +281,8 @@ def seconds_until(told: pd.DataFrame, wanted: float) -> tuple[float, bool]:
 
 def _grid(labels: Iterable[str]) -> Iterator[dict[str, Any]]:
     for kind, ranges in MIXES.items():
-        names = [LABELS, LEARNING_RATE, *(f"{kind}.{name}" for name in ranges)]
-        for values in itertools.product(labels, LEARNING_RATES, *ranges.values()):
+        names = [LABELS, LEARNING_RATE, LOSS, *(f"{kind}.{name}" for name in ranges)]
+        for values in itertools.product(labels, LEARNING_RATES, LOSSES, *ranges.values()):
             yield {KIND: kind, **dict(zip(names, values, strict=True))}
 
 
