@@ -52,7 +52,7 @@ class ShardSums:
         rows: how many rows of the log it has, with those that were set aside.
         sessions: the parts of its searches, in their order.
         documents: the parts of its documents, in their order.
-        texts: of `count_texts`; None where it has no searches.
+        texts: of `count_texts`; None where it has no searches, and once they were collected.
         pairs: what its searches show, some of them in each file.
         aside: what was set aside, by reason.
     """
@@ -92,7 +92,7 @@ def write_shard(log: LogFormat, shard: Shard, number: int, folder: Place, rows: 
             hashes = hash_ids(searches["session_id"])
             sums.sessions.append(SessionPart(path, columns, numbered, hashes))
             collect_texts(texts, count_texts(searches))
-            give_back_free_memory()
+            give_back_free_memory()  # of reading and writing, before summing takes its own
             pairs.append(sum_pairs(searches))
             if sum(map(len, pairs)) > PAIRS_AT_ONCE:
                 _write_sums(pairs, number, folder, sums)

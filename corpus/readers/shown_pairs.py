@@ -90,7 +90,7 @@ def write_candidates(files: Sequence[PairFile], folder: Place) -> None:
 def _write_part(files: Sequence[PairFile], place: Place, low: int, high: int) -> None:
     give_back_free_memory()  # of the part before
     shown = add_pair_sums([_read(file, low, high) for file in files])
-    give_back_free_memory()
+    give_back_free_memory()  # of what was read, before ranking takes its own
     if shown.num_rows or low == 0:
         write_parquet(rank_shown(shown, "the log"), place)
 
