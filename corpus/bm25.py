@@ -1,7 +1,8 @@
 """The library bm25s, without JAX.
 
 Where JAX is installed, bm25s computes with it as soon as it is imported, and JAX then takes three
-quarters of the memory of a GPU, which are wanted for engines and scorers.
+quarters of the memory of a GPU, which are wanted for engines and scorers. Where another module has
+imported bm25s before this one, it has taken them already.
 """
 
 import importlib

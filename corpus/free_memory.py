@@ -4,7 +4,7 @@ import ctypes
 
 import pyarrow as pa
 
-# Of glibc; other C libraries have none, and need none.
+# Of glibc; other C libraries have none.
 _TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 

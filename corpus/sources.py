@@ -17,7 +17,7 @@ from corpus.protocol import Parting, part_queries
 from corpus.readers.baidu_ultr import BaiduUltrLog
 from corpus.readers.beir import check_beir, read_beir, read_published_split
 from corpus.readers.log_format import LogFormat
-from corpus.readers.log_tables import FEW_SHARDS, write_log_tables
+from corpus.readers.log_tables import is_large, write_log_tables
 from corpus.readers.own_log import OwnLog
 from corpus.readers.tiangong import TianGongLog
 from corpus.schemas import SESSION_TABLES, SPLITS, empty_table
@@ -88,8 +88,8 @@ class LogSource(Source):
         self.log().check()
 
     def is_large(self) -> bool:
-        """Whether it has so many shards that tasks of a Ray cluster read it sooner."""
-        return len(self.log().shards(Counter())) > FEW_SHARDS
+        """Whether tasks of a Ray cluster read it sooner."""
+        return is_large(self.log().shards(Counter()))
 
     def write(self, folder: Place, parting: Parting, seed: int) -> None:
         # Parts of a run that was cut short.

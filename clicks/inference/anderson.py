@@ -46,7 +46,12 @@ class Extrapolation:
 
     def forget(self) -> None:
         """Empties the memory, as the function that EM maximizes has changed."""
-        self._rows = []
+        self._keep([])
+
+    def _keep(self, rows: list[int]) -> None:
+        self._rows = rows
+        # They are combined with weight 0, which an infinite one would survive.
+        self._ends[sorted(set(range(MEMORY)) - set(rows))] = 0.0
 
     def next_start(self, start: Array, end: Array) -> Array:
         """The start of the next iteration.
@@ -62,7 +67,7 @@ class Extrapolation:
         if len(self._rows) > 1:
             before = self._rows[-2]
             if self._squares[row, row] > MOST_GROWTH**2 * self._squares[before, before]:
-                self._rows = [row]
+                self._keep([row])
                 return end
         squares = self._squares[np.ix_(self._rows, self._rows)]
         squares[np.diag_indices_from(squares)] *= 1 + RIDGE

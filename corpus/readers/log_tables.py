@@ -15,7 +15,7 @@ from corpus.in_tasks import call_each
 from corpus.pair_sums import shown_once
 from corpus.places import Place, remove
 from corpus.readers.kept_documents import KeptDocuments, settle_documents
-from corpus.readers.log_format import Judgment, LogFormat, documents_table
+from corpus.readers.log_format import SHARD_BYTES, Judgment, LogFormat, Shard, documents_table
 from corpus.readers.query_texts import add_texts, collect_texts, first_texts, rename
 from corpus.readers.settling import settle_sessions
 from corpus.readers.shard_tables import ROWS_PER_PART, ShardSums, write_shard
@@ -24,7 +24,18 @@ from corpus.schemas import SCHEMAS
 from corpus.tables import table_path, write_parquet
 from corpus.window import hold_out_parts
 
-FEW_SHARDS = 16  # that tasks are not worth their beginning for
+FEW_SHARDS = 16  # that tasks are not worth their beginning for, unless their files are large
+
+
+def is_large(shards: Sequence[Shard]) -> bool:
+    """Whether tasks of a Ray cluster read a log sooner: it has many shards, or large ones.
+
+    A gzipped file and a row group are a shard each, whatever their size.
+    """
+    if len(shards) > FEW_SHARDS:
+        return True
+    size = sum(path.stat().st_size for path in {shard.path for shard in shards})
+    return len(shards) > 1 and size > FEW_SHARDS * SHARD_BYTES
 
 
 def write_log_tables(log: LogFormat, folder: Place, held_out: float) -> None:
@@ -64,12 +75,14 @@ def _write_all_but_candidates(
     texts: list[pa.Table] = []
     pairs: list[PairFile] = []
     first: dict[str, str] = {}
-    given = [
-        (shard, number, folder, ROWS_PER_PART) for number, shard in enumerate(log.shards(aside))
-    ]
-    with closing(call_each(write_shard, log, given, FEW_SHARDS)) as done:
+    cut = log.shards(aside)
+    given = [(shard, number, folder, ROWS_PER_PART) for number, shard in enumerate(cut)]
+    few = 0 if is_large(cut) else len(given)
+    with closing(call_each(write_shard, log, given, few)) as done:
         for sums in done:
             aside.update(sums.aside)
+            # What comes from a task lies in Ray's object store as long as anything of it is held.
+            sums.sessions = [part.in_own_memory() for part in sums.sessions]
             shards.append(sums)
             other_ids.append({} if sums.texts is None else log.other_ids(sums.texts, first))
             if sums.texts is None:

@@ -39,10 +39,10 @@ def add_texts(counted: Sequence[pa.Table]) -> pa.Table:
 def collect_texts(collected: list[pa.Table], more: pa.Table) -> None:
     """Appends a table of `count_texts`; adds all up once those after the first are as long as it.
 
-    So a log's texts are held about twice, however many parts it has, and added up a few times.
+    So a log's texts are held about twice, however many parts it has.
     """
     collected.append(more)
-    if 0 < len(collected[0]) <= sum(map(len, collected[1:])):
+    if len(collected[0]) <= sum(map(len, collected[1:])):
         collected[:] = [add_texts(collected)]
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +41,10 @@ class SessionPart:
     columns: dict[str, pa.DataType]
     numbered: NDArray[np.int64]
     hashes: NDArray[np.uint64]
+
+    def in_own_memory(self) -> "SessionPart":
+        """The same with copies of its arrays."""
+        return replace(self, numbered=self.numbered.copy(), hashes=self.hashes.copy())
 
 
 @dataclass

@@ -16,7 +16,14 @@ from corpus import text_lines
 from corpus.errors import InputError
 from corpus.places import Place
 from corpus.prepare import prepare
-from corpus.readers import json_columns, log_format, parquet_columns, shown_pairs, tiangong_xml
+from corpus.readers import (
+    json_columns,
+    log_format,
+    log_tables,
+    parquet_columns,
+    shown_pairs,
+    tiangong_xml,
+)
 from corpus.readers.json_columns import read_json_columns
 from corpus.readers.log_format import Columns
 from corpus.readers.own_columns import documents_of, searches_of
@@ -47,6 +54,18 @@ def json_log(folder: Path) -> OwnLogFiles:
     documents = [json.dumps({"doc_id": f"d{n}", "title": "2024-01-01"}) for n in (1, 2, 1)]
     (folder / "documents.jsonl").write_text("\r\n".join(documents))
     return OwnLogFiles(folder / "log.jsonl", folder / "documents.jsonl")
+
+
+def test_a_log_of_few_large_files_is_large_though_each_is_one_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = baidu_log(tmp_path)
+    assert not source.is_large()
+    monkeypatch.setattr(log_tables, "SHARD_BYTES", 10)
+    assert source.is_large()
+    for part in (1, 2):
+        (tmp_path / "parts" / f"part-{part}.gz").unlink()
+    assert not source.is_large()
 
 
 def test_a_last_shard_may_hold_but_the_end_of_a_session(
