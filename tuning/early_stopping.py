@@ -5,7 +5,7 @@ from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 
 from rankers.mixes import Mix, Piecewise, Product, Ramp, Staged
 
-REDUCTION = 3  # of trials that come to a rung, the share that goes on: one of three
+REDUCTION = 4  # of trials that come to a rung, the share that goes on: one of four
 
 
 def changes_with_progress(mix: Mix) -> bool:

@@ -43,9 +43,10 @@ def told(folder: Path, values: list[float], mix: Mix, epoch: int = 2, known: int
 
 
 def test_what_falls_behind_is_stopped(tmp_path: Path) -> None:
-    """Of six at a rung the best two go on, whoever comes first."""
-    values = [0.5, 0.6, 0.7, 0.4, 0.3, 0.65]
-    assert told(tmp_path, values, Constant(0.5), known=3) == [*[False] * 3, True, True, False]
+    """Of eight at a rung the best two go on, whoever comes first; of fewer the best."""
+    values = [0.5, 0.6, 0.7, 0.4, 0.3, 0.65, 0.2, 0.68]
+    stops = told(tmp_path, values, Constant(0.5), known=3)
+    assert stops == [*[False] * 3, *[True] * 4, False]
 
 
 def test_nothing_is_stopped_before_its_grace_is_over(tmp_path: Path) -> None:
