@@ -9,14 +9,16 @@ of one process; and the time before the first (starting processes, importing PyT
 first is overhead, in the share of the time of steps.
 
 `ratio` trains every point of a grid, of two mixes, three kinds of click labels, the loss and the
-learning rate, to its end, and the best of them again under three other seeds. Their mean is what
-the grid found: the best of so many values is also the luckiest. Then, of five seeds each, it takes
-the seconds of training until a trial is as good: of a search as `tune` has it, with its known
-points, its sampler and early stopping by its defaults, and of random search without. A search that
-does not come there within its trials counts with all of them, which favours random search where it
-is that one. A BERT of one narrow layer makes trials short enough for hundreds of them. All start
-from the ranker of clicks alone, as a team's do from the one that it has: from random weights the
-seed decides more than what is searched.
+learning rate, to its end. Then, of five seeds each, it takes the training until a trial is as good
+as the best of the grid: of a search as `tune` has it, with its known points, its sampler and early
+stopping by its defaults, and of random search without. Training is counted in epochs, which all
+take as long, so that other work on the machine does not count; who does not come there within
+`limit` counts with that. The ratio is that of the sums: of random search, whose trials do not
+depend on each other, that is what a hit costs. The best of so many values is also the luckiest, so
+it tells the same of a second mark: the mean of the grid's best point under three other seeds. A
+BERT of one narrow layer makes trials short enough for hundreds of them. All start from the ranker
+of clicks alone, as a team's do from the one that it has: from random weights the seed decides more
+than what is searched.
 
 Both train on a simulated world, on CPUs.
 """
@@ -165,15 +167,12 @@ class Bench:
         told = self.run(study, replace(search, training=of_seed), 1)
         return float(told[ALL].iloc[0])
 
-    def run_until(
-        self, study: Study, search: Search, trials: int, wanted: float
-    ) -> tuple[float, bool]:
-        """Runs trials, some at a time, until one is as good; see `seconds_until`."""
-        for number in range(SOME, trials + SOME, SOME):
-            found = seconds_until(self.run(study, search, min(number, trials)), wanted)
-            if found[1]:
-                break
-        return found
+    def run_until(self, study: Study, search: Search, wanted: float, limit: int) -> pd.DataFrame:
+        """Runs trials, some at a time, until one is as good or their epochs are at the limit."""
+        told = self.run(study, search, SOME)
+        while (told[ALL] < wanted).all() and told["epochs"].sum() < limit:
+            told = self.run(study, search, len(told) + SOME)
+        return told
 
     def run(self, study: Study, search: Search, trials: int) -> pd.DataFrame:
         """Runs the trials; returns their table, with `beginning`, the time before all of them."""
@@ -225,58 +224,76 @@ def overhead(queries: int = 1300, epochs: int = 4, trials: int = 6, at_once: int
 
 
 def ratio(
-    queries: int = 250, epochs: int = 8, trials: int = 80, at_once: int = 2, searches: int = 5
+    queries: int = 250,
+    epochs: int = 8,
+    at_once: int = 2,
+    searches: int = 5,
+    limit: int = 1600,
 ) -> None:
     """Compares how soon a search and random search are as good as a full grid.
 
     Args:
         queries: of the world.
         epochs: of a whole trial.
-        trials: of each search, at most.
         at_once: trials at a time.
         searches: how many of each, of other seeds.
+        limit: epochs of a search, at most.
     """
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), queries, epochs, at_once, OF_RATIO, 1.0, narrow=True)
         bench.start_from_clicks()
-        study, search = bench.begin("grid", seed=0)
-        points = list(_grid(bench.labels))
-        for point in points:
-            study.enqueue_trial(point)
-        grid = bench.run(study, search, len(points))
-        best = points[int(grid[ALL].argmax())]
-        wanted = float(np.mean([bench.under_other_seed(best, seed) for seed in (1, 2, 3)]))
-        print(
-            f"grid: {len(grid)} trials, {grid['seconds'].sum():.0f} s, best {grid[ALL].max():.4f}, "
-            f"{wanted:.4f} under other seeds: {best}",
-            flush=True,
-        )
-        ratios = []
+        marks = run_grid(bench)
+        spent: dict[str, list[tuple[int, int]]] = {mark: [] for mark in marks}
         for seed in range(searches):
             study, search = bench.begin(f"search_{seed}", seed)
             study.pruner = make_pruner(early_stopping=True, grace_epochs=2)
             bench.enqueue_known(study)
-            ours = bench.run_until(study, search, trials, wanted)
+            ours = bench.run_until(study, search, max(marks.values()), limit)
             study, search = bench.begin(f"random_{seed}", seed)
             study.sampler = optuna.samplers.RandomSampler(seed=seed)
-            random = bench.run_until(study, search, trials, wanted)
-            ratios.append(random[0] / ours[0])
-            print(f"seed {seed}: search {_shown(*ours)}, random {_shown(*random)}", flush=True)
-    mean = float(np.exp(np.mean(np.log(ratios))))
-    print(f"random search takes {mean:.2f} times as long (geometric mean of {searches} searches)")
+            random = bench.run_until(study, search, max(marks.values()), limit)
+            for mark, wanted in marks.items():
+                took = epochs_until(ours, wanted, limit), epochs_until(random, wanted, limit)
+                spent[mark].append(took)
+                print(f"seed {seed}, {mark}: epochs {took[0]}, of random search {took[1]}")
+            of_epoch = [told["seconds"].sum() / told["epochs"].sum() for told in (ours, random)]
+            print("seconds an epoch: {:.2f}, of random search {:.2f}".format(*of_epoch), flush=True)
+    for mark, epochs_of_each in spent.items():
+        of_ours, of_random = np.transpose(epochs_of_each)
+        by_sums = of_random.sum() / of_ours.sum()
+        by_pairs = np.exp(np.log(of_random / of_ours).mean())
+        print(f"{mark}: random search takes {by_sums:.2f} times as long ({by_pairs:.2f} by pairs)")
 
 
-def seconds_until(told: pd.DataFrame, wanted: float) -> tuple[float, bool]:
-    """Seconds of training until a trial was as good, and whether one was.
+def run_grid(bench: Bench) -> dict[str, float]:
+    """Trains a grid; returns what a search is to reach, by two measures."""
+    study, search = bench.begin("grid", seed=0)
+    points = list(_grid(bench.labels))
+    for point in points:
+        study.enqueue_trial(point)
+    grid = bench.run(study, search, len(points))
+    best = points[int(grid[ALL].argmax())]
+    again = [bench.under_other_seed(best, seed) for seed in (1, 2, 3)]
+    marks = {
+        "the grid's best": float(grid[ALL].max()),
+        "its mean under other seeds": float(np.mean(again)),
+    }
+    print(f"grid: {len(grid)} trials, {grid['seconds'].sum():.0f} s, {marks}, {best}", flush=True)
+    return marks
+
+
+def epochs_until(told: pd.DataFrame, wanted: float, limit: int) -> int:
+    """Epochs of training until a trial was as good, at most the limit.
 
     Args:
-        told: seconds, ended and nDCG@10 of each trial.
+        told: epochs, ended and nDCG@10 of each trial.
         wanted: how good.
+        limit: in epochs; what comes later does not count.
     """
     in_order = told.sort_values("ended")
-    spent = in_order["seconds"].cumsum()
-    there = (in_order[ALL] >= wanted).to_numpy()
-    return float(spent[there].iloc[0] if there.any() else spent.iloc[-1]), bool(there.any())
+    spent = in_order["epochs"].cumsum()
+    there = spent[in_order[ALL] >= wanted]
+    return min(int(there.iloc[0]), limit) if len(there) else limit
 
 
 def _grid(labels: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -284,10 +301,6 @@ def _grid(labels: Iterable[str]) -> Iterator[dict[str, Any]]:
         names = [LABELS, LEARNING_RATE, LOSS, *(f"{kind}.{name}" for name in ranges)]
         for values in itertools.product(labels, LEARNING_RATES, LOSSES, *ranges.values()):
             yield {KIND: kind, **dict(zip(names, values, strict=True))}
-
-
-def _shown(seconds: float, reached: bool) -> str:
-    return f"{seconds:.0f} s" if reached else f"more than {seconds:.0f} s"
 
 
 def _annotate(folder: Path) -> None:
